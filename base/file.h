@@ -1,0 +1,46 @@
+/* Files: whole reads, maps, and writes that are all or nothing. */
+#ifndef NAS_BASE_FILE_H
+#define NAS_BASE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+/** Reads a whole file of at most `max_size` bytes into malloc'ed memory (yours;
+ * one NUL byte follows the content).  NAS_E_IO, NAS_E_DATA if larger, NAS_E_NOMEM. */
+nas_status nas_file_read(const char *path, size_t max_size, char **out, size_t *size, nas_err *err);
+
+/** Maps a file read-only.  An empty file is an error (NAS_E_DATA). */
+typedef struct nas_map {
+    const unsigned char *data;
+    size_t size;
+} nas_map;
+nas_status nas_map_open(nas_map *map, const char *path, nas_err *err);
+void nas_map_close(nas_map *map);
+
+/** A file that appears under its name complete or not at all: it is written
+ * beside `path` under a temporary name, then fsync, rename, fsync of the
+ * directory.  Errors are kept and reported by _commit; _abort removes the
+ * temporary file.  One of the two must be called; both free the writer. */
+typedef struct nas_writer nas_writer;
+nas_status nas_writer_open(nas_writer **out, const char *path, nas_err *err);
+void nas_writer_put(nas_writer *writer, const void *data, size_t size);
+/** Overwrites bytes already written at `offset` (for headers). */
+void nas_writer_put_at(nas_writer *writer, uint64_t offset, const void *data, size_t size);
+uint64_t nas_writer_offset(const nas_writer *writer);
+nas_status nas_writer_commit(nas_writer *writer, nas_err *err);
+void nas_writer_abort(nas_writer *writer);
+
+/** nas_writer_open + put + commit. */
+nas_status nas_file_write(const char *path, const void *data, size_t size, nas_err *err);
+
+/** mkdir -p. */
+nas_status nas_dir_make(const char *path, nas_err *err);
+bool nas_path_exists(const char *path);
+bool nas_path_is_dir(const char *path);
+/** Joins with one '/'; the result is malloc'ed (yours), NULL when out of memory. */
+char *nas_path_join(const char *dir, const char *name);
+
+#endif

@@ -1,0 +1,16 @@
+/* What this process may use and has used. */
+#ifndef NAS_BASE_SYSTEM_H
+#define NAS_BASE_SYSTEM_H
+
+#include <stddef.h>
+
+/** Cores in this process's affinity mask (at least 1). */
+int nas_system_cores(void);
+/** Peak resident set of this process, MiB. */
+double nas_system_peak_rss_mib(void);
+/** CPU model name as the system tells it, "unknown" otherwise. */
+void nas_system_cpu_name(char *out, size_t size);
+/** Host name. */
+void nas_system_host(char *out, size_t size);
+
+#endif

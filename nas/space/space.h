@@ -1,0 +1,61 @@
+/* A search space: a chain of slots, each with one (fixed) or several candidate
+ * operations; a supernet is made from it, an architecture is a choice in it. */
+#ifndef NAS_NAS_SPACE_SPACE_H
+#define NAS_NAS_SPACE_SPACE_H
+
+#include "base/rng.h"
+#include "nas/space/arch.h"
+
+enum { NAS_MAX_SLOTS = 256, NAS_MAX_CANDIDATES = 64 };
+
+typedef struct nas_slot {
+    int count;               /* candidates; 1: fixed                                   */
+    nas_op_spec *candidates; /* [count]; a zero op, if any, is the last one            */
+    bool shortcut;
+    int stage;               /* -1 for fixed slots                                     */
+} nas_slot;
+
+typedef struct nas_space {
+    char name[64];
+    int image_size, channels, classes;
+    float bn_momentum, bn_eps;
+    int count;
+    nas_slot *slots;   /* [count]                                                      */
+    /* Depth as OFA means it: in a stage, only the last blocks may be skipped, and at
+     * least min_depth remain.  0: each zero op is chosen on its own (ProxylessNAS). */
+    int min_depth;
+    int resolutions;   /* how many, 0: only image_size                                 */
+    int resolution[64];/* OFA: image sizes that belong to the space                    */
+} nas_space;
+
+/** A built-in name ("proxyless-cifar", ...; nas_space_names) or a path of a JSON file. */
+nas_status nas_space_load(nas_space **out, const char *name_or_path, nas_err *err);
+void nas_space_free(nas_space *space);
+/** Built-in names, NULL-terminated, and one line about each. */
+const char *const *nas_space_names(void);
+const char *nas_space_summary(const char *name);
+nas_status nas_space_check(const nas_space *space, nas_err *err);
+nas_status nas_space_from_json(nas_space **out, const json_t *json, const char *where, nas_err *err);
+json_t *nas_space_to_json(const nas_space *space); /* NULL: no memory */
+nas_status nas_space_digest(const nas_space *space, char out[NAS_DIGEST_SIZE], nas_err *err);
+
+/** Adapts a space (in place) to a data set: image size, channels, classes.  Fixed
+ * parts follow (first convolution's input channels, classifier's outputs). NAS_E_CONFIG
+ * if the size is too small for its strides. */
+nas_status nas_space_fit(nas_space *space, int image_size, int channels, int classes, nas_err *err);
+
+/** Exact number of architectures as a decimal string (malloc'ed, yours), and its log10. */
+nas_status nas_space_count(const nas_space *space, char **decimal, double *log10_count, nas_err *err);
+
+/** choice[slot] = candidate index for every slot (0 for fixed ones). */
+/** Draws an architecture uniformly over the space's architectures. */
+void nas_space_sample(const nas_space *space, nas_rng *rng, int *choice);
+/** True if the choice is one of the space (indices in range, depth rule kept). */
+bool nas_space_valid(const nas_space *space, const int *choice);
+nas_status nas_space_arch(nas_arch **out, const nas_space *space, const int *choice, nas_err *err);
+/** Finds the choice that gives `arch`; NAS_E_CONFIG names the first block that is not in the space. */
+nas_status nas_space_choice_of(const nas_space *space, const nas_arch *arch, int *choice, nas_err *err);
+/** Cheapest and dearest MACs over the space at image_size (0: its own). */
+void nas_space_macs_range(const nas_space *space, int image_size, int64_t *min, int64_t *max);
+
+#endif

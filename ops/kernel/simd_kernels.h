@@ -1,0 +1,48 @@
+/* The fast kernels as one instruction set compiles them (NAS_ISA, see simd.h);
+ * what is not here has only its reference version.  Private to ops/kernel. */
+#ifndef NAS_OPS_KERNEL_SIMD_KERNELS_H
+#define NAS_OPS_KERNEL_SIMD_KERNELS_H
+
+#include "ops/kernel/kernel.h"
+#include "ops/kernel/simd.h"
+
+#define NAS_SIMD_CONV(name)                                                                  \
+    size_t NAS_ISA_NAME(nas_k_##name##_scratch)(const nas_conv_geom *geom, int threads);     \
+    void NAS_ISA_NAME(nas_k_##name##_forward)(const nas_conv_geom *geom, const nas_view *x,  \
+                                              const float *w, const float *w_scale,          \
+                                              const nas_conv_out *out, void *scratch);       \
+    void NAS_ISA_NAME(nas_k_##name##_backward)(const nas_conv_geom *geom, const nas_view *x, \
+                                               const float *w, const nas_grad_view *dy,      \
+                                               const nas_conv_grad *out, void *scratch);
+NAS_SIMD_CONV(pointwise)
+NAS_SIMD_CONV(depthwise)
+NAS_SIMD_CONV(conv)
+#undef NAS_SIMD_CONV
+
+void NAS_ISA_NAME(nas_k_apply)(int n, int hw, int c, const nas_view *x, const float *residual,
+                               float *y);
+void NAS_ISA_NAME(nas_k_mask)(int n, int hw, int c, const nas_view *x, const float *mean,
+                              const float *invstd, const float *dy, float *g, float *sums);
+void NAS_ISA_NAME(nas_k_add)(size_t count, const float *x, float *y);
+double NAS_ISA_NAME(nas_k_dot)(size_t count, const float *x, const float *y);
+
+void NAS_ISA_NAME(nas_k_mean_pool)(int n, int hw, int c, const nas_view *x, float *y);
+void NAS_ISA_NAME(nas_k_mean_pool_backward)(int n, int hw, int c, const nas_view *x,
+                                            const float *dy, const nas_conv_grad *out);
+
+void NAS_ISA_NAME(nas_k_gate_grad)(int n, int hw, int c, const nas_view *x, const float *dv,
+                                   float *dgate);
+void NAS_ISA_NAME(nas_k_gate_mask)(int n, int hw, int c, const nas_view *x, const float *mean,
+                                   const float *invstd, const float *dv, const float *dpool,
+                                   float *g, float *sums);
+
+void NAS_ISA_NAME(nas_k_linear)(int rows, int in, int out, const float *x, const float *w,
+                                const float *bias, nas_act act, float *y);
+void NAS_ISA_NAME(nas_k_linear_backward)(int rows, int in, int out, const float *x,
+                                         const float *w, const float *dy, float *dx, float *dw,
+                                         float *db);
+
+void NAS_ISA_NAME(nas_k_sgd)(size_t count, float *w, const float *grad, float *m, float lr,
+                             float momentum, float decay, bool nesterov);
+
+#endif
