@@ -184,8 +184,9 @@ typedef struct nas_kernels {
      * (each NULL: skip).  dy is with respect to the value before the activation. */
     void (*linear_backward)(int rows, int in, int out, const float *x, const float *w,
                             const float *dy, float *dx, float *dw, float *db);
-    /** g = dy * act'(z) where `y` = act(z) was kept; hswish needs z itself: `z`. */
-    void (*act_backward)(size_t count, nas_act act, const float *z, const float *dy, float *g);
+    /** g = dy * act'(z), from what was kept of the forward pass: act(z), or for
+     * hswish (whose slope act(z) does not tell) z itself.  g may alias dy. */
+    void (*act_backward)(size_t count, nas_act act, const float *kept, const float *dy, float *g);
 
     /* -- dropout, loss ------------------------------------------------------------ */
     /** y = x * mask / (1 - ratio) with a counter-based mask keyed by (seed, step):

@@ -50,7 +50,8 @@ void nas_ref_linear(int rows, int in, int out, const float *x, const float *w,
                     const float *bias, nas_act act, float *y);
 void nas_ref_linear_backward(int rows, int in, int out, const float *x, const float *w,
                              const float *dy, float *dx, float *dw, float *db);
-void nas_ref_act_backward(size_t count, nas_act act, const float *z, const float *dy, float *g);
+void nas_ref_act_backward(size_t count, nas_act act, const float *kept, const float *dy,
+                          float *g);
 
 void nas_ref_dropout(size_t count, float ratio, unsigned long long seed,
                      unsigned long long step, const float *x, float *y);
@@ -113,6 +114,16 @@ static inline void nas_ref__store_grad(const nas_view *view, const nas_conv_grad
     } else {
         out->dx[i] = out->add ? out->dx[i] + dv : dv;
     }
+}
+
+/** Stores the sums that nas_ref__store_grad collected over a chunk. */
+static inline void nas_ref__store_sums(const nas_view *view, const nas_conv_grad *out, int chunk,
+                                       int c, int channels, const double sum[2])
+{
+    if (!nas_ref__masks(view))
+        return;
+    out->sums[(size_t)chunk * 2 * channels + c] = (float)sum[0];
+    out->sums[((size_t)chunk * 2 + 1) * channels + c] = (float)sum[1];
 }
 
 /** stats[chunk][2][channels] of y [n][hw][channels], in two passes. */
