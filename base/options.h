@@ -38,8 +38,8 @@ typedef struct nas_option {
  * `max_positional` (more: NAS_E_USAGE).  "--flag=value" and "--flag value";
  * "--no-flag" for flags; "--" ends options.  Several tables may be chained by
  * calling with a NULL-terminated array `tables`.  An unknown option names the
- * nearest one.  "seen" bits of given options are kept in `given` (one byte per
- * option in table order over all tables; may be NULL). */
+ * nearest one.  A required option that neither `config` nor argv gives is
+ * NAS_E_USAGE.  Strings are borrowed: argv and `config` must outlive the struct. */
 nas_status nas_options_parse(const nas_option *const *tables, void *options, size_t size,
                              const json_t *config, int argc, const char *const *argv,
                              const char **positional, int max_positional, int *n_positional,

@@ -1,0 +1,68 @@
+/* What this process may use and has used, as Linux tells it. */
+#include "base/system.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Copies what follows `key` and a colon in a file of such lines; false if there is none. */
+static int read_field(const char *path, const char *key, char *out, size_t size)
+{
+    FILE *file = fopen(path, "re");
+    char line[512];
+    int found = 0;
+
+    if (file == NULL)
+        return 0;
+    while (!found && fgets(line, sizeof line, file) != NULL) {
+        const char *value = strchr(line, ':');
+
+        if (value == NULL || strncmp(line, key, strlen(key)) != 0)
+            continue;
+        value += 1 + strspn(value + 1, " \t");
+        snprintf(out, size, "%.*s", (int)strcspn(value, "\n"), value);
+        found = 1;
+    }
+    fclose(file);
+    return found;
+}
+
+int nas_system_cores(void)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        return CPU_COUNT(&set);
+    const long online = sysconf(_SC_NPROCESSORS_ONLN); /* more cores than a cpu_set_t holds */
+    return online > 0 ? (int)online : 1;
+}
+
+double nas_system_peak_rss_mib(void)
+{
+    char kib[64];
+    struct rusage usage;
+
+    /* VmHWM first: ru_maxrss survives exec and so can be that of whoever started us */
+    if (read_field("/proc/self/status", "VmHWM", kib, sizeof kib))
+        return strtod(kib, NULL) / 1024.0;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_maxrss / 1024.0;
+}
+
+void nas_system_cpu_name(char *out, size_t size)
+{
+    if (!read_field("/proc/cpuinfo", "model name", out, size))
+        snprintf(out, size, "unknown");
+}
+
+void nas_system_host(char *out, size_t size)
+{
+    if (size == 0)
+        return;
+    if (gethostname(out, size) != 0)
+        snprintf(out, size, "unknown");
+    out[size - 1] = '\0';
+}
