@@ -13,7 +13,6 @@
     void nas_ref_##name##_backward(const nas_conv_geom *geom, const nas_view *x,            \
                                    const float *w, const nas_grad_view *dy,                 \
                                    const nas_conv_grad *out, void *scratch);
-NAS_REF_CONV(pointwise)
 NAS_REF_CONV(depthwise)
 NAS_REF_CONV(conv)
 #undef NAS_REF_CONV
