@@ -21,29 +21,29 @@ enum { KERNEL = 1, GROUPS = 2, MID = 4, ACT = 8, BN = 16, BIAS = 32, DROPOUT = 6
 typedef struct op_entry {
     const char *name;
     unsigned settings; /* KERNEL: with stride; WIDENS: out may differ from in */
-    void (*cost)(const nas_op_spec *spec, int64_t pixels_in, int64_t pixels_out, nas_op_cost *cost);
+    void (*cost)(const nas_op_spec *spec, int64_t hw_in, int64_t hw_out, nas_op_cost *cost);
 } op_entry;
 
-static void conv_cost(const nas_op_spec *s, int64_t pixels_in, int64_t pixels_out, nas_op_cost *cost)
+static void conv_cost(const nas_op_spec *s, int64_t hw_in, int64_t hw_out, nas_op_cost *cost)
 {
     const int64_t weights = (int64_t)s->in / s->groups * s->out * s->kernel * s->kernel;
 
-    cost->macs = weights * pixels_out;
+    cost->macs = weights * hw_out;
     cost->parameters = weights + (s->bn ? 2 * (int64_t)s->out : 0) + (s->bias ? s->out : 0);
 }
 
-static void mbconv_cost(const nas_op_spec *s, int64_t pixels_in, int64_t pixels_out, nas_op_cost *cost)
+static void mbconv_cost(const nas_op_spec *s, int64_t hw_in, int64_t hw_out, nas_op_cost *cost)
 {
     const int64_t mid = s->mid, depthwise = mid * s->kernel * s->kernel, project = mid * s->out;
     const int64_t expand = s->expand == 1.0f ? 0 : s->in * mid;
     const int64_t excite = 2 * mid * s->se;
 
-    cost->macs = expand * pixels_in + (depthwise + project) * pixels_out + excite;
+    cost->macs = expand * hw_in + (depthwise + project) * hw_out + excite;
     cost->parameters = expand + depthwise + project + 2 * (mid + s->out) + (expand ? 2 * mid : 0) +
                        excite + (s->se ? s->se + mid : 0);
 }
 
-static void linear_cost(const nas_op_spec *s, int64_t pixels_in, int64_t pixels_out, nas_op_cost *cost)
+static void linear_cost(const nas_op_spec *s, int64_t hw_in, int64_t hw_out, nas_op_cost *cost)
 {
     cost->macs = (int64_t)s->in * s->out;
     cost->parameters = cost->macs + (s->bias ? s->out : 0);
@@ -161,7 +161,8 @@ nas_status nas_op_check(const nas_op_spec *spec, nas_err *err)
         return nas_fail(err, NAS_E_CONFIG, "%s: cannot turn %d channels into %d", entry->name,
                         spec->in, spec->out);
     if (!(has & KERNEL) && spec->stride > 1)
-        return nas_fail(err, NAS_E_CONFIG, "%s: stride is %d, must be 1", entry->name, spec->stride);
+        return nas_fail(err, NAS_E_CONFIG, "%s: stride is %d, must be 1", entry->name,
+                        spec->stride);
     if (has & DROPOUT && !(spec->dropout >= 0.0f && spec->dropout < 1.0f))
         return nas_fail(err, NAS_E_CONFIG, "%s: dropout is %g, must be at least 0 and below 1",
                         entry->name, (double)spec->dropout);

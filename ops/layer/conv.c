@@ -1,0 +1,71 @@
+/* The conv layer: one unit, its output materialised. */
+#include "ops/layer/unit.h"
+
+static void layout(nas_layer *layer)
+{
+    const nas_op_spec *s = &layer->spec;
+    nas_unit *unit = nas_unit__add(layer, "conv", layer->h, layer->w, s->in, s->out, s->kernel,
+                                   s->stride, s->groups, s->bn, s->bias, s->act);
+
+    nas_unit__book_vectors(layer, unit, "conv");
+    nas_unit__book_buffers(layer, unit, "conv");
+    layer->oh = unit->geom.oh;
+    layer->ow = unit->geom.ow;
+}
+
+static size_t kept_bytes(const nas_layer *layer, int n)
+{
+    return nas_arena_round(sizeof(nas_unit_kept)) + nas_unit__kept_bytes(&layer->unit[0], n);
+}
+
+static size_t temporary_bytes(const nas_layer *layer, int n)
+{
+    return nas_unit__sums_bytes(&layer->unit[0], n) +
+           8 * nas_arena_round((size_t)layer->spec.out * sizeof(float));
+}
+
+static void *forward(const nas_layer *layer, const nas_run *run, float *params, const float *x,
+                     const float *residual, float *y)
+{
+    const nas_unit *unit = &layer->unit[0];
+    const nas_view in = {.x = x};
+
+    if (!run->train) {
+        nas_unit__evaluate(unit, run, params, &in, residual, y);
+        return NULL;
+    }
+    nas_unit_kept *kept = nas_arena_alloc(run->arena, sizeof *kept);
+    *kept = nas_unit__forward(unit, run, params, &in);
+    const nas_view view = nas_unit__view(unit, kept);
+    run->kernels->apply(run->n, layer->oh * layer->ow, layer->spec.out, &view, residual, y);
+    return kept;
+}
+
+static void backward(const nas_layer *layer, const nas_run *run, const float *params,
+                     const float *x, void *saved, float *dy, float *dx, bool add, float *grads)
+{
+    const nas_unit *unit = &layer->unit[0];
+    const nas_view in = {.x = x};
+    nas_conv_geom geom = unit->geom;
+
+    geom.n = run->n;
+    const nas_grad_view grad = nas_unit__last_grad(unit, run, params, saved, dy, grads);
+    const nas_conv_grad out = {.dx = dx, .add = add, .dw = grads ? grads + unit->weight : NULL};
+    if (dx != NULL || grads != NULL)
+        nas_unit__kernels(unit, run->kernels)
+            ->backward(&geom, &in, params + unit->weight, &grad, &out, run->scratch);
+}
+
+static double output_dot(const nas_layer *layer, const nas_run *run, const float *params,
+                         const float *x, void *saved, const float *dy)
+{
+    const nas_view view = nas_unit__view(&layer->unit[0], saved);
+    const size_t count = nas_unit__outputs(&layer->unit[0], run->n);
+    float *y = nas_arena_floats(run->arena, count);
+
+    run->kernels->apply(run->n, layer->oh * layer->ow, layer->spec.out, &view, NULL, y);
+    return run->kernels->dot(count, y, dy);
+}
+
+const nas_layer_class nas_layer__conv = {layout, kept_bytes, temporary_bytes, forward, backward,
+                                         output_dot};

@@ -1,0 +1,116 @@
+/* A layer: one operation of the registry at one input size, ready to run.
+ *
+ * Order of life: nas_layer_init lays out its parameters and plans its bytes;
+ * forward and backward then take all memory from the run's arena and cannot
+ * fail.  A layer owns nothing: its parameters are a block of floats that the
+ * model keeps, so a layer may be copied. */
+#ifndef NAS_OPS_LAYER_LAYER_H
+#define NAS_OPS_LAYER_LAYER_H
+
+#include "base/arena.h"
+#include "ops/layer/op.h"
+
+typedef enum nas_param_kind {
+    NAS_PARAM_POINTWISE, /* [in][out]                */
+    NAS_PARAM_DEPTHWISE, /* [k*k][channels]          */
+    NAS_PARAM_CONV,      /* [k*k][in/groups][out]    */
+    NAS_PARAM_LINEAR,    /* [in][out]                */
+    NAS_PARAM_BIAS,
+    NAS_PARAM_GAMMA,
+    NAS_PARAM_BETA,
+    NAS_PARAM_MEAN, /* running statistics: state, not trained */
+    NAS_PARAM_VAR
+} nas_param_kind;
+
+/** One named tensor inside a layer's block. */
+typedef struct nas_param {
+    char name[32]; /* "expand.weight", "project.gamma", ... */
+    nas_param_kind kind;
+    int out, in, k;       /* PyTorch's shape is [out][in][k][k], or [out][in], or [out] */
+    size_t offset, count; /* floats, from the start of the layer's block */
+} nas_param;
+
+enum { NAS_LAYER_MAX_PARAMS = 20, NAS_LAYER_MAX_UNITS = 3 };
+
+/** A convolution with what follows it: batch norm or bias, and an activation. */
+typedef struct nas_unit {
+    nas_conv_geom geom; /* n is set when it runs */
+    bool bn, bias;
+    nas_act act;
+    size_t weight, gamma, beta, mean, var; /* offsets in the block; bias is at `beta` */
+} nas_unit;
+
+/** Parameters of a layer's block, in this order: weights (decayed), vectors
+ * (gamma, beta, biases), buffers (running statistics, not trained). */
+typedef struct nas_layer {
+    nas_op_spec spec;
+    int h, w, oh, ow;
+    size_t weights, vectors, buffers; /* floats of each part */
+    int params;
+    nas_param param[NAS_LAYER_MAX_PARAMS];
+    int units;
+    nas_unit unit[NAS_LAYER_MAX_UNITS];
+    size_t se_reduce, se_reduce_bias, se_expand, se_expand_bias; /* offsets: mbconv */
+    size_t linear, linear_bias;                                  /* offsets: linear */
+} nas_layer;
+
+/** How layers are run. */
+typedef struct nas_run {
+    const nas_kernels *kernels;
+    nas_arena *arena;  /* activations kept and temporaries                        */
+    void *scratch;     /* nas_layer_scratch of the largest layer                   */
+    int n;             /* images                                                  */
+    bool train;        /* batch statistics and dropout; else running statistics   */
+    bool keep;         /* train: keep what backward needs                          */
+    float bn_eps;
+    float bn_momentum; /* train: weight of the batch in the running statistics; 0: leave them */
+    unsigned long long seed, step; /* key of dropout's mask                       */
+} nas_run;
+
+/** Checks `spec` and the input size, lays out parameters.  NAS_E_CONFIG. */
+nas_status nas_layer_init(nas_layer *layer, const nas_op_spec *spec, int h, int w, nas_err *err);
+
+/** Floats of the layer's block (weights + vectors + buffers). */
+size_t nas_layer_floats(const nas_layer *layer);
+
+/** Bytes that a forward pass keeps in the arena for backward (train, keep), that
+ * a pass needs at most beside them while it runs, and of kernel scratch. */
+size_t nas_layer_kept(const nas_layer *layer, int n);
+size_t nas_layer_temporary(const nas_layer *layer, int n);
+size_t nas_layer_scratch(const nas_layer *layer, int n, int threads);
+
+/** Initial values: convolutions N(0, sqrt(2/(k*k*out))), linear U(+-1/sqrt(in)),
+ * gamma 1, beta 0, biases 0, running mean 0 and variance 1.  Each tensor draws from
+ * the stream (seed, "prefix.name"), so it does not depend on its neighbours. */
+void nas_layer_reset(const nas_layer *layer, float *params, unsigned long long seed,
+                     const char *prefix);
+
+/** y = op(x) [+ residual], x [n][h][w][in], y and residual [n][oh][ow][out] (plain
+ * tensors; residual NULL: none; y may alias residual, not x).  `params` is the layer's block; only
+ * its running statistics are written.  Returns what backward needs (train, keep;
+ * in the arena), else NULL with the arena as it was. */
+void *nas_layer_forward(const nas_layer *layer, const nas_run *run, float *params, const float *x,
+                        const float *residual, float *y);
+
+/** Gradients from dy = dL/d op(x).  dx = or (add) += gradient of x, NULL: not wanted.
+ * Where add is set, dx may be dy itself (a shortcut's gradient).  Gradients of the
+ * parameters are ADDED to grads, shaped as the block; NULL: not wanted.
+ * dy is scratch after the call (it is overwritten unless dx aliases it). */
+void nas_layer_backward(const nas_layer *layer, const nas_run *run, const float *params,
+                        const float *x, void *saved, float *dy, float *dx, bool add, float *grads);
+
+/** sum over all elements of dy * op(x), from what a forward pass kept. */
+double nas_layer_output_dot(const nas_layer *layer, const nas_run *run, const float *params,
+                            const float *x, void *saved, const float *dy);
+
+/** Batch norm folded into the convolutions for inference: `folded` has the same
+ * shape with biases instead of batch norm; folded_params holds
+ * nas_layer_floats(folded) floats.  Call with folded_params NULL for the shape. */
+void nas_layer_fold(const nas_layer *layer, const float *params, float bn_eps, nas_layer *folded,
+                    float *folded_params);
+
+/** Copies one parameter to or from PyTorch's layout ([out][in][k][k], ...). */
+void nas_param_to_torch(const nas_param *param, const float *params, float *torch_values);
+void nas_param_from_torch(const nas_param *param, const float *torch_values, float *params);
+
+#endif

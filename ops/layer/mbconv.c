@@ -1,0 +1,254 @@
+/* The mbconv layer (Sandler et al. 2018; squeeze-excite as in Howard et al. 2019):
+ * [1x1 expand, BN, act] -> depthwise, BN, act [-> squeeze-excite] -> 1x1 linear, BN.
+ *
+ * Only raw convolution outputs are kept; normalised and activated values exist
+ * tile by tile inside the kernels that read them. */
+#include <string.h>
+
+#include "ops/layer/unit.h"
+
+typedef struct mbconv_kept {
+    nas_unit_kept expand, depthwise, project;
+    float *pooled, *hidden, *gate; /* squeeze-excite: [n][mid], [n][se], [n][mid] */
+} mbconv_kept;
+
+static bool has_expand(const nas_layer *layer) { return layer->units == 3; }
+static const nas_unit *expand_of(const nas_layer *layer) { return &layer->unit[0]; }
+static const nas_unit *depthwise_of(const nas_layer *layer)
+{
+    return &layer->unit[layer->units - 2];
+}
+static const nas_unit *project_of(const nas_layer *layer)
+{
+    return &layer->unit[layer->units - 1];
+}
+
+static void layout(nas_layer *layer)
+{
+    static const char *const names[] = {"expand", "depthwise", "project"};
+    const nas_op_spec *s = &layer->spec;
+    const int first = s->expand == 1.0f ? 1 : 0;
+    const bool se = s->se > 0;
+
+    if (first == 0)
+        nas_unit__add(layer, names[0], layer->h, layer->w, s->in, s->mid, 1, 1, 1, true, false,
+                      s->act);
+    nas_unit *dw = nas_unit__add(layer, names[1], layer->h, layer->w, s->mid, s->mid, s->kernel,
+                                 s->stride, s->mid, true, false, s->act);
+    layer->oh = dw->geom.oh;
+    layer->ow = dw->geom.ow;
+    nas_unit__add(layer, names[2], layer->oh, layer->ow, s->mid, s->out, 1, 1, 1, true, false,
+                  NAS_ACT_NONE);
+    if (se) {
+        layer->se_reduce =
+            nas_layer__book(layer, "se_reduce", "weight", NAS_PARAM_LINEAR, s->se, s->mid, 1);
+        layer->se_expand =
+            nas_layer__book(layer, "se_expand", "weight", NAS_PARAM_LINEAR, s->mid, s->se, 1);
+    }
+    for (int i = 0; i < layer->units; i++)
+        nas_unit__book_vectors(layer, &layer->unit[i], names[first + i]);
+    if (se) {
+        layer->se_reduce_bias =
+            nas_layer__book(layer, "se_reduce", "bias", NAS_PARAM_BIAS, s->se, 1, 1);
+        layer->se_expand_bias =
+            nas_layer__book(layer, "se_expand", "bias", NAS_PARAM_BIAS, s->mid, 1, 1);
+    }
+    for (int i = 0; i < layer->units; i++)
+        nas_unit__book_buffers(layer, &layer->unit[i], names[first + i]);
+}
+
+static size_t se_bytes(const nas_layer *layer, int n)
+{
+    const size_t mid = (size_t)n * (size_t)layer->spec.mid, se = (size_t)n * (size_t)layer->spec.se;
+
+    return layer->spec.se > 0 ? 2 * nas_arena_round(mid * sizeof(float)) +
+                                    nas_arena_round(se * sizeof(float))
+                              : 0;
+}
+
+static size_t kept_bytes(const nas_layer *layer, int n)
+{
+    size_t bytes = nas_arena_round(sizeof(mbconv_kept)) + se_bytes(layer, n);
+
+    for (int i = 0; i < layer->units; i++)
+        bytes += nas_unit__kept_bytes(&layer->unit[i], n);
+    return bytes;
+}
+
+/* Backward: gradients of the depthwise and of the expand output. */
+static size_t temporary_bytes(const nas_layer *layer, int n)
+{
+    size_t bytes = 3 * se_bytes(layer, n);
+
+    for (int i = 0; i < layer->units; i++)
+        bytes += nas_arena_round(nas_unit__outputs(&layer->unit[i], n) * sizeof(float)) +
+                 nas_unit__sums_bytes(&layer->unit[i], n) +
+                 8 * nas_arena_round((size_t)layer->unit[i].geom.cout * sizeof(float));
+    return bytes;
+}
+
+/* gate = h_sigmoid(expand(relu(reduce(mean(u))))) of the view u. */
+static void squeeze_excite(const nas_layer *layer, const nas_run *run, const float *params,
+                           const nas_view *u, mbconv_kept *kept)
+{
+    const nas_kernels *k = run->kernels;
+    const int mid = layer->spec.mid, se = layer->spec.se;
+
+    kept->pooled = nas_arena_floats(run->arena, (size_t)run->n * (size_t)mid);
+    kept->hidden = nas_arena_floats(run->arena, (size_t)run->n * (size_t)se);
+    kept->gate = nas_arena_floats(run->arena, (size_t)run->n * (size_t)mid);
+    k->mean_pool(run->n, layer->oh * layer->ow, mid, u, kept->pooled);
+    k->linear(run->n, mid, se, kept->pooled, params + layer->se_reduce,
+              params + layer->se_reduce_bias, NAS_ACT_RELU, kept->hidden);
+    k->linear(run->n, se, mid, kept->hidden, params + layer->se_expand,
+              params + layer->se_expand_bias, NAS_ACT_HSIGMOID, kept->gate);
+}
+
+static void evaluate(const nas_layer *layer, const nas_run *run, float *params, const float *x,
+                     const float *residual, float *y)
+{
+    const nas_unit *dw = depthwise_of(layer);
+    nas_view in = {.x = x};
+
+    if (has_expand(layer)) {
+        float *e = nas_arena_floats(run->arena, nas_unit__outputs(expand_of(layer), run->n));
+        nas_unit__evaluate(expand_of(layer), run, params, &in, NULL, e);
+        in.x = e;
+    }
+    float *d = nas_arena_floats(run->arena, nas_unit__outputs(dw, run->n));
+    nas_unit__evaluate(dw, run, params, &in, NULL, d);
+    in.x = d;
+    if (layer->spec.se > 0) {
+        mbconv_kept gate;
+        squeeze_excite(layer, run, params, &in, &gate);
+        in.gate = gate.gate;
+    }
+    nas_unit__evaluate(project_of(layer), run, params, &in, residual, y);
+}
+
+static nas_view gated_view(const nas_layer *layer, const mbconv_kept *kept)
+{
+    nas_view view = nas_unit__view(depthwise_of(layer), &kept->depthwise);
+
+    view.gate = kept->gate;
+    return view;
+}
+
+static void *forward(const nas_layer *layer, const nas_run *run, float *params, const float *x,
+                     const float *residual, float *y)
+{
+    nas_view in = {.x = x};
+
+    if (!run->train) {
+        evaluate(layer, run, params, x, residual, y);
+        return NULL;
+    }
+    mbconv_kept *kept = nas_arena_alloc(run->arena, sizeof *kept);
+    memset(kept, 0, sizeof *kept);
+    if (has_expand(layer)) {
+        kept->expand = nas_unit__forward(expand_of(layer), run, params, &in);
+        in = nas_unit__view(expand_of(layer), &kept->expand);
+    }
+    kept->depthwise = nas_unit__forward(depthwise_of(layer), run, params, &in);
+    in = nas_unit__view(depthwise_of(layer), &kept->depthwise);
+    if (layer->spec.se > 0)
+        squeeze_excite(layer, run, params, &in, kept);
+    in.gate = kept->gate;
+    kept->project = nas_unit__forward(project_of(layer), run, params, &in);
+    const nas_view out = nas_unit__view(project_of(layer), &kept->project);
+    run->kernels->apply(run->n, layer->oh * layer->ow, layer->spec.out, &out, residual, y);
+    return kept;
+}
+
+/* dv: gradient of the gated values, turned in place into the masked gradient of
+ * the depthwise output. */
+static void squeeze_excite_backward(const nas_layer *layer, const nas_run *run,
+                                    const float *params, const mbconv_kept *kept, float *dv,
+                                    float *sums, float *grads)
+{
+    const nas_kernels *k = run->kernels;
+    const int mid = layer->spec.mid, se = layer->spec.se, hw = layer->oh * layer->ow, n = run->n;
+    const nas_view view = gated_view(layer, kept);
+    const size_t mids = (size_t)n * (size_t)mid, ses = (size_t)n * (size_t)se;
+    float *dgate = nas_arena_floats(run->arena, mids);
+    float *dhidden = nas_arena_floats(run->arena, ses);
+    float *dpool = nas_arena_floats(run->arena, mids);
+
+    k->gate_grad(n, hw, mid, &view, dv, dgate);
+    /* h_sigmoid's slope follows from its value: 1/6 strictly between 0 and 1. */
+    for (size_t i = 0; i < mids; i++)
+        dgate[i] = kept->gate[i] > 0.0f && kept->gate[i] < 1.0f ? dgate[i] * (1.0f / 6.0f) : 0.0f;
+    k->linear_backward(n, se, mid, kept->hidden, params + layer->se_expand, dgate, dhidden,
+                       grads ? grads + layer->se_expand : NULL,
+                       grads ? grads + layer->se_expand_bias : NULL);
+    k->act_backward(ses, NAS_ACT_RELU, kept->hidden, dhidden, dhidden);
+    k->linear_backward(n, mid, se, kept->pooled, params + layer->se_reduce, dhidden, dpool,
+                       grads ? grads + layer->se_reduce : NULL,
+                       grads ? grads + layer->se_reduce_bias : NULL);
+    k->gate_mask(n, hw, mid, &view, kept->depthwise.mean, kept->depthwise.invstd, dv, dpool, dv,
+                 sums);
+}
+
+static void backward(const nas_layer *layer, const nas_run *run, const float *params,
+                     const float *x, void *saved, float *dy, float *dx, bool add, float *grads)
+{
+    const mbconv_kept *kept = saved;
+    const nas_unit *pw = project_of(layer), *dw = depthwise_of(layer), *ex = expand_of(layer);
+    const bool expand = has_expand(layer);
+    const nas_view plain = {.x = x};
+    nas_conv_geom geom = pw->geom;
+
+    geom.n = run->n;
+    nas_grad_view grad = nas_unit__last_grad(pw, run, params, &kept->project, dy, grads);
+    nas_view in = gated_view(layer, kept);
+    float *gd = nas_arena_floats(run->arena, nas_unit__outputs(dw, run->n));
+    float *sums = nas_unit__sums(run, layer->spec.mid);
+    nas_conv_grad out = {.dx = gd, .sums = sums, .mean = kept->depthwise.mean,
+                         .invstd = kept->depthwise.invstd,
+                         .dw = grads ? grads + pw->weight : NULL};
+    nas_unit__kernels(pw, run->kernels)
+        ->backward(&geom, &in, params + pw->weight, &grad, &out, run->scratch);
+    if (layer->spec.se > 0)
+        squeeze_excite_backward(layer, run, params, kept, gd, sums, grads);
+
+    grad = nas_unit__grad_view(dw, run, params, &kept->depthwise, gd, sums, grads);
+    geom = dw->geom;
+    geom.n = run->n;
+    in = expand ? nas_unit__view(ex, &kept->expand) : plain;
+    out = (nas_conv_grad){.dx = dx, .add = add, .dw = grads ? grads + dw->weight : NULL};
+    if (expand) {
+        out.dx = nas_arena_floats(run->arena, nas_unit__outputs(ex, run->n));
+        out.sums = sums;
+        out.mean = kept->expand.mean;
+        out.invstd = kept->expand.invstd;
+        out.add = false;
+    }
+    if (out.dx != NULL || grads != NULL)
+        nas_unit__kernels(dw, run->kernels)
+            ->backward(&geom, &in, params + dw->weight, &grad, &out, run->scratch);
+    if (!expand)
+        return;
+
+    grad = nas_unit__grad_view(ex, run, params, &kept->expand, out.dx, sums, grads);
+    geom = ex->geom;
+    geom.n = run->n;
+    out = (nas_conv_grad){.dx = dx, .add = add, .dw = grads ? grads + ex->weight : NULL};
+    if (dx != NULL || grads != NULL)
+        nas_unit__kernels(ex, run->kernels)
+            ->backward(&geom, &plain, params + ex->weight, &grad, &out, run->scratch);
+}
+
+static double output_dot(const nas_layer *layer, const nas_run *run, const float *params,
+                         const float *x, void *saved, const float *dy)
+{
+    const mbconv_kept *kept = saved;
+    const nas_view view = nas_unit__view(project_of(layer), &kept->project);
+    const size_t count = nas_unit__outputs(project_of(layer), run->n);
+    float *y = nas_arena_floats(run->arena, count);
+
+    run->kernels->apply(run->n, layer->oh * layer->ow, layer->spec.out, &view, NULL, y);
+    return run->kernels->dot(count, y, dy);
+}
+
+const nas_layer_class nas_layer__mbconv = {layout, kept_bytes, temporary_bytes, forward, backward,
+                                           output_dot};

@@ -1,0 +1,351 @@
+/* Layers without convolution: linear, zero, identity and the pools. */
+#include <string.h>
+
+#include "ops/layer/unit.h"
+
+static size_t floats_in(const nas_layer *layer, int n)
+{
+    return (size_t)n * (size_t)layer->h * (size_t)layer->w * (size_t)layer->spec.in;
+}
+
+static size_t floats_out(const nas_layer *layer, int n)
+{
+    return (size_t)n * (size_t)layer->oh * (size_t)layer->ow * (size_t)layer->spec.out;
+}
+
+static size_t none(const nas_layer *layer, int n) { return 0; }
+
+static void same_size(nas_layer *layer)
+{
+    layer->oh = layer->h;
+    layer->ow = layer->w;
+}
+
+static void add_residual(const nas_layer *layer, const nas_run *run, const float *residual, float *y)
+{
+    if (residual != NULL)
+        run->kernels->add(floats_out(layer, run->n), residual, y);
+}
+
+/* y = x, or y += x: what every gradient of a copy does. */
+static void give(const nas_run *run, size_t count, const float *x, float *y, bool add)
+{
+    if (add)
+        run->kernels->add(count, x, y);
+    else
+        memcpy(y, x, count * sizeof *y);
+}
+
+/* -- zero and identity: y aliases residual where the caller works in place ------- */
+
+static void *zero_forward(const nas_layer *layer, const nas_run *run, float *params, const float *x,
+                          const float *residual, float *y)
+{
+    const size_t bytes = floats_out(layer, run->n) * sizeof *y;
+
+    if (residual == NULL)
+        memset(y, 0, bytes);
+    else if (y != residual)
+        memcpy(y, residual, bytes);
+    return NULL;
+}
+
+static void zero_backward(const nas_layer *layer, const nas_run *run, const float *params,
+                          const float *x, void *saved, float *dy, float *dx, bool add, float *grads)
+{
+    if (dx != NULL && !add)
+        memset(dx, 0, floats_in(layer, run->n) * sizeof *dx);
+}
+
+static double zero_dot(const nas_layer *layer, const nas_run *run, const float *params,
+                       const float *x, void *saved, const float *dy)
+{
+    return 0.0;
+}
+
+static void *identity_forward(const nas_layer *layer, const nas_run *run, float *params,
+                              const float *x, const float *residual, float *y)
+{
+    const nas_view view = {.x = x};
+
+    run->kernels->apply(run->n, layer->oh * layer->ow, layer->spec.out, &view, residual, y);
+    return NULL;
+}
+
+static void identity_backward(const nas_layer *layer, const nas_run *run, const float *params,
+                              const float *x, void *saved, float *dy, float *dx, bool add,
+                              float *grads)
+{
+    if (dx == NULL)
+        return;
+    if (dx == dy) { /* in place: dx += dx */
+        const nas_view twice = {.x = dy};
+        run->kernels->apply(run->n, layer->oh * layer->ow, layer->spec.out, &twice, dy, dx);
+    } else {
+        give(run, floats_in(layer, run->n), dy, dx, add);
+    }
+}
+
+static double identity_dot(const nas_layer *layer, const nas_run *run, const float *params,
+                           const float *x, void *saved, const float *dy)
+{
+    return run->kernels->dot(floats_out(layer, run->n), x, dy);
+}
+
+/* -- pools ------------------------------------------------------------------------ */
+
+static nas_conv_geom pool_geom(const nas_layer *layer, int n)
+{
+    const nas_op_spec *s = &layer->spec;
+
+    return (nas_conv_geom){.n = n, .h = layer->h, .w = layer->w, .cin = s->in, .cout = s->in,
+                           .k = s->kernel, .stride = s->stride, .pad = s->kernel / 2,
+                           .groups = s->in, .oh = layer->oh, .ow = layer->ow};
+}
+
+static void pool_layout(nas_layer *layer)
+{
+    const nas_op_spec *s = &layer->spec;
+
+    layer->oh = (layer->h + 2 * (s->kernel / 2) - s->kernel) / s->stride + 1;
+    layer->ow = (layer->w + 2 * (s->kernel / 2) - s->kernel) / s->stride + 1;
+}
+
+/* Pool gradients only add; without `add`, or in place, start from zeros. */
+static float *pool_target(const nas_layer *layer, const nas_run *run, const float *dy, float *dx,
+                          bool add)
+{
+    float *target = dx == dy ? nas_arena_floats(run->arena, floats_in(layer, run->n)) : dx;
+
+    if (!add || target != dx)
+        memset(target, 0, floats_in(layer, run->n) * sizeof *target);
+    return target;
+}
+
+static void pool_finish(const nas_layer *layer, const nas_run *run, const float *target, float *dx)
+{
+    if (target != dx)
+        run->kernels->add(floats_in(layer, run->n), target, dx);
+}
+
+static size_t pool_temporary(const nas_layer *layer, int n)
+{
+    return nas_arena_round(floats_in(layer, n) * sizeof(float)) +
+           nas_arena_round(floats_out(layer, n) * sizeof(float));
+}
+
+static size_t max_pool_kept(const nas_layer *layer, int n)
+{
+    return nas_arena_round(floats_out(layer, n));
+}
+
+static void *max_pool_forward(const nas_layer *layer, const nas_run *run, float *params,
+                              const float *x, const float *residual, float *y)
+{
+    const nas_conv_geom geom = pool_geom(layer, run->n);
+    unsigned char *winner = NULL;
+    float *out = y;
+
+    if (run->train)
+        winner = nas_arena_alloc(run->arena, floats_out(layer, run->n));
+    if (y == residual) /* the residual would be lost: pool beside it */
+        out = nas_arena_floats(run->arena, floats_out(layer, run->n));
+    run->kernels->max_pool(&geom, x, out, winner);
+    if (out == y)
+        add_residual(layer, run, residual, y);
+    else
+        add_residual(layer, run, out, y);
+    return winner;
+}
+
+static void max_pool_backward(const nas_layer *layer, const nas_run *run, const float *params,
+                              const float *x, void *saved, float *dy, float *dx, bool add,
+                              float *grads)
+{
+    const nas_conv_geom geom = pool_geom(layer, run->n);
+
+    if (dx == NULL)
+        return;
+    float *target = pool_target(layer, run, dy, dx, add);
+    run->kernels->max_pool_backward(&geom, dy, saved, target);
+    pool_finish(layer, run, target, dx);
+}
+
+static void *avg_pool_forward(const nas_layer *layer, const nas_run *run, float *params,
+                              const float *x, const float *residual, float *y)
+{
+    const nas_conv_geom geom = pool_geom(layer, run->n);
+    float *out = y == residual ? nas_arena_floats(run->arena, floats_out(layer, run->n)) : y;
+
+    run->kernels->avg_pool(&geom, x, out);
+    add_residual(layer, run, out == y ? residual : out, y);
+    return NULL;
+}
+
+static void avg_pool_backward(const nas_layer *layer, const nas_run *run, const float *params,
+                              const float *x, void *saved, float *dy, float *dx, bool add,
+                              float *grads)
+{
+    const nas_conv_geom geom = pool_geom(layer, run->n);
+
+    if (dx == NULL)
+        return;
+    float *target = pool_target(layer, run, dy, dx, add);
+    run->kernels->avg_pool_backward(&geom, dy, target);
+    pool_finish(layer, run, target, dx);
+}
+
+/* Not kept: pooled once more. */
+static double pool_dot(const nas_layer *layer, const nas_run *run, const float *params,
+                       const float *x, void *saved, const float *dy)
+{
+    const nas_conv_geom geom = pool_geom(layer, run->n);
+    float *y = nas_arena_floats(run->arena, floats_out(layer, run->n));
+
+    if (layer->spec.type == NAS_OP_MAX_POOL)
+        run->kernels->max_pool(&geom, x, y, NULL);
+    else
+        run->kernels->avg_pool(&geom, x, y);
+    return run->kernels->dot(floats_out(layer, run->n), y, dy);
+}
+
+static void mean_pool_layout(nas_layer *layer) { layer->oh = layer->ow = 1; }
+
+static void *mean_pool_forward(const nas_layer *layer, const nas_run *run, float *params,
+                               const float *x, const float *residual, float *y)
+{
+    const nas_view view = {.x = x};
+
+    run->kernels->mean_pool(run->n, layer->h * layer->w, layer->spec.in, &view, y);
+    return NULL;
+}
+
+static void mean_pool_backward(const nas_layer *layer, const nas_run *run, const float *params,
+                               const float *x, void *saved, float *dy, float *dx, bool add,
+                               float *grads)
+{
+    const nas_view view = {.x = x};
+    const nas_conv_grad out = {.dx = dx, .add = add};
+
+    if (dx != NULL)
+        run->kernels->mean_pool_backward(run->n, layer->h * layer->w, layer->spec.in, &view, dy,
+                                         &out);
+}
+
+static double mean_pool_dot(const nas_layer *layer, const nas_run *run, const float *params,
+                            const float *x, void *saved, const float *dy)
+{
+    float *y = nas_arena_floats(run->arena, floats_out(layer, run->n));
+
+    mean_pool_forward(layer, run, NULL, x, NULL, y);
+    return run->kernels->dot(floats_out(layer, run->n), y, dy);
+}
+
+/* -- linear --------------------------------------------------------------------------- */
+
+typedef struct linear_kept {
+    const float *x; /* after dropout                             */
+    float *z;       /* before the activation; NULL without one   */
+} linear_kept;
+
+static void linear_layout(nas_layer *layer)
+{
+    const nas_op_spec *s = &layer->spec;
+
+    same_size(layer);
+    layer->linear = nas_layer__book(layer, "linear", "weight", NAS_PARAM_LINEAR, s->out, s->in, 1);
+    if (s->bias)
+        layer->linear_bias =
+            nas_layer__book(layer, "linear", "bias", NAS_PARAM_BIAS, s->out, 1, 1);
+}
+
+static size_t linear_kept_bytes(const nas_layer *layer, int n)
+{
+    return nas_arena_round(sizeof(linear_kept)) +
+           nas_arena_round(floats_in(layer, n) * sizeof(float)) +
+           nas_arena_round(floats_out(layer, n) * sizeof(float));
+}
+
+static void linear_apply(const nas_layer *layer, const nas_run *run, const float *params,
+                         const float *x, nas_act act, float *y)
+{
+    const nas_op_spec *s = &layer->spec;
+
+    run->kernels->linear(run->n * layer->h * layer->w, s->in, s->out, x, params + layer->linear,
+                         s->bias ? params + layer->linear_bias : NULL, act, y);
+}
+
+static void *linear_forward(const nas_layer *layer, const nas_run *run, float *params,
+                            const float *x, const float *residual, float *y)
+{
+    const nas_op_spec *s = &layer->spec;
+    linear_kept *kept = NULL;
+
+    if (run->train) {
+        kept = nas_arena_alloc(run->arena, sizeof *kept);
+        *kept = (linear_kept){.x = x};
+        if (s->dropout > 0.0f) {
+            float *dropped = nas_arena_floats(run->arena, floats_in(layer, run->n));
+            run->kernels->dropout(floats_in(layer, run->n), s->dropout, run->seed, run->step, x,
+                                  dropped);
+            kept->x = x = dropped;
+        }
+        if (s->act != NAS_ACT_NONE) {
+            const nas_view view = {.x = kept->z = nas_arena_floats(run->arena,
+                                                                   floats_out(layer, run->n)),
+                                   .act = s->act};
+            linear_apply(layer, run, params, x, NAS_ACT_NONE, kept->z);
+            run->kernels->apply(run->n, layer->oh * layer->ow, s->out, &view, NULL, y);
+            return kept;
+        }
+    }
+    linear_apply(layer, run, params, x, s->act, y);
+    return kept;
+}
+
+static void linear_backward(const nas_layer *layer, const nas_run *run, const float *params,
+                            const float *x, void *saved, float *dy, float *dx, bool add,
+                            float *grads)
+{
+    const nas_op_spec *s = &layer->spec;
+    const linear_kept *kept = saved;
+    float *to = dx;
+
+    if (kept->z != NULL)
+        run->kernels->act_backward(floats_out(layer, run->n), s->act, kept->z, dy, dy);
+    if (dx != NULL && add)
+        to = nas_arena_floats(run->arena, floats_in(layer, run->n));
+    run->kernels->linear_backward(run->n * layer->h * layer->w, s->in, s->out, kept->x,
+                                  params + layer->linear, dy, to,
+                                  grads ? grads + layer->linear : NULL,
+                                  grads && s->bias ? grads + layer->linear_bias : NULL);
+    if (dx == NULL)
+        return;
+    if (s->dropout > 0.0f)
+        run->kernels->dropout(floats_in(layer, run->n), s->dropout, run->seed, run->step, to, to);
+    if (add)
+        run->kernels->add(floats_in(layer, run->n), to, dx);
+}
+
+static double linear_dot(const nas_layer *layer, const nas_run *run, const float *params,
+                         const float *x, void *saved, const float *dy)
+{
+    const linear_kept *kept = saved;
+    float *y = nas_arena_floats(run->arena, floats_out(layer, run->n));
+
+    linear_apply(layer, run, params, kept->x, layer->spec.act, y);
+    return run->kernels->dot(floats_out(layer, run->n), y, dy);
+}
+
+const nas_layer_class nas_layer__zero = {same_size, none, none, zero_forward, zero_backward,
+                                         zero_dot};
+const nas_layer_class nas_layer__identity = {same_size, none, none, identity_forward,
+                                             identity_backward, identity_dot};
+const nas_layer_class nas_layer__max_pool = {pool_layout, max_pool_kept, pool_temporary,
+                                             max_pool_forward, max_pool_backward, pool_dot};
+const nas_layer_class nas_layer__avg_pool = {pool_layout, none, pool_temporary, avg_pool_forward,
+                                             avg_pool_backward, pool_dot};
+const nas_layer_class nas_layer__mean_pool = {mean_pool_layout, none, pool_temporary,
+                                              mean_pool_forward, mean_pool_backward, mean_pool_dot};
+const nas_layer_class nas_layer__linear = {linear_layout, linear_kept_bytes, pool_temporary,
+                                           linear_forward, linear_backward, linear_dot};

@@ -1,0 +1,196 @@
+/* The convolution unit: geometry, batch norm's bookkeeping, forward and the
+ * gradient view that its backward kernels read. */
+#include "ops/layer/unit.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+nas_unit *nas_unit__add(nas_layer *layer, const char *name, int h, int w, int in, int out, int k,
+                        int stride, int groups, bool bn, bool bias, nas_act act)
+{
+    assert(layer->units < NAS_LAYER_MAX_UNITS);
+    nas_unit *unit = &layer->unit[layer->units++];
+    const int pad = k / 2;
+
+    *unit = (nas_unit){
+        .geom = {.h = h, .w = w, .cin = in, .cout = out, .k = k, .stride = stride, .pad = pad,
+                 .groups = groups, .oh = (h + 2 * pad - k) / stride + 1,
+                 .ow = (w + 2 * pad - k) / stride + 1},
+        .bn = bn, .bias = bias, .act = act,
+    };
+    const nas_param_kind kind = k == 1 && stride == 1 && groups == 1 ? NAS_PARAM_POINTWISE
+                                : groups == in && in == out          ? NAS_PARAM_DEPTHWISE
+                                                                     : NAS_PARAM_CONV;
+    unit->weight = nas_layer__book(layer, name, "weight", kind, out, in / groups, k);
+    return unit;
+}
+
+void nas_unit__book_vectors(nas_layer *layer, nas_unit *unit, const char *name)
+{
+    const int c = unit->geom.cout;
+
+    if (unit->bn) {
+        unit->gamma = nas_layer__book(layer, name, "gamma", NAS_PARAM_GAMMA, c, 1, 1);
+        unit->beta = nas_layer__book(layer, name, "beta", NAS_PARAM_BETA, c, 1, 1);
+    } else if (unit->bias) {
+        unit->beta = nas_layer__book(layer, name, "bias", NAS_PARAM_BIAS, c, 1, 1);
+    }
+}
+
+void nas_unit__book_buffers(nas_layer *layer, nas_unit *unit, const char *name)
+{
+    if (!unit->bn)
+        return;
+    unit->mean = nas_layer__book(layer, name, "mean", NAS_PARAM_MEAN, unit->geom.cout, 1, 1);
+    unit->var = nas_layer__book(layer, name, "var", NAS_PARAM_VAR, unit->geom.cout, 1, 1);
+}
+
+static bool is_pointwise(const nas_conv_geom *g)
+{
+    return g->k == 1 && g->stride == 1 && g->groups == 1;
+}
+
+const struct nas_conv_kernels *nas_unit__kernels(const nas_unit *unit, const nas_kernels *kernels)
+{
+    const nas_conv_geom *g = &unit->geom;
+
+    if (is_pointwise(g))
+        return &kernels->pointwise;
+    return g->groups == g->cin && g->cin == g->cout ? &kernels->depthwise : &kernels->conv;
+}
+
+size_t nas_unit__outputs(const nas_unit *unit, int n)
+{
+    return (size_t)n * (size_t)unit->geom.oh * (size_t)unit->geom.ow * (size_t)unit->geom.cout;
+}
+
+size_t nas_unit__sums_bytes(const nas_unit *unit, int n)
+{
+    return nas_arena_round((size_t)nas_kernel_chunks(n) * 2 * (size_t)unit->geom.cout *
+                           sizeof(float));
+}
+
+size_t nas_unit__kept_bytes(const nas_unit *unit, int n)
+{
+    const size_t vectors = unit->bn ? 4 * nas_arena_round((size_t)unit->geom.cout * 4) : 0;
+
+    return nas_arena_round(nas_unit__outputs(unit, n) * sizeof(float)) + vectors;
+}
+
+float *nas_unit__sums(const nas_run *run, int channels)
+{
+    return nas_arena_floats(run->arena, (size_t)nas_kernel_chunks(run->n) * 2 * (size_t)channels);
+}
+
+nas_unit_kept nas_unit__forward(const nas_unit *unit, const nas_run *run, float *params,
+                                const nas_view *in)
+{
+    const struct nas_conv_kernels *kernels = nas_unit__kernels(unit, run->kernels);
+    nas_conv_geom geom = unit->geom;
+    const size_t c = (size_t)geom.cout;
+    nas_unit_kept kept = {0};
+
+    geom.n = run->n;
+    kept.raw = nas_arena_floats(run->arena, nas_unit__outputs(unit, run->n));
+    nas_conv_out out = {.y = kept.raw, .act = NAS_ACT_NONE};
+    if (!unit->bn) {
+        out.bias = unit->bias ? params + unit->beta : NULL;
+        kernels->forward(&geom, in, params + unit->weight, NULL, &out, run->scratch);
+        return kept;
+    }
+    kept.mean = nas_arena_floats(run->arena, c);
+    kept.invstd = nas_arena_floats(run->arena, c);
+    kept.scale = nas_arena_floats(run->arena, c);
+    kept.shift = nas_arena_floats(run->arena, c);
+    const size_t mark = nas_arena_mark(run->arena);
+    out.stats = nas_unit__sums(run, geom.cout);
+    kernels->forward(&geom, in, params + unit->weight, NULL, &out, run->scratch);
+    const bool update = run->bn_momentum > 0.0f;
+    run->kernels->bn_forward(run->n, geom.oh * geom.ow, geom.cout, out.stats, params + unit->gamma,
+                             params + unit->beta, run->bn_eps, run->bn_momentum,
+                             update ? params + unit->mean : NULL, update ? params + unit->var : NULL,
+                             kept.mean, kept.invstd, kept.scale, kept.shift);
+    nas_arena_release(run->arena, mark);
+    return kept;
+}
+
+nas_view nas_unit__view(const nas_unit *unit, const nas_unit_kept *kept)
+{
+    return (nas_view){.x = kept->raw, .scale = kept->scale, .shift = kept->shift, .act = unit->act};
+}
+
+void nas_unit__evaluate(const nas_unit *unit, const nas_run *run, const float *params,
+                        const nas_view *in, const float *residual, float *y)
+{
+    const size_t mark = nas_arena_mark(run->arena);
+    const int c = unit->geom.cout;
+    float *scale = NULL;
+    nas_conv_geom geom = unit->geom;
+    nas_conv_out out = {.y = y, .act = unit->act, .residual = residual};
+
+    geom.n = run->n;
+    if (unit->bn) {
+        float *bias = nas_arena_floats(run->arena, (size_t)c);
+        const float *mean = params + unit->mean, *var = params + unit->var;
+        scale = nas_arena_floats(run->arena, (size_t)c);
+        for (int i = 0; i < c; i++) {
+            scale[i] = params[unit->gamma + (size_t)i] / sqrtf(var[i] + run->bn_eps);
+            bias[i] = params[unit->beta + (size_t)i] - mean[i] * scale[i];
+        }
+        out.bias = bias;
+    } else if (unit->bias) {
+        out.bias = params + unit->beta;
+    }
+    nas_unit__kernels(unit, run->kernels)
+        ->forward(&geom, in, params + unit->weight, scale, &out, run->scratch);
+    nas_arena_release(run->arena, mark);
+}
+
+nas_grad_view nas_unit__grad_view(const nas_unit *unit, const nas_run *run, const float *params,
+                                  const nas_unit_kept *kept, const float *g, const float *sums,
+                                  float *grads)
+{
+    const size_t c = (size_t)unit->geom.cout;
+    nas_grad_view view = {.g = g};
+
+    if (!unit->bn) {
+        if (unit->bias && grads != NULL)
+            for (int chunk = 0; chunk < nas_kernel_chunks(run->n); chunk++)
+                for (size_t i = 0; i < c; i++)
+                    grads[unit->beta + i] += sums[(size_t)chunk * 2 * c + i];
+        return view;
+    }
+    float *a = nas_arena_floats(run->arena, c);
+    float *b = nas_arena_floats(run->arena, c);
+    float *k = nas_arena_floats(run->arena, c);
+    run->kernels->bn_backward(run->n, unit->geom.oh * unit->geom.ow, unit->geom.cout, sums,
+                              params + unit->gamma, kept->mean, kept->invstd,
+                              grads ? grads + unit->gamma : NULL, grads ? grads + unit->beta : NULL,
+                              a, b, k);
+    view.raw = kept->raw;
+    view.a = a;
+    view.b = b;
+    view.k = k;
+    return view;
+}
+
+nas_grad_view nas_unit__last_grad(const nas_unit *unit, const nas_run *run, const float *params,
+                                  const nas_unit_kept *kept, float *dy, float *grads)
+{
+    const nas_conv_geom *g = &unit->geom;
+    const nas_view view = nas_unit__view(unit, kept);
+    const float *mean = kept->mean, *invstd = kept->invstd;
+    float *sums = NULL;
+
+    if (unit->bn || unit->bias)
+        sums = nas_unit__sums(run, g->cout);
+    if (!unit->bn && unit->bias) { /* only the plain sums are of use: no statistics */
+        float *zeros = nas_arena_floats(run->arena, (size_t)g->cout);
+        memset(zeros, 0, (size_t)g->cout * sizeof *zeros);
+        mean = invstd = zeros;
+    }
+    if (sums != NULL || unit->act != NAS_ACT_NONE)
+        run->kernels->mask(run->n, g->oh * g->ow, g->cout, &view, mean, invstd, dy, dy, sums);
+    return nas_unit__grad_view(unit, run, params, kept, dy, sums, grads);
+}

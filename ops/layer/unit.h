@@ -1,0 +1,70 @@
+/* The convolution unit (convolution, batch norm or bias, activation): what conv
+ * and mbconv layers are made of.  Private to ops/layer. */
+#ifndef NAS_OPS_LAYER_UNIT_H
+#define NAS_OPS_LAYER_UNIT_H
+
+#include "ops/layer/layer.h"
+
+/** What a unit keeps for backward; all in the arena. */
+typedef struct nas_unit_kept {
+    float *raw;                           /* [n][oh][ow][cout] before batch norm    */
+    float *mean, *invstd, *scale, *shift; /* [cout]; NULL without batch norm        */
+} nas_unit_kept;
+
+/** Adds a unit to a layer and books its weight; vectors and buffers follow with
+ * _book_vectors and _book_buffers once all weights of the layer are booked. */
+nas_unit *nas_unit__add(nas_layer *layer, const char *name, int h, int w, int in, int out, int k,
+                        int stride, int groups, bool bn, bool bias, nas_act act);
+
+void nas_unit__book_vectors(nas_layer *layer, nas_unit *unit, const char *name);
+void nas_unit__book_buffers(nas_layer *layer, nas_unit *unit, const char *name);
+
+/** Appends a parameter to the layer; returns its offset.  Weights first, then
+ * vectors, then buffers. */
+size_t nas_layer__book(nas_layer *layer, const char *unit, const char *name, nas_param_kind kind,
+                       int out, int in, int k);
+
+const struct nas_conv_kernels *nas_unit__kernels(const nas_unit *unit, const nas_kernels *kernels);
+size_t nas_unit__outputs(const nas_unit *unit, int n); /* floats of its output */
+size_t nas_unit__kept_bytes(const nas_unit *unit, int n);
+size_t nas_unit__sums_bytes(const nas_unit *unit, int n);
+
+/** Training: raw output and statistics of batch norm, kept in the arena. */
+nas_unit_kept nas_unit__forward(const nas_unit *unit, const nas_run *run, float *params,
+                                const nas_view *in);
+/** How the next reader sees a kept output. */
+nas_view nas_unit__view(const nas_unit *unit, const nas_unit_kept *kept);
+/** Evaluation: y = act(conv(in) with batch norm folded) [+ residual]. */
+void nas_unit__evaluate(const nas_unit *unit, const nas_run *run, const float *params,
+                        const nas_view *in, const float *residual, float *y);
+
+/** Turns g (masked gradient of the normalised output) and its sums into the grad
+ * view of the raw output, adding the gradients of gamma and beta (bias) to grads. */
+nas_grad_view nas_unit__grad_view(const nas_unit *unit, const nas_run *run, const float *params,
+                                  const nas_unit_kept *kept, const float *g, const float *sums,
+                                  float *grads);
+/** Sums buffer [chunks][2][c] in the arena. */
+float *nas_unit__sums(const nas_run *run, int channels);
+/** The last unit of a layer: dy is the gradient of its activated output. Overwrites
+ * dy by the masked gradient. */
+nas_grad_view nas_unit__last_grad(const nas_unit *unit, const nas_run *run, const float *params,
+                                  const nas_unit_kept *kept, float *dy, float *grads);
+
+/** One entry a type: how its layers are laid out and run.  See layer.h. */
+typedef struct nas_layer_class {
+    void (*layout)(nas_layer *layer);
+    size_t (*kept)(const nas_layer *layer, int n);
+    size_t (*temporary)(const nas_layer *layer, int n);
+    void *(*forward)(const nas_layer *layer, const nas_run *run, float *params, const float *x,
+                     const float *residual, float *y);
+    void (*backward)(const nas_layer *layer, const nas_run *run, const float *params,
+                     const float *x, void *saved, float *dy, float *dx, bool add, float *grads);
+    double (*output_dot)(const nas_layer *layer, const nas_run *run, const float *params,
+                         const float *x, void *saved, const float *dy);
+} nas_layer_class;
+
+extern const nas_layer_class nas_layer__conv, nas_layer__mbconv, nas_layer__linear,
+    nas_layer__zero, nas_layer__identity, nas_layer__max_pool, nas_layer__avg_pool,
+    nas_layer__mean_pool;
+
+#endif
