@@ -129,7 +129,7 @@ NAS_INLINE vfloat v_act_grad(const nas_act act, vfloat z, vfloat g)
  * compiled once for each activation and hold no branch. */
 #define NAS_WITH_ACT_(value, call)  \
     case value: {                   \
-        enum { ACT = value };       \
+        const nas_act ACT = value;  \
         call;                       \
         break;                      \
     }
