@@ -402,6 +402,16 @@ done:
     return status;
 }
 
+/* Without a default, all bytes zero means that nobody gave it. Its zero may be outside
+ * its own limits, so a stored configuration leaves it out. */
+static bool is_unset(const nas_option *option, const void *field)
+{
+    static const unsigned char zero[16];
+
+    return option->standard == NULL && option->type != NAS_OPT_FLAG &&
+           option->type != NAS_OPT_CHOICE && memcmp(field, zero, types[option->type].width) == 0;
+}
+
 json_t *nas_options_json(const nas_option *const *tables, const void *options)
 {
     json_t *object = json_object();
@@ -411,8 +421,8 @@ json_t *nas_options_json(const nas_option *const *tables, const void *options)
             const void *field = (const unsigned char *)options + o->offset;
             char key[MAX_NAME];
 
-            if (o->type == NAS_OPT_STRING && *(const char *const *)field == NULL)
-                continue; /* not set */
+            if (is_unset(o, field))
+                continue;
             if (json_object_set_new(object, key_of(o->flag, key), types[o->type].get(o, field))) {
                 json_decref(object);
                 return NULL;

@@ -45,7 +45,8 @@ nas_status nas_options_parse(const nas_option *const *tables, void *options, siz
                              const char **positional, int max_positional, int *n_positional,
                              nas_err *err);
 
-/** The merged values as a JSON object, keys as in a config file. NULL: no memory. */
+/** The merged values as a JSON object that, given as a config, sets the same values
+ * again.  Options that have no default and were not given are left out.  NULL: no memory. */
 json_t *nas_options_json(const nas_option *const *tables, const void *options);
 /** The option part of --help. */
 void nas_options_help(const nas_option *const *tables, FILE *out);
