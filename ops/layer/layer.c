@@ -67,7 +67,11 @@ size_t nas_layer_kept(const nas_layer *layer, int n)
 
 size_t nas_layer_temporary(const nas_layer *layer, int n)
 {
-    return classes[layer->spec.type]->temporary(layer, n);
+    const size_t outputs = (size_t)n * (size_t)layer->oh * (size_t)layer->ow *
+                           (size_t)layer->spec.out; /* a copy of dy */
+
+    return classes[layer->spec.type]->temporary(layer, n) +
+           nas_arena_round(outputs * sizeof(float));
 }
 
 size_t nas_layer_scratch(const nas_layer *layer, int n, int threads)
@@ -144,9 +148,15 @@ void *nas_layer_forward(const nas_layer *layer, const nas_run *run, float *param
 void nas_layer_backward(const nas_layer *layer, const nas_run *run, const float *params,
                         const float *x, void *saved, float *dy, float *dx, bool add, float *grads)
 {
+    const nas_layer_class *class = classes[layer->spec.type];
     const size_t mark = nas_arena_mark(run->arena);
 
-    classes[layer->spec.type]->backward(layer, run, params, x, saved, dy, dx, add, grads);
+    if (dx == dy && dx != NULL && !class->in_place) {
+        const size_t count = (size_t)run->n * (size_t)layer->oh * (size_t)layer->ow *
+                             (size_t)layer->spec.out;
+        dy = memcpy(nas_arena_floats(run->arena, count), dy, count * sizeof *dy);
+    }
+    class->backward(layer, run, params, x, saved, dy, dx, add, grads);
     nas_arena_release(run->arena, mark);
 }
 

@@ -251,4 +251,4 @@ static double output_dot(const nas_layer *layer, const nas_run *run, const float
 }
 
 const nas_layer_class nas_layer__mbconv = {layout, kept_bytes, temporary_bytes, forward, backward,
-                                           output_dot};
+                                           output_dot, .in_place = true};

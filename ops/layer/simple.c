@@ -27,15 +27,6 @@ static void add_residual(const nas_layer *layer, const nas_run *run, const float
         run->kernels->add(floats_out(layer, run->n), residual, y);
 }
 
-/* y = x, or y += x: what every gradient of a copy does. */
-static void give(const nas_run *run, size_t count, const float *x, float *y, bool add)
-{
-    if (add)
-        run->kernels->add(count, x, y);
-    else
-        memcpy(y, x, count * sizeof *y);
-}
-
 /* -- zero and identity: y aliases residual where the caller works in place ------- */
 
 static void *zero_forward(const nas_layer *layer, const nas_run *run, float *params, const float *x,
@@ -78,12 +69,10 @@ static void identity_backward(const nas_layer *layer, const nas_run *run, const 
 {
     if (dx == NULL)
         return;
-    if (dx == dy) { /* in place: dx += dx */
-        const nas_view twice = {.x = dy};
-        run->kernels->apply(run->n, layer->oh * layer->ow, layer->spec.out, &twice, dy, dx);
-    } else {
-        give(run, floats_in(layer, run->n), dy, dx, add);
-    }
+    if (add)
+        run->kernels->add(floats_in(layer, run->n), dy, dx);
+    else
+        memcpy(dx, dy, floats_in(layer, run->n) * sizeof *dx);
 }
 
 static double identity_dot(const nas_layer *layer, const nas_run *run, const float *params,
@@ -111,21 +100,11 @@ static void pool_layout(nas_layer *layer)
     layer->ow = (layer->w + 2 * (s->kernel / 2) - s->kernel) / s->stride + 1;
 }
 
-/* Pool gradients only add; without `add`, or in place, start from zeros. */
-static float *pool_target(const nas_layer *layer, const nas_run *run, const float *dy, float *dx,
-                          bool add)
+/* Pool gradients only add: without `add` they start from zeros. */
+static void start_gradient(const nas_layer *layer, const nas_run *run, float *dx, bool add)
 {
-    float *target = dx == dy ? nas_arena_floats(run->arena, floats_in(layer, run->n)) : dx;
-
-    if (!add || target != dx)
-        memset(target, 0, floats_in(layer, run->n) * sizeof *target);
-    return target;
-}
-
-static void pool_finish(const nas_layer *layer, const nas_run *run, const float *target, float *dx)
-{
-    if (target != dx)
-        run->kernels->add(floats_in(layer, run->n), target, dx);
+    if (!add)
+        memset(dx, 0, floats_in(layer, run->n) * sizeof *dx);
 }
 
 static size_t pool_temporary(const nas_layer *layer, int n)
@@ -166,9 +145,8 @@ static void max_pool_backward(const nas_layer *layer, const nas_run *run, const 
 
     if (dx == NULL)
         return;
-    float *target = pool_target(layer, run, dy, dx, add);
-    run->kernels->max_pool_backward(&geom, dy, saved, target);
-    pool_finish(layer, run, target, dx);
+    start_gradient(layer, run, dx, add);
+    run->kernels->max_pool_backward(&geom, dy, saved, dx);
 }
 
 static void *avg_pool_forward(const nas_layer *layer, const nas_run *run, float *params,
@@ -190,9 +168,8 @@ static void avg_pool_backward(const nas_layer *layer, const nas_run *run, const 
 
     if (dx == NULL)
         return;
-    float *target = pool_target(layer, run, dy, dx, add);
-    run->kernels->avg_pool_backward(&geom, dy, target);
-    pool_finish(layer, run, target, dx);
+    start_gradient(layer, run, dx, add);
+    run->kernels->avg_pool_backward(&geom, dy, dx);
 }
 
 /* Not kept: pooled once more. */

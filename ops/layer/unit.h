@@ -61,6 +61,7 @@ typedef struct nas_layer_class {
                      const float *x, void *saved, float *dy, float *dx, bool add, float *grads);
     double (*output_dot)(const nas_layer *layer, const nas_run *run, const float *params,
                          const float *x, void *saved, const float *dy);
+    bool in_place; /* backward may be given dx == dy: it reads dy before it adds to dx */
 } nas_layer_class;
 
 extern const nas_layer_class nas_layer__conv, nas_layer__mbconv, nas_layer__linear,

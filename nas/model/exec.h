@@ -1,0 +1,60 @@
+/* Runs one path of a supernet, forward and backward, in memory planned once.
+ *
+ * Only the active path is in memory: activations lie in an arena as on a stack,
+ * and gate gradients of the other candidates are computed one after another in
+ * the room that the backward pass has already given back. */
+#ifndef NAS_NAS_MODEL_EXEC_H
+#define NAS_NAS_MODEL_EXEC_H
+
+#include "nas/model/model.h"
+
+typedef struct nas_exec nas_exec;
+
+/** Plans for at most `max_batch` images, any path, at the current number of OpenMP
+ * threads.  `model` is borrowed.  NAS_E_NOMEM. */
+nas_status nas_exec_new(nas_exec **out, nas_model *model, int max_batch, nas_err *err);
+void nas_exec_free(nas_exec *exec);
+
+/** Bytes that were planned for the worst path (address space, not memory in use). */
+size_t nas_exec_planned_bytes(const nas_exec *exec);
+/** Bytes of activations and gradients used at most so far. */
+size_t nas_exec_peak_bytes(const nas_exec *exec);
+
+typedef struct nas_forward {
+    bool train;        /* batch statistics and dropout                                */
+    bool keep;         /* a backward pass follows (train)                             */
+    float bn_momentum; /* train: share of the batch in running statistics, 0: leave    */
+    uint64_t seed, step; /* key of dropout's mask                                     */
+} nas_forward;
+
+/** Logits [n][classes] of images [n][h][w][c] along `choice` [slots]; valid until the
+ * next call.  `images` must stay until the backward pass is done. */
+const float *nas_exec_forward(nas_exec *exec, const int *choice, int n, const float *images,
+                              const nas_forward *how);
+
+/** What a backward pass is to give. */
+typedef struct nas_backward {
+    bool weights;       /* gradients of the active path's parameters                  */
+    float *images;      /* gradient of the images, [n][h][w][c]; NULL: not wanted      */
+    const uint64_t *gates; /* [slots] candidates whose gate gradient is wanted, as bits; NULL: none */
+    double *gate_grad;  /* [slots][NAS_MAX_CANDIDATES]: sum of dL/dy * op(x); others untouched */
+} nas_backward;
+
+/** Backward of the last nas_exec_forward with keep, from dlogits [n][classes]
+ * (overwritten).  Once a forward pass. */
+void nas_exec_backward(nas_exec *exec, float *dlogits, const nas_backward *want);
+
+/** Gradient block of the active operation of a slot after a backward pass with
+ * `weights`, shaped as its parameters; NULL when it has none. */
+const float *nas_exec_grads(const nas_exec *exec, int slot);
+
+typedef struct nas_sgd {
+    float lr, momentum, decay;
+    bool nesterov;
+    bool decay_vectors; /* decay BN and biases as well (the search does, training does not) */
+} nas_sgd;
+
+/** One SGD step on the active path's parameters; nothing else is read or written. */
+void nas_exec_sgd(nas_exec *exec, const nas_sgd *sgd);
+
+#endif
