@@ -67,5 +67,11 @@ static double output_dot(const nas_layer *layer, const nas_run *run, const float
     return run->kernels->dot(count, y, dy);
 }
 
-const nas_layer_class nas_layer__conv = {layout, kept_bytes, temporary_bytes, forward, backward,
-                                         output_dot};
+const nas_layer_class nas_layer__conv = {
+    .layout = layout,
+    .kept = kept_bytes,
+    .temporary = temporary_bytes,
+    .forward = forward,
+    .backward = backward,
+    .output_dot = output_dot,
+};

@@ -250,5 +250,12 @@ static double output_dot(const nas_layer *layer, const nas_run *run, const float
     return run->kernels->dot(count, y, dy);
 }
 
-const nas_layer_class nas_layer__mbconv = {layout, kept_bytes, temporary_bytes, forward, backward,
-                                           output_dot, .in_place = true};
+const nas_layer_class nas_layer__mbconv = {
+    .layout = layout,
+    .kept = kept_bytes,
+    .temporary = temporary_bytes,
+    .forward = forward,
+    .backward = backward,
+    .output_dot = output_dot,
+    .in_place = true,
+};

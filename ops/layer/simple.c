@@ -314,15 +314,51 @@ static double linear_dot(const nas_layer *layer, const nas_run *run, const float
     return run->kernels->dot(floats_out(layer, run->n), y, dy);
 }
 
-const nas_layer_class nas_layer__zero = {same_size, none, none, zero_forward, zero_backward,
-                                         zero_dot};
-const nas_layer_class nas_layer__identity = {same_size, none, none, identity_forward,
-                                             identity_backward, identity_dot};
-const nas_layer_class nas_layer__max_pool = {pool_layout, max_pool_kept, pool_temporary,
-                                             max_pool_forward, max_pool_backward, pool_dot};
-const nas_layer_class nas_layer__avg_pool = {pool_layout, none, pool_temporary, avg_pool_forward,
-                                             avg_pool_backward, pool_dot};
-const nas_layer_class nas_layer__mean_pool = {mean_pool_layout, none, pool_temporary,
-                                              mean_pool_forward, mean_pool_backward, mean_pool_dot};
-const nas_layer_class nas_layer__linear = {linear_layout, linear_kept_bytes, pool_temporary,
-                                           linear_forward, linear_backward, linear_dot};
+const nas_layer_class nas_layer__zero = {
+    .layout = same_size,
+    .kept = none,
+    .temporary = none,
+    .forward = zero_forward,
+    .backward = zero_backward,
+    .output_dot = zero_dot,
+};
+const nas_layer_class nas_layer__identity = {
+    .layout = same_size,
+    .kept = none,
+    .temporary = none,
+    .forward = identity_forward,
+    .backward = identity_backward,
+    .output_dot = identity_dot,
+};
+const nas_layer_class nas_layer__max_pool = {
+    .layout = pool_layout,
+    .kept = max_pool_kept,
+    .temporary = pool_temporary,
+    .forward = max_pool_forward,
+    .backward = max_pool_backward,
+    .output_dot = pool_dot,
+};
+const nas_layer_class nas_layer__avg_pool = {
+    .layout = pool_layout,
+    .kept = none,
+    .temporary = pool_temporary,
+    .forward = avg_pool_forward,
+    .backward = avg_pool_backward,
+    .output_dot = pool_dot,
+};
+const nas_layer_class nas_layer__mean_pool = {
+    .layout = mean_pool_layout,
+    .kept = none,
+    .temporary = pool_temporary,
+    .forward = mean_pool_forward,
+    .backward = mean_pool_backward,
+    .output_dot = mean_pool_dot,
+};
+const nas_layer_class nas_layer__linear = {
+    .layout = linear_layout,
+    .kept = linear_kept_bytes,
+    .temporary = pool_temporary,
+    .forward = linear_forward,
+    .backward = linear_backward,
+    .output_dot = linear_dot,
+};
