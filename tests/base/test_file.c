@@ -127,6 +127,18 @@ Test(base_file, large_writes_arrive_in_order)
     free(data);
 }
 
+Test(base_file, bytes_still_buffered_can_be_overwritten)
+{
+    nas_writer *writer;
+
+    cr_assert_eq(nas_writer_open(&writer, scratch("f"), NULL), NAS_OK);
+    nas_writer_put(writer, "....body", 8);
+    nas_writer_put_at(writer, 0, "head", 4);
+    nas_writer_put(writer, ", tail", 6);
+    cr_assert_eq(nas_writer_commit(writer, NULL), NAS_OK);
+    scratch_expect("f", "headbody, tail");
+}
+
 /* Stands in for a full disk: the kernel refuses to let the file grow. */
 Test(base_file, a_refused_write_keeps_the_old_file)
 {

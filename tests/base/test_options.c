@@ -91,6 +91,12 @@ Test(base_options, values_follow_or_are_joined_by_an_equals_sign)
     cr_assert_str_eq(positional[1], "-");
 }
 
+Test(base_options, both_ends_of_a_range_are_inside)
+{
+    cr_assert_eq(parse(NULL, "--epochs 1 --target-ms 0.01"), NAS_OK, "%s", err.message);
+    cr_assert_eq(parse(NULL, "--epochs 1000 --target-ms 1e6"), NAS_OK, "%s", err.message);
+}
+
 Test(base_options, two_dashes_end_the_options)
 {
     cr_assert_eq(parse(NULL, "-- --json"), NAS_OK);
@@ -238,12 +244,13 @@ Test(base_options, help_shows_every_option_with_its_default)
 
 Test(base_options, nearest_takes_the_fewest_edits_or_nothing)
 {
-    static const char *const names[] = {"search", "train", "eval", "bench", "profile", NULL};
+    static const char *const names[] = {"search", "train", "eval", "bench", "profile", "run", NULL};
     static const struct {
         const char *text, *nearest;
     } cases[] = {
         {"serach", "search"}, {"tarin", "train"}, {"evla", "eval"},   {"bnech", "bench"},
         {"profil", "profile"}, {"search", "search"}, {"xyzzy", NULL}, {"", NULL},
+        {"rnu", "run"}, /* one swap is one edit */
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

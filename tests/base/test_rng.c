@@ -5,7 +5,7 @@
 
 #include "base/rng.h"
 
-/* Random123 1.14, tests/kat_vectors, lines "philox4x32 10"; an implementation of ours in
+/* Random123, tests/kat_vectors, lines "philox4x32 10"; an implementation of ours in
  * Python, written from the paper, gives the same. */
 Test(base_rng, philox_gives_the_published_answers)
 {

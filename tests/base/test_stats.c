@@ -54,6 +54,15 @@ Test(base_stats, ties_take_average_ranks_and_tau_b)
     assert_near(nas_kendall(b, a, 6), 11.0 / 14.0);
 }
 
+/* Two pairs agree; 2 of 3 differ in a, 3 in b. */
+Test(base_stats, tau_b_takes_the_ties_of_each_side)
+{
+    static const double a[3] = {1, 1, 2}, b[3] = {1, 2, 3};
+
+    assert_near(nas_kendall(a, b, 3), 2.0 / sqrt(6.0));
+    assert_near(nas_kendall(b, a, 3), 2.0 / sqrt(6.0));
+}
+
 Test(base_stats, a_constant_side_has_no_correlation)
 {
     static const double a[3] = {1, 2, 3}, flat[3] = {5, 5, 5};
