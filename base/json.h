@@ -13,7 +13,8 @@
 /** Loads a file (at most 64 MiB); // and slash-star comments are allowed; duplicate
  * keys are an error.  NAS_E_IO, NAS_E_DATA with path:line:column, NAS_E_NOMEM. */
 nas_status nas_json_load(json_t **out, const char *path, nas_err *err);
-nas_status nas_json_parse(json_t **out, const char *text, size_t size, const char *name, nas_err *err);
+nas_status nas_json_parse(json_t **out, const char *text, size_t size, const char *name,
+                          nas_err *err);
 /** Writes atomically, indented by 2, reals with 17 digits, keys in insertion order. */
 nas_status nas_json_save(const json_t *json, const char *path, nas_err *err);
 

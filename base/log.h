@@ -2,7 +2,12 @@
 #ifndef NAS_BASE_LOG_H
 #define NAS_BASE_LOG_H
 
-typedef enum nas_log_level { NAS_LOG_ERROR, NAS_LOG_WARN, NAS_LOG_INFO, NAS_LOG_DEBUG } nas_log_level;
+typedef enum nas_log_level {
+    NAS_LOG_ERROR,
+    NAS_LOG_WARN,
+    NAS_LOG_INFO,
+    NAS_LOG_DEBUG
+} nas_log_level;
 
 /** Default NAS_LOG_INFO; --quiet sets WARN, -v sets DEBUG. */
 void nas_log_set_level(nas_log_level level);

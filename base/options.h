@@ -28,7 +28,7 @@ typedef struct nas_option {
     const char *unit;    /* metavariable and unit: "MS", "N", "FILE"; NULL for flags */
     const char *help;    /* one line */
     bool required;
-    bool result_neutral; /* does not change results (paths, verbosity): not part of a run's identity */
+    bool result_neutral; /* changes no results (paths, verbosity): not part of a run's identity */
 } nas_option;
 
 /** A table ends with an entry whose flag is NULL. Fills `options` (a struct of

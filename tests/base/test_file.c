@@ -182,7 +182,7 @@ Test(base_file, only_files_are_written)
     cr_assert_null(writer);
     cr_assert_eq(nas_writer_open(&writer, scratch_folder, &err), NAS_E_IO);
     cr_assert_eq(nas_writer_open(&writer, scratch("none/f"), &err), NAS_E_IO);
-    cr_assert_not_null(strstr(err.message, "none/f: cannot write: No such file"), "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "none/f: cannot write: No such"), "%s", err.message);
 }
 
 Test(base_file, a_link_stays_and_its_file_is_replaced)

@@ -12,7 +12,8 @@ static json_t *parse(const char *text)
     json_t *json;
     nas_err err;
 
-    cr_assert_eq(nas_json_parse(&json, text, strlen(text), "text", &err), NAS_OK, "%s", err.message);
+    cr_assert_eq(nas_json_parse(&json, text, strlen(text), "text", &err), NAS_OK, "%s",
+                 err.message);
     return json;
 }
 

@@ -235,8 +235,10 @@ Test(base_options, help_shows_every_option_with_its_default)
 
     nas_options_help(tables, out);
     fclose(out);
-    cr_assert_not_null(strstr(text, "  --epochs N                passes (default 10)\n"), "%s", text);
-    cr_assert_not_null(strstr(text, "  --color                   colours (default on; --no-color)\n"));
+    cr_assert_not_null(strstr(text, "  --epochs N                passes (default 10)\n"), "%s",
+                       text);
+    cr_assert_not_null(
+        strstr(text, "  --color                   colours (default on; --no-color)\n"));
     cr_assert_not_null(strstr(text, "  --arch-mode two|full      arch step (default full)\n"));
     cr_assert_not_null(strstr(text, "  --json                    one JSON object\n"));
     free(text);
