@@ -56,9 +56,9 @@ char *nas_store_path(const nas_store *store, int64_t run, const char *file);
 
 typedef enum nas_store_state {
     NAS_STORE_RUNNING,     /* or killed: see nas_store_run.alive               */
-    NAS_STORE_INTERRUPTED, /* stopped on request; can be claimed               */
+    NAS_STORE_INTERRUPTED, /* stopped, and running again helps (also: disk full) */
     NAS_STORE_DONE,
-    NAS_STORE_FAILED,      /* can be claimed                                   */
+    NAS_STORE_FAILED,      /* can be claimed, but only by name                 */
     NAS_STORE_ANY_STATE    /* in filters only                                  */
 } nas_store_state;
 /** "running", "interrupted", "done", "failed". */
@@ -117,8 +117,8 @@ typedef struct nas_store_runs {
     nas_store_run *runs; /* newest first */
 } nas_store_runs;
 
-/** `text` is a name or an id in decimal; NULL: the newest run that is neither done nor
- * alive.  NAS_E_USAGE if there is none (names the nearest).  Yours: nas_store_run_free. */
+/** `text` is a name or an id in decimal; NULL: the newest run that is running or
+ * interrupted by its state, but not alive.  NAS_E_USAGE if there is none (names the nearest).  Yours: nas_store_run_free. */
 nas_status nas_store_run_get(nas_store *store, const char *text, nas_store_run **out, nas_err *err);
 void nas_store_run_free(nas_store_run *run);
 /** `kind` NULL: all; `limit` 0: all. */
@@ -221,13 +221,13 @@ typedef struct nas_store_artifact {
  * `kind`: "model", "arch", "report", "table", ... */
 nas_status nas_store_artifact_put(nas_store *store, nas_store_attempt attempt, const char *kind,
                                   const char *file, int64_t step, nas_err *err);
-/** The same for kind "checkpoint", with retention: the two of the highest step and the one
- * of the best score (higher is better, the earlier at a tie; NAN: no score) stay; the
- * others' rows go in the same transaction, their files after it.  Record the metrics up to
- * `step` before it: a resumed run does not repeat them. */
+/** The same for kind "checkpoint", with retention: the two written last and the one of the
+ * best score (higher is better, the earlier at a tie; NAN: no score) stay; the others' rows
+ * go in the same transaction, their files after it.  Put the step into the file's name, and
+ * record the metrics up to `step` before it: a resumed run does not repeat them. */
 nas_status nas_store_checkpoint(nas_store *store, nas_store_attempt attempt, const char *file,
                                 int64_t step, double score, nas_err *err);
-/** Artifacts of a run, newest step first (kind NULL: all); with "checkpoint" this is the
+/** Artifacts of a run, written last first (kind NULL: all); with "checkpoint" this is the
  * order in which resume tries them.  malloc'ed, yours: free. */
 nas_status nas_store_artifact_list(nas_store *store, int64_t run, const char *kind,
                                    nas_store_artifact **out, int *count, nas_err *err);

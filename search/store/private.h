@@ -1,0 +1,79 @@
+/* Shared by the files of this folder: the handle, and SQL with bound parameters. */
+#ifndef NAS_SEARCH_STORE_PRIVATE_H
+#define NAS_SEARCH_STORE_PRIVATE_H
+
+#include <sqlite3.h>
+
+#include "search/store/store.h"
+
+struct nas_store {
+    char *dir;
+    sqlite3 *db;
+};
+
+enum { NAS_STORE__APPLICATION_ID = 0x4f6e5061 }; /* "OnPa" */
+
+/** Records what SQLite says about its last failure: `what` is the operation in words. */
+nas_status nas_store__fail(sqlite3 *db, const char *what, nas_err *err);
+
+/** Binds by `types`, one letter a parameter: i int64_t, d double (NAN becomes NULL),
+ * t text that outlives the statement (NULL allowed). */
+nas_status nas_store__bind(sqlite3_stmt *stmt, const char *what, nas_err *err, const char *types,
+                           ...);
+/** Prepares and binds.  `*stmt` is the caller's (sqlite3_finalize), NULL on failure. */
+nas_status nas_store__query(nas_store *store, sqlite3_stmt **stmt, const char *what, nas_err *err,
+                            const char *sql, const char *types, ...);
+/** One step: `*row` says whether there is one. */
+nas_status nas_store__step(sqlite3_stmt *stmt, const char *what, bool *row, nas_err *err);
+/** Prepares, binds and runs a statement that gives no rows. */
+nas_status nas_store__exec(nas_store *store, const char *what, nas_err *err, const char *sql,
+                           const char *types, ...);
+/** The first column of the first row as an integer; `*out` is kept when there is no row. */
+nas_status nas_store__int(nas_store *store, const char *what, int64_t *out, nas_err *err,
+                          const char *sql, const char *types, ...);
+/** Several statements without parameters. */
+nas_status nas_store__script(sqlite3 *db, const char *what, const char *sql, nas_err *err);
+
+/** A transaction that takes the write lock at once, and its end: commit when `status` is
+ * NAS_OK and the commit succeeds, otherwise everything is rolled back.  They do not nest. */
+nas_status nas_store__begin(nas_store *store, nas_err *err);
+nas_status nas_store__end(nas_store *store, nas_status status, nas_err *err);
+/** nas_store__begin for a write of an attempt: refuses one that was superseded or has ended.
+ * On failure no transaction is open. */
+nas_status nas_store__begin_attempt(nas_store *store, nas_store_attempt attempt, nas_err *err);
+
+/** Copies a text column (NULL: "") to a fixed buffer; longer text is cut. */
+void nas_store__copy_text(sqlite3_stmt *stmt, int column, char *out, size_t size);
+/** Copies a text column to the heap; a NULL column gives NULL. */
+nas_status nas_store__dup_text(sqlite3_stmt *stmt, int column, char **out, nas_err *err);
+/** A real column, NAN for NULL. */
+double nas_store__real(sqlite3_stmt *stmt, int column);
+
+/** Makes room for one more in a growing array of `size`-byte elements. */
+nas_status nas_store__grow(void **items, int count, size_t size, nas_err *err);
+
+/** Steps of schema versions: steps[v] brings version v to v + 1. */
+extern const char *const nas_store__migrations[];
+extern const int nas_store__schema;
+/** Brings the database from its version to `count`, all or nothing; keeps a copy of an older
+ * one first at `<path>.v<N>`.  NAS_E_DATA if it is newer or not a store at all. */
+nas_status nas_store__migrate(sqlite3 *db, const char *path, const char *const *steps, int count,
+                              nas_err *err);
+
+/** True when the process that holds a run still lives on this host. */
+bool nas_store__process_alive(const char *host, int64_t pid, int64_t pid_start);
+/** Start of a process in clock ticks since boot, 0 when there is no such process. */
+int64_t nas_store__process_start(int64_t pid);
+
+/** Artifacts that an SQL clause picks, with ?1 the run and ?2 the kind.  malloc'ed, the caller's.
+ * NAS_E_DATA if a row names a file that could lie outside its run's directory. */
+nas_status nas_store__artifacts(nas_store *store, const char *where, int64_t run, const char *kind,
+                                nas_store_artifact **out, int *count, nas_err *err);
+
+/** Opens the directory of a run without following a link; -1 with errno. */
+int nas_store__run_dir_open(const nas_store *store, int64_t run);
+/** Copies the database at `path`, as of one moment, to the new file `copy` through SQLite:
+ * opening and closing it in any other way would drop this process's locks on it. */
+nas_status nas_store__copy_database(const char *path, const char *copy, nas_err *err);
+
+#endif
