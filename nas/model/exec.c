@@ -148,6 +148,7 @@ const float *nas_exec_forward(nas_exec *exec, const int *choice, int n, const fl
     exec->choice = exec->choice_copy;
     exec->run = (nas_run){.kernels = nas_kernels_get(), .arena = &exec->acts,
                           .scratch = exec->scratch, .n = n, .train = how->train,
+                          .dropout = how->dropout,
                           .keep = how->train && how->keep, .bn_eps = model->bn_eps,
                           .bn_momentum = how->bn_momentum, .seed = how->seed, .step = how->step};
     nas_arena_release(&exec->acts, 0);

@@ -21,7 +21,8 @@ size_t nas_exec_planned_bytes(const nas_exec *exec);
 size_t nas_exec_peak_bytes(const nas_exec *exec);
 
 typedef struct nas_forward {
-    bool train;        /* batch statistics and dropout                                */
+    bool train;        /* batch statistics                                            */
+    bool dropout;      /* train: apply dropout                                        */
     bool keep;         /* a backward pass follows (train)                             */
     float bn_momentum; /* train: share of the batch in running statistics, 0: leave    */
     uint64_t seed, step; /* key of dropout's mask                                     */

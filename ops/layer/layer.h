@@ -60,7 +60,8 @@ typedef struct nas_run {
     nas_arena *arena;  /* activations kept and temporaries                        */
     void *scratch;     /* nas_layer_scratch of the largest layer                   */
     int n;             /* images                                                  */
-    bool train;        /* batch statistics and dropout; else running statistics   */
+    bool train;        /* batch statistics; else running statistics               */
+    bool dropout;      /* train: apply dropout                                    */
     bool keep;         /* train: keep what backward needs                          */
     float bn_eps;
     float bn_momentum; /* train: weight of the batch in the running statistics; 0: leave them */

@@ -261,7 +261,7 @@ static void *linear_forward(const nas_layer *layer, const nas_run *run, float *p
     if (run->train) {
         kept = nas_arena_alloc(run->arena, sizeof *kept);
         *kept = (linear_kept){.x = x};
-        if (s->dropout > 0.0f) {
+        if (run->dropout && s->dropout > 0.0f) {
             float *dropped = nas_arena_floats(run->arena, floats_in(layer, run->n));
             run->kernels->dropout(floats_in(layer, run->n), s->dropout, run->seed, run->step, x,
                                   dropped);
@@ -298,7 +298,7 @@ static void linear_backward(const nas_layer *layer, const nas_run *run, const fl
                                   grads && s->bias ? grads + layer->linear_bias : NULL);
     if (dx == NULL)
         return;
-    if (s->dropout > 0.0f)
+    if (run->dropout && s->dropout > 0.0f)
         run->kernels->dropout(floats_in(layer, run->n), s->dropout, run->seed, run->step, to, to);
     if (add)
         run->kernels->add(floats_in(layer, run->n), to, dx);

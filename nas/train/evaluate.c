@@ -1,0 +1,40 @@
+/* Loops over a loader: scoring, and averaging batch statistics. */
+#include "nas/train/evaluate.h"
+
+nas_status nas_evaluate(nas_infer *infer, nas_loader *loader, int classes, nas_score *score,
+                        nas_status (*visit)(void *user, const nas_batch *batch,
+                                            const float *logits, nas_err *err),
+                        void *user, nas_err *err)
+{
+    const nas_batch *batch;
+    nas_status status;
+
+    *score = (nas_score){0};
+    nas_loader_start(loader, 0, 0);
+    while ((status = nas_loader_next(loader, &batch, err)) == NAS_OK && batch != NULL) {
+        const float *logits = nas_infer_run(infer, batch->n, batch->x);
+        score->loss += nas_cross_entropy_sum(logits, batch->labels, batch->n, classes);
+        score->images += batch->n;
+        nas_count_hits(logits, batch->labels, batch->n, classes, &score->top1, &score->top5);
+        if (visit != NULL && (status = visit(user, batch, logits, err)) != NAS_OK)
+            return status;
+    }
+    return status;
+}
+
+nas_status nas_recalibrate(nas_exec *exec, const int *choice, nas_loader *loader, int batches,
+                           nas_err *err)
+{
+    const nas_batch *batch;
+    nas_status status = NAS_OK;
+
+    nas_loader_start(loader, 0, 0);
+    for (int i = 0; i < batches; i++) {
+        /* weights 1, 1/2, 1/3, ... leave the mean of all batches */
+        const nas_forward how = {.train = true, .bn_momentum = 1.0f / (float)(i + 1)};
+        if ((status = nas_loader_next(loader, &batch, err)) != NAS_OK || batch == NULL)
+            break;
+        nas_exec_forward(exec, choice, batch->n, batch->x, &how);
+    }
+    return status;
+}

@@ -1,0 +1,37 @@
+/* Calls of an observer's members that are set. */
+#include "nas/train/observer.h"
+
+#include <stddef.h>
+
+void nas_observe_progress(const nas_observer *observer, const nas_progress *progress)
+{
+    if (observer != NULL && observer->progress != NULL)
+        observer->progress(observer->user, progress);
+}
+
+nas_status nas_observe_metrics(const nas_observer *observer, int64_t step, int64_t epoch,
+                               const nas_metric *metrics, int count, nas_err *err)
+{
+    if (observer == NULL || observer->metrics == NULL)
+        return NAS_OK;
+    return observer->metrics(observer->user, step, epoch, metrics, count, err);
+}
+
+nas_status nas_observe_checkpoint(const nas_observer *observer, int64_t step, double score,
+                                  nas_save_fn *save, void *self, nas_err *err)
+{
+    if (observer == NULL || observer->checkpoint == NULL)
+        return NAS_OK;
+    return observer->checkpoint(observer->user, step, score, save, self, err);
+}
+
+bool nas_observe_stop(const nas_observer *observer)
+{
+    return observer != NULL && observer->stop != NULL && observer->stop(observer->user);
+}
+
+bool nas_observe_checkpoint_due(const nas_observer *observer)
+{
+    return observer != NULL && observer->checkpoint_due != NULL &&
+           observer->checkpoint_due(observer->user);
+}

@@ -1,0 +1,112 @@
+/* Targets, losses and the steps that training and search are made of. */
+#include "nas/train/step.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+double nas_cosine(double lr, int64_t step, int64_t steps)
+{
+    return steps > 0 ? 0.5 * lr * (1.0 + cos(M_PI * (double)step / (double)steps)) : lr;
+}
+
+void nas_targets(const int *labels, int n, int classes, float smoothing, float *targets)
+{
+    const float rest = smoothing / (float)classes;
+
+    for (int i = 0; i < n; i++) {
+        for (int c = 0; c < classes; c++)
+            targets[i * classes + c] = rest;
+        targets[i * classes + labels[i]] += 1.0f - smoothing;
+    }
+}
+
+double nas_cross_entropy_sum(const float *logits, const int *labels, int n, int classes)
+{
+    double sum = 0.0;
+
+    for (int i = 0; i < n; i++) {
+        const float *row = logits + (size_t)i * (size_t)classes;
+        double largest = row[0], total = 0.0;
+
+        for (int c = 1; c < classes; c++)
+            largest = row[c] > largest ? row[c] : largest;
+        for (int c = 0; c < classes; c++)
+            total += exp(row[c] - largest);
+        sum += largest + log(total) - row[labels[i]];
+    }
+    return sum;
+}
+
+void nas_count_hits(const float *logits, const int *labels, int n, int classes, int64_t *top1,
+                    int64_t *top5)
+{
+    for (int i = 0; i < n; i++) {
+        const float *row = logits + (size_t)i * (size_t)classes;
+        const float own = row[labels[i]];
+        int ahead = isnan(own) ? classes : 0;
+
+        for (int c = 0; c < classes; c++)
+            ahead += row[c] > own || (row[c] == own && c < labels[i]);
+        *top1 += ahead == 0;
+        *top5 += ahead < 5;
+    }
+}
+
+nas_status nas_step_init(nas_step *step, nas_exec *exec, int max_batch, int classes, nas_err *err)
+{
+    const size_t count = (size_t)max_batch * (size_t)classes;
+
+    *step = (nas_step){.exec = exec, .classes = classes};
+    step->targets = malloc(count * sizeof *step->targets);
+    step->dlogits = malloc(count * sizeof *step->dlogits);
+    if (step->targets != NULL && step->dlogits != NULL)
+        return NAS_OK;
+    nas_step_fini(step);
+    return nas_fail(err, NAS_E_NOMEM, "training step: out of memory");
+}
+
+void nas_step_fini(nas_step *step)
+{
+    free(step->targets);
+    free(step->dlogits);
+    *step = (nas_step){0};
+}
+
+double nas_step_weights(nas_step *step, const int *choice, int n, const float *images,
+                        const int *labels, float smoothing, const nas_forward *how,
+                        const nas_sgd *sgd)
+{
+    const nas_backward want = {.weights = true};
+    const float *logits = nas_exec_forward(step->exec, choice, n, images, how);
+
+    nas_targets(labels, n, step->classes, smoothing, step->targets);
+    const double loss = nas_kernels_get()->cross_entropy(n, step->classes, logits, step->targets,
+                                                         step->dlogits);
+    nas_exec_backward(step->exec, step->dlogits, &want);
+    nas_exec_sgd(step->exec, sgd);
+    return loss;
+}
+
+double nas_step_gates(nas_step *step, const int *choice, int n, const float *images,
+                      const int *labels, const nas_backward *want)
+{
+    const nas_forward how = {.train = true, .keep = true};
+    const float *logits = nas_exec_forward(step->exec, choice, n, images, &how);
+
+    nas_targets(labels, n, step->classes, 0.0f, step->targets);
+    const double loss = nas_kernels_get()->cross_entropy(n, step->classes, logits, step->targets,
+                                                         step->dlogits);
+    nas_exec_backward(step->exec, step->dlogits, want);
+    return loss;
+}
+
+void nas_step_score(nas_step *step, const int *choice, int n, const float *images,
+                    const int *labels, bool batch_statistics, nas_score *score)
+{
+    const nas_forward how = {.train = batch_statistics};
+    const float *logits = nas_exec_forward(step->exec, choice, n, images, &how);
+
+    score->loss += nas_cross_entropy_sum(logits, labels, n, step->classes);
+    score->images += n;
+    nas_count_hits(logits, labels, n, step->classes, &score->top1, &score->top5);
+}

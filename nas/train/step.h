@@ -1,0 +1,51 @@
+/* One training step of one path, and the pieces around it that training and
+ * search share: targets, loss, learning-rate schedule. */
+#ifndef NAS_NAS_TRAIN_STEP_H
+#define NAS_NAS_TRAIN_STEP_H
+
+#include "nas/model/exec.h"
+
+/** Cosine from lr to 0: lr/2 * (1 + cos(pi * step / steps)). */
+double nas_cosine(double lr, int64_t step, int64_t steps);
+
+/** targets[n][classes] = (1 - smoothing) * onehot + smoothing / classes. */
+void nas_targets(const int *labels, int n, int classes, float smoothing, float *targets);
+
+/** Sum over n rows of the plain cross-entropy, in double. */
+double nas_cross_entropy_sum(const float *logits, const int *labels, int n, int classes);
+
+/** How many of the n rows have their label as the largest logit, and among the five
+ * largest; the lower class wins a tie. */
+void nas_count_hits(const float *logits, const int *labels, int n, int classes, int64_t *top1,
+                    int64_t *top5);
+
+/** Buffers of a step; sized for max_batch images. */
+typedef struct nas_step {
+    nas_exec *exec; /* borrowed */
+    int classes;
+    float *targets, *dlogits; /* [max_batch][classes] */
+} nas_step;
+
+nas_status nas_step_init(nas_step *step, nas_exec *exec, int max_batch, int classes, nas_err *err);
+void nas_step_fini(nas_step *step);
+
+/** Forward (batch statistics, running statistics updated with `bn_momentum`), loss with
+ * label smoothing, gradient, SGD on the path `choice`.  Returns the loss. */
+double nas_step_weights(nas_step *step, const int *choice, int n, const float *images,
+                        const int *labels, float smoothing, const nas_forward *how,
+                        const nas_sgd *sgd);
+
+/** Forward without touching running statistics, plain cross-entropy, and the gradients
+ * `want` of it.  Returns the loss. */
+double nas_step_gates(nas_step *step, const int *choice, int n, const float *images,
+                      const int *labels, const nas_backward *want);
+
+/** Mean loss and hits of n images in evaluation or with batch statistics. */
+typedef struct nas_score {
+    double loss; /* sum over images */
+    int64_t images, top1, top5;
+} nas_score;
+void nas_step_score(nas_step *step, const int *choice, int n, const float *images,
+                    const int *labels, bool batch_statistics, nas_score *score);
+
+#endif

@@ -1,0 +1,39 @@
+/* Supervised training of one architecture: what `nas train` runs. */
+#ifndef NAS_NAS_TRAIN_TRAIN_H
+#define NAS_NAS_TRAIN_TRAIN_H
+
+#include "nas/data/dataset.h"
+#include "nas/model/model.h"
+#include "nas/train/observer.h"
+
+typedef struct nas_train_config {
+    int64_t epochs;
+    int batch;
+    double lr, momentum, decay, label_smoothing; /* SGD with Nesterov, cosine to 0 */
+    const char *augment;  /* preset: "none", "cifar", "imagenet"                   */
+    double valid_fraction; /* of train, held out by class; 0: none                 */
+    uint64_t seed;
+    int loader_threads;
+} nas_train_config;
+
+typedef struct nas_train_result {
+    double train_loss;              /* of the last epoch                   */
+    double valid_top1, valid_top5;  /* NAN without validation images       */
+    int64_t steps;
+} nas_train_result;
+
+typedef struct nas_trainer nas_trainer;
+
+/** `model` (one candidate a slot) and `data` are borrowed; their sizes must fit. */
+nas_status nas_trainer_new(nas_trainer **out, nas_model *model, const nas_dataset *data,
+                           const nas_train_config *config, nas_err *err);
+void nas_trainer_free(nas_trainer *trainer);
+
+/** Continues from a checkpoint that a trainer with the same config wrote. */
+nas_status nas_trainer_load(nas_trainer *trainer, const char *path, nas_err *err);
+
+/** Trains to the end.  NAS_E_INTERRUPTED after a checkpoint when the observer says stop. */
+nas_status nas_trainer_run(nas_trainer *trainer, const nas_observer *observer,
+                           nas_train_result *result, nas_err *err);
+
+#endif
