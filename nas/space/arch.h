@@ -7,11 +7,13 @@
 #include "base/hash.h"
 #include "ops/layer/op.h"
 
+enum { NAS_MAX_BLOCKS = 256, NAS_MAX_IMAGE_SIZE = 4096 };
+
 /** y = op(x), or x + op(x) with a shortcut.  Zero with a shortcut is y = x. */
 typedef struct nas_block_spec {
     nas_op_spec op;
     bool shortcut; /* needs stride 1 and in == out */
-    int stage;     /* stage number of a searched block, -1 for fixed ones */
+    int stage;     /* number of the stage it belongs to, -1: none (stem, first block, head) */
 } nas_block_spec;
 
 /** A chain of blocks from image to logits: stem, first block, searched blocks,
@@ -36,15 +38,18 @@ nas_status nas_arch_check(const nas_arch *arch, nas_err *err);
 /** Sums over blocks at image_size (0: the architecture's own); skipped blocks cost nothing. */
 nas_op_cost nas_arch_cost(const nas_arch *arch, int image_size);
 
-/** Our own JSON, or net.config of ProxylessNAS / OFA (recognised by content). */
+/** Our own JSON (docs/reference/arch.md), or net.config of ProxylessNAS / OFA (recognised
+ * by content; the image size comes from run.config beside it, or is 224).  NAS_E_IO, NAS_E_DATA,
+ * NAS_E_CONFIG with path and member. */
 nas_status nas_arch_load(nas_arch **out, const char *path, nas_err *err);
 nas_status nas_arch_from_json(nas_arch **out, const json_t *json, const char *where, nas_err *err);
 json_t *nas_arch_to_json(const nas_arch *arch); /* NULL: no memory */
 nas_status nas_arch_save(const nas_arch *arch, const char *path, nas_err *err);
-/** net.config as the original code reads it: "ProxylessNASNets" or, with squeeze-excite
- * or h-swish in it, "MobileNetV3".  NAS_E_CONFIG if it cannot be said in that format. */
+/** net.config as the original code reads it: "ProxylessNASNets" or, with a feature mix
+ * behind the mean pool, "MobileNetV3".  NAS_E_CONFIG if it cannot be said in that format. */
 nas_status nas_arch_to_net_config(json_t **out, const nas_arch *arch, nas_err *err);
-/** Digest of the canonical JSON without the name: same network, same digest. */
+/** Digest of the canonical JSON without name, stages and skipped blocks: same network,
+ * same digest. */
 nas_status nas_arch_digest(const nas_arch *arch, char out[NAS_DIGEST_SIZE], nas_err *err);
 
 #endif

@@ -6,14 +6,20 @@
 #include "base/rng.h"
 #include "nas/space/arch.h"
 
-enum { NAS_MAX_SLOTS = 256, NAS_MAX_CANDIDATES = 64 };
+enum { NAS_MAX_SLOTS = NAS_MAX_BLOCKS, NAS_MAX_CANDIDATES = 64 };
 
 typedef struct nas_slot {
     int count;               /* candidates; 1: fixed                                   */
     nas_op_spec *candidates; /* [count]; a zero op, if any, is the last one            */
     bool shortcut;
-    int stage;               /* -1 for fixed slots                                     */
+    int stage;               /* -1 outside stages (stem, first block, head)            */
 } nas_slot;
+
+/** True if the slot may be skipped: its last candidate is zero. */
+static inline bool nas_slot_has_zero(const nas_slot *slot)
+{
+    return slot->candidates[slot->count - 1].type == NAS_OP_ZERO;
+}
 
 typedef struct nas_space {
     char name[64];
@@ -35,17 +41,25 @@ void nas_space_free(nas_space *space);
 const char *const *nas_space_names(void);
 const char *nas_space_summary(const char *name);
 nas_status nas_space_check(const nas_space *space, nas_err *err);
-nas_status nas_space_from_json(nas_space **out, const json_t *json, const char *where, nas_err *err);
-json_t *nas_space_to_json(const nas_space *space); /* NULL: no memory */
+/** docs/reference/space.md.  NAS_E_DATA for a wrong text, NAS_E_CONFIG for a space that
+ * makes no sense; both say where. */
+nas_status nas_space_from_json(nas_space **out, const json_t *json, const char *where,
+                               nas_err *err);
+json_t *nas_space_to_json(const nas_space *space); /* every slot spelled out; NULL: no memory */
+/** Digest of that JSON without the name. */
 nas_status nas_space_digest(const nas_space *space, char out[NAS_DIGEST_SIZE], nas_err *err);
 
 /** Adapts a space (in place) to a data set: image size, channels, classes.  Fixed
- * parts follow (first convolution's input channels, classifier's outputs). NAS_E_CONFIG
- * if the size is too small for its strides. */
+ * parts follow (first convolution's input channels, classifier's outputs); resolutions
+ * above the image size leave the space.  NAS_E_CONFIG if the size is too small for the
+ * strides; after an error the space can only be freed. */
 nas_status nas_space_fit(nas_space *space, int image_size, int channels, int classes, nas_err *err);
 
-/** Exact number of architectures as a decimal string (malloc'ed, yours), and its log10. */
-nas_status nas_space_count(const nas_space *space, char **decimal, double *log10_count, nas_err *err);
+/** Exact number of architectures as a decimal string (malloc'ed, yours), and its log10
+ * (either may be NULL).  An architecture is a choice of operations: resolutions do not
+ * multiply the count. */
+nas_status nas_space_count(const nas_space *space, char **decimal, double *log10_count,
+                           nas_err *err);
 
 /** choice[slot] = candidate index for every slot (0 for fixed ones). */
 /** Draws an architecture uniformly over the space's architectures. */
@@ -53,8 +67,10 @@ void nas_space_sample(const nas_space *space, nas_rng *rng, int *choice);
 /** True if the choice is one of the space (indices in range, depth rule kept). */
 bool nas_space_valid(const nas_space *space, const int *choice);
 nas_status nas_space_arch(nas_arch **out, const nas_space *space, const int *choice, nas_err *err);
-/** Finds the choice that gives `arch`; NAS_E_CONFIG names the first block that is not in the space. */
-nas_status nas_space_choice_of(const nas_space *space, const nas_arch *arch, int *choice, nas_err *err);
+/** Finds the choice that gives `arch`, whose skipped blocks may be zeros or missing;
+ * NAS_E_CONFIG names the first block that is not in the space. */
+nas_status nas_space_choice_of(const nas_space *space, const nas_arch *arch, int *choice,
+                               nas_err *err);
 /** Cheapest and dearest MACs over the space at image_size (0: its own). */
 void nas_space_macs_range(const nas_space *space, int image_size, int64_t *min, int64_t *max);
 
