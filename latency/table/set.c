@@ -1,0 +1,134 @@
+/* Finds and loads the tables of a device. */
+#include "latency/table/set.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+
+static nas_status add_file(nas_latency_set *set, const char *path, nas_err *err)
+{
+    nas_latency_table *table;
+    int at = set->count;
+
+    if (set->count == NAS_LATENCY_MAX_TABLES)
+        return nas_fail(err, NAS_E_CONFIG, "%s: more than %d latency tables", path,
+                        NAS_LATENCY_MAX_TABLES);
+    nas_status status = nas_latency_table_load(&table, path, err);
+
+    if (status)
+        return status;
+    const int size = nas_latency_table_image_size(table);
+
+    while (at > 0 && nas_latency_table_image_size(set->tables[at - 1]) >= size)
+        at--;
+    if (at < set->count && nas_latency_table_image_size(set->tables[at]) == size) {
+        nas_latency_table_free(table);
+        return nas_fail(err, NAS_E_CONFIG, "%s: another table is for images of %d pixels too",
+                        path, size);
+    }
+    memmove(&set->tables[at + 1], &set->tables[at],
+            (size_t)(set->count - at) * sizeof *set->tables);
+    set->tables[at] = table;
+    set->count++;
+    return NAS_OK;
+}
+
+static int is_yaml(const struct dirent *entry)
+{
+    const size_t length = strlen(entry->d_name);
+
+    return length > 5 && entry->d_name[0] != '.' &&
+           strcmp(entry->d_name + length - 5, ".yaml") == 0;
+}
+
+static nas_status add_dir(nas_latency_set *set, const char *dir, nas_err *err)
+{
+    struct dirent **entries;
+    const int count = scandir(dir, &entries, is_yaml, alphasort);
+    nas_status status = NAS_OK;
+
+    if (count < 0)
+        return nas_fail_errno(err, "%s", dir);
+    if (count == 0)
+        status = nas_fail(err, NAS_E_DATA, "%s: no *.yaml in this directory", dir);
+    for (int i = 0; i < count; i++) {
+        if (status == NAS_OK) {
+            char *path = nas_path_join(dir, entries[i]->d_name);
+
+            status = path ? add_file(set, path, err) : nas_fail(err, NAS_E_NOMEM, "%s", dir);
+            free(path);
+        }
+        free(entries[i]);
+    }
+    free(entries);
+    return status;
+}
+
+static nas_status add_list(nas_latency_set *set, const char *list, nas_err *err)
+{
+    char *copy = strdup(list), *rest = copy, *path;
+    nas_status status = NAS_OK;
+
+    if (!copy)
+        return nas_fail(err, NAS_E_NOMEM, "%s", list);
+    while (status == NAS_OK && (path = strsep(&rest, ",")))
+        status = add_file(set, path, err);
+    free(copy);
+    return status;
+}
+
+nas_status nas_latency_set_load(nas_latency_set **out, const char *where, nas_err *err)
+{
+    nas_latency_set *set = calloc(1, sizeof *set);
+    nas_status status;
+
+    if (!set)
+        return nas_fail(err, NAS_E_NOMEM, "no memory for latency tables");
+    if (nas_path_is_dir(where))
+        status = add_dir(set, where, err);
+    else if (nas_path_exists(where)) /* also a file with a comma in its name */
+        status = add_file(set, where, err);
+    else
+        status = add_list(set, where, err);
+    if (status) {
+        nas_latency_set_free(set);
+        return status;
+    }
+    *out = set;
+    return NAS_OK;
+}
+
+void nas_latency_set_free(nas_latency_set *set)
+{
+    if (!set)
+        return;
+    for (int i = 0; i < set->count; i++)
+        nas_latency_table_free(set->tables[i]);
+    free(set);
+}
+
+nas_status nas_latency_set_pick(const nas_latency_table **out, const nas_latency_set *set,
+                                int image_size, nas_err *err)
+{
+    char sizes[256] = "";
+    size_t used = 0;
+
+    for (int i = 0; i < set->count; i++) {
+        const int size = nas_latency_table_image_size(set->tables[i]);
+
+        if (set->count == 1 || size == image_size) {
+            *out = set->tables[i];
+            return NAS_OK;
+        }
+        if (used < sizeof sizes - 16)
+            used += (size_t)snprintf(sizes + used, sizeof sizes - used, "%s%d", i ? ", " : "",
+                                     size);
+    }
+    nas_fail(err, NAS_E_INFEASIBLE, "no latency table for images of %d pixels; there are %s",
+             image_size, sizes);
+    nas_hint(err, "make one: nas profile --space SPACE --image-size %d --out TABLE", image_size);
+    return NAS_E_INFEASIBLE;
+}
