@@ -142,7 +142,8 @@ typedef struct dw_task {
     group_floats a, b, k;                       /* of the grad view  */
     group_floats bias;                          /* of the output     */
     group_floats mean, invstd, sum[2];          /* of the input gradient */
-    group_floats centre, part[2], moment[2];    /* of the statistics */
+    group_floats base, moment[2];               /* of the statistics: mean - base, squares */
+    group_floats centre, part[2];               /* ... of a band, about its centre */
     float pixels, part_pixels;                  /* how many those cover */
 } dw_task;
 
@@ -385,17 +386,21 @@ static void finish_training_row(dw_task *task, float *y, bool starts_band)
     task->part_pixels = (starts_band ? 0 : task->part_pixels) + (float)geom->ow;
 }
 
-/* Merges the moments of a band into those of the chunk (Chan et al. 1979). */
+/* Merges the moments of a band into those of the chunk (Chan et al. 1979).  Means
+ * are kept as distances from the chunk's first value: small numbers keep digits. */
 static void merge_band(dw_task *task)
 {
     const float total = task->pixels + task->part_pixels, inverse = 1.0f / task->part_pixels;
     const float share = task->part_pixels / total, weight = task->pixels * share;
 
     for (int c = 0; c < task->vectors * NAS_VL; c += NAS_VL) {
+        const vfloat centre = v_load(task->centre + c);
+        const vfloat base = task->pixels > 0 ? v_load(task->base + c) : centre;
         const vfloat sum = v_load(task->part[0] + c), mean = v_load(task->moment[0] + c);
         const vfloat squares = v_load(task->part[1] + c) - sum * sum * inverse;
-        const vfloat delta = v_load(task->centre + c) + sum * inverse - mean;
+        const vfloat delta = (centre - base) + sum * inverse - mean;
 
+        v_store(task->base + c, base);
         v_store(task->moment[0] + c, mean + delta * share);
         v_store(task->moment[1] + c, v_load(task->moment[1] + c) +
                                          v_max(squares, (vfloat){0}) + delta * delta * weight);
@@ -475,6 +480,8 @@ static void forward_training(const dw_plan *plan, const nas_view *x, const float
             task.pixels = 0;
             for (int img = images.begin; img < images.end; img++)
                 forward_rows(&task, x, out, img, 0, geom->oh);
+            for (int c = 0; c < task.channels; c++)
+                task.moment[0][c] += task.base[c];
             put(&task, task.moment[0], stats);
             put(&task, task.moment[1], stats + geom->cout);
         }
