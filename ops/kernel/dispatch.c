@@ -36,9 +36,7 @@ static const struct {
     {&nas_kernels_avx512, has_avx512},
     {&nas_kernels_avx2, has_avx2},
 #endif
-#ifdef NAS_SIMD_READY
     {&nas_kernels_portable, runs_anywhere},
-#endif
     {&nas_kernels_reference, runs_anywhere},
 };
 

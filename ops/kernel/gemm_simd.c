@@ -1,0 +1,158 @@
+/* The register-tiled matrix product, see gemm_simd.h. */
+#include "ops/kernel/gemm_simd.h"
+
+/* A tile of C and what it is made of. */
+typedef struct tile {
+    int k;
+    const float *a;
+    ptrdiff_t lda;
+    const float *b;
+    ptrdiff_t ldb;
+    float *c;
+    ptrdiff_t ldc;
+    int tail; /* columns of the last vector that exist */
+    bool add;
+} tile;
+
+/* MR rows by NV vectors of C, all in registers while k runs. */
+NAS_INLINE void tile_multiply(const int MR, const int NV, const bool TRANSPOSED, const tile *t)
+{
+    const ptrdiff_t row = TRANSPOSED ? 1 : t->lda, next = TRANSPOSED ? t->lda : 1;
+    const float *a = t->a, *b = t->b;
+    vfloat sum[12][3];
+
+    for (int r = 0; r < MR; r++)
+        for (int j = 0; j < NV; j++)
+            sum[r][j] = (vfloat){0};
+    for (int p = 0; p < t->k; p++, a += next, b += t->ldb) {
+        vfloat right[3];
+
+        for (int j = 0; j < NV; j++)
+            right[j] = v_load(b + j * NAS_VL);
+        for (int r = 0; r < MR; r++) {
+            const vfloat left = v_set(a[r * row]);
+
+            for (int j = 0; j < NV; j++)
+                sum[r][j] += left * right[j];
+        }
+    }
+    for (int r = 0; r < MR; r++)
+        for (int j = 0; j < NV; j++) {
+            float *c = t->c + r * t->ldc + j * NAS_VL;
+
+            if (j < NV - 1 || t->tail == NAS_VL)
+                v_store(c, t->add ? v_load(c) + sum[r][j] : sum[r][j]);
+            else
+                v_store_n(c, t->add ? v_load_n(c, t->tail) + sum[r][j] : sum[r][j], t->tail);
+        }
+}
+
+typedef void multiply_fn(const tile *t);
+
+/* The tiles by [transposed][vectors - 1][rows - 1]; heights above GEMM_ROWS are
+ * never asked for, so the smaller set is compiled for them. */
+#define TILE(mr, nv, tr)                                                 \
+    static void tile_##mr##_##nv##_##tr(const tile *t)                   \
+    {                                                                    \
+        tile_multiply(mr <= GEMM_ROWS(nv) ? mr : 1, nv, tr, t);          \
+    }
+#define TILES_OF(nv, tr)                                                              \
+    TILE(1, nv, tr) TILE(2, nv, tr) TILE(3, nv, tr) TILE(4, nv, tr) TILE(5, nv, tr)   \
+    TILE(6, nv, tr) TILE(7, nv, tr) TILE(8, nv, tr) TILE(9, nv, tr) TILE(10, nv, tr)  \
+    TILE(11, nv, tr) TILE(12, nv, tr)
+TILES_OF(1, 0)
+TILES_OF(2, 0)
+TILES_OF(3, 0)
+TILES_OF(1, 1)
+TILES_OF(2, 1)
+TILES_OF(3, 1)
+
+#define NAMES_OF(nv, tr)                                                                    \
+    {tile_1_##nv##_##tr, tile_2_##nv##_##tr, tile_3_##nv##_##tr, tile_4_##nv##_##tr,        \
+     tile_5_##nv##_##tr, tile_6_##nv##_##tr, tile_7_##nv##_##tr, tile_8_##nv##_##tr,        \
+     tile_9_##nv##_##tr, tile_10_##nv##_##tr, tile_11_##nv##_##tr, tile_12_##nv##_##tr}
+static multiply_fn *const tiles[2][3][12] = {
+    {NAMES_OF(1, 0), NAMES_OF(2, 0), NAMES_OF(3, 0)},
+    {NAMES_OF(1, 1), NAMES_OF(2, 1), NAMES_OF(3, 1)},
+};
+
+/* The rows of one strip of C, t being the tile at its top. */
+static void strip_multiply(int rows, const gemm_left *a, tile t, int vectors)
+{
+    const int full = GEMM_ROWS(vectors);
+    const ptrdiff_t row = a->transposed ? 1 : a->ld;
+
+    for (int left = rows, take; left > 0; left -= take) {
+        /* Two halves rather than a whole tile and a thin one. */
+        take = left >= 2 * full || left == full ? full : left > full ? (left + 1) / 2 : left;
+        tiles[a->transposed][vectors - 1][take - 1](&t);
+        t.a += take * row;
+        t.c += take * t.ldc;
+    }
+}
+
+/* Rows [begin, end) of the panel of b at column j, padded to whole vectors. */
+static void pack_panel(int begin, int end, const gemm_right *b, int j, int width,
+                       const float *scale, float *to)
+{
+    const int padded = gemm_round(width);
+
+    for (int p = begin; p < end; p++, to += padded)
+        for (int i = 0; i < padded; i++)
+            to[i] = i < width ? b->data[p * b->row + (j + i) * b->col] * (scale ? scale[j + i] : 1)
+                              : 0;
+}
+
+void gemm_strip(int rows, int k, const gemm_left *a, const gemm_right *b, float *c, ptrdiff_t ldc,
+                int j, int width, bool add)
+{
+    enum { BLOCK = 64 };
+    const int vectors = (width + NAS_VL - 1) / NAS_VL;
+    const ptrdiff_t next = a->transposed ? a->ld : 1;
+    tile t = {
+        .k = k,
+        .a = a->data,
+        .lda = a->ld,
+        .b = b->data + (b->row ? (ptrdiff_t)j : (ptrdiff_t)k * j),
+        .ldb = b->row ? b->row : vectors * NAS_VL,
+        .c = c + j,
+        .ldc = ldc,
+        .tail = width - (vectors - 1) * NAS_VL,
+        .add = add,
+    };
+    float packed[BLOCK * 3 * NAS_VL];
+
+    if (b->row == 0 || (b->col == 1 && t.tail == NAS_VL)) {
+        strip_multiply(rows, a, t, vectors);
+        return;
+    }
+    t.b = packed; /* b cannot be read by whole vectors as it lies */
+    t.ldb = vectors * NAS_VL;
+    for (int p = 0; p < k; p += BLOCK, t.a += BLOCK * next, t.add = true) {
+        t.k = k - p < BLOCK ? k - p : BLOCK;
+        pack_panel(p, p + t.k, b, j, width, NULL, packed);
+        strip_multiply(rows, a, t, vectors);
+    }
+}
+
+void gemm(int rows, int n, int k, const gemm_left *a, const gemm_right *b, float *c, ptrdiff_t ldc,
+          bool add)
+{
+    for (int j = 0, width; j < n; j += width) {
+        width = gemm_panel(n - j);
+        gemm_strip(rows, k, a, b, c, ldc, j, width, add);
+    }
+}
+
+void gemm_pack(int k, int n, const gemm_right *b, const float *scale, float *packed)
+{
+    const int block = 16; /* rows: whole cache lines, also where b is transposed */
+
+#pragma omp parallel for schedule(static) if (gemm_packed_count(k, n) > 32768)
+    for (int begin = 0; begin < k; begin += block)
+        for (int j = 0, width; j < n; j += width) {
+            width = gemm_panel(n - j);
+            pack_panel(begin, begin + block < k ? begin + block : k, b, j, width, scale,
+                       packed + (size_t)k * (size_t)j + (size_t)begin * (size_t)gemm_round(width));
+        }
+}

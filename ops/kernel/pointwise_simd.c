@@ -1,0 +1,205 @@
+/* Pointwise convolution: matrix products over tiles of rows ([n*h*w][cin] by
+ * [cin][cout]) that stay in the second-level cache from the reading of the view
+ * to the statistics or the mask. */
+#include <omp.h>
+
+#include "ops/kernel/gemm_simd.h"
+#include "ops/kernel/simd_kernels.h"
+#include "ops/kernel/tile_simd.h"
+
+/* How scratch is cut up, in floats. */
+typedef struct layout {
+    int ldx, ldy;          /* row strides of the tiles                     */
+    int rows, rows_back;   /* rows of a tile, forward and backward         */
+    int parts;             /* partial weight gradients                     */
+    size_t packed;         /* the packed weights, of either direction      */
+    size_t partial, tiles; /* one partial weight gradient; a thread's tiles */
+} layout;
+
+static layout layout_of(const nas_conv_geom *g)
+{
+    const size_t weights = (size_t)g->cin * (size_t)g->cout;
+    const size_t pixels = (size_t)g->n * (size_t)g->h * (size_t)g->w;
+    const size_t to = gemm_packed_count(g->cin, g->cout), back = gemm_packed_count(g->cout, g->cin);
+    layout l = {.ldx = tile_ld(g->cin), .ldy = tile_ld(g->cout)};
+
+    l.rows = tile_rows(l.ldx);
+    l.rows_back = tile_rows(l.ldx + l.ldy);
+    l.parts = tile_parts(g->n, weights, pixels * (size_t)(g->cin + g->cout));
+    l.packed = tile_lines(to > back ? to : back);
+    l.partial = weights;
+    const size_t one = (size_t)l.rows * (size_t)l.ldx;
+    const size_t two = (size_t)l.rows_back * (size_t)(l.ldx + l.ldy);
+    l.tiles = one > two ? one : two;
+    return l;
+}
+
+size_t NAS_ISA_NAME(nas_k_pointwise_scratch)(const nas_conv_geom *geom, int threads)
+{
+    const layout l = layout_of(geom);
+
+    return (l.packed + tile_lines((size_t)l.parts * l.partial) + (size_t)threads * l.tiles) *
+           sizeof(float);
+}
+
+/* A call, as its tiles see it. */
+typedef struct job {
+    const nas_conv_geom *g;
+    const nas_view *x;
+    gemm_right w; /* packed */
+    layout l;
+    float *partials, *tiles;
+} job;
+
+static job job_of(const nas_conv_geom *g, const nas_view *x, void *scratch)
+{
+    job j = {.g = g, .x = x, .l = layout_of(g), .w.data = scratch};
+
+    j.partials = (float *)scratch + j.l.packed;
+    j.tiles = j.partials + tile_lines((size_t)j.l.parts * j.l.partial);
+    return j;
+}
+
+static float *my_tiles(const job *j) { return j->tiles + (size_t)omp_get_thread_num() * j->l.tiles; }
+
+static int least(int a, int b) { return a < b ? a : b; }
+
+/* Panels block, block + blocks, ... of one tile of output rows. */
+static void forward_tile(const job *j, const nas_conv_out *out, float *stats, size_t before,
+                         size_t first, int rows, int block, int blocks)
+{
+    const nas_conv_geom *g = j->g;
+    gemm_left left = {.data = j->x->x + first * (size_t)g->cin, .ld = g->cin};
+    float *y = out->y + first * (size_t)g->cout;
+
+    if (!tile_is_plain(j->x)) {
+        float *values = my_tiles(j);
+
+        tile_view(j->x, g->h * g->w, g->cin, first, rows, values, j->l.ldx);
+        left = (gemm_left){.data = values, .ld = j->l.ldx};
+    }
+    for (int c = 0, panel = 0, width; c < g->cout; c += width, panel++) {
+        width = gemm_panel(g->cout - c);
+        if (panel % blocks != block)
+            continue;
+        gemm_strip(rows, g->cin, &left, &j->w, y, g->cout, c, width, false);
+        tile_output(out, stats, before, g->cout, first, rows, c, width);
+    }
+}
+
+/* Training: one thread takes a chunk from front to back. */
+static void forward_chunk(const job *j, const nas_conv_out *out, int chunk)
+{
+    const size_t hw = (size_t)j->g->h * (size_t)j->g->w;
+    const size_t begin = (size_t)tile_chunk(j->g->n, chunk) * hw;
+    const size_t end = (size_t)tile_chunk(j->g->n, chunk + 1) * hw;
+    float *stats = out->stats + (size_t)chunk * 2 * (size_t)j->g->cout;
+
+    for (size_t first = begin; first < end; first += (size_t)j->l.rows) {
+        const int rows = end - first < (size_t)j->l.rows ? (int)(end - first) : j->l.rows;
+
+        forward_tile(j, out, stats, first - begin, first, rows, 0, 1);
+    }
+}
+
+/* Evaluation: every element is computed alone, so tiles are shared out freely,
+ * and where there are few, groups of their panels are. */
+static void forward_eval(const job *j, const nas_conv_out *out)
+{
+    const nas_conv_geom *g = j->g;
+    const size_t all = (size_t)g->n * (size_t)g->h * (size_t)g->w, step = (size_t)j->l.rows;
+    const size_t tiles = (all + step - 1) / step;
+    const int panels = (g->cout + 2 * NAS_VL - 1) / (2 * NAS_VL);
+    const int blocks = tiles >= 8 ? 1 : least((int)(8 / tiles), panels);
+    const bool worth = all * (size_t)g->cin * (size_t)g->cout > 100000;
+
+#pragma omp parallel for schedule(dynamic, 1) if (worth)
+    for (size_t task = 0; task < tiles * (size_t)blocks; task++) {
+        const size_t first = task / (size_t)blocks * step;
+        const int rows = all - first < step ? (int)(all - first) : (int)step;
+
+        forward_tile(j, out, NULL, 0, first, rows, (int)(task % (size_t)blocks), blocks);
+    }
+}
+
+void NAS_ISA_NAME(nas_k_pointwise_forward)(const nas_conv_geom *geom, const nas_view *x,
+                                           const float *w, const float *w_scale,
+                                           const nas_conv_out *out, void *scratch)
+{
+    const job j = job_of(geom, x, scratch);
+    const gemm_right rows = {.data = w, .row = geom->cout, .col = 1};
+
+    gemm_pack(geom->cin, geom->cout, &rows, w_scale, scratch);
+    if (out->stats == NULL) {
+        forward_eval(&j, out);
+        return;
+    }
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int chunk = 0; chunk < nas_kernel_chunks(geom->n); chunk++)
+        forward_chunk(&j, out, chunk);
+}
+
+/* One tile of rows: its gradients of the raw output, from them the input's
+ * gradient, and its share of the weights', which `fresh` begins. */
+static void backward_tile(const job *j, const nas_grad_view *dy, const nas_conv_grad *out,
+                          float *sums, float *dw, bool fresh, size_t first, int rows)
+{
+    const nas_conv_geom *g = j->g;
+    float *values = my_tiles(j), *grads = values + (size_t)j->l.rows_back * (size_t)j->l.ldx;
+    const gemm_left left = {.data = grads, .ld = j->l.ldy};
+
+    tile_grad(dy, g->cout, first, rows, 0, g->cout, grads, j->l.ldy);
+    for (int c = 0, width; out->dx && c < g->cin; c += width) {
+        width = gemm_panel(g->cin - c);
+        gemm_strip(rows, g->cout, &left, &j->w, out->dx + first * (size_t)g->cin, g->cin, c, width,
+                   out->add && !sums);
+        if (sums)
+            tile_mask(j->x, out, sums, g->cin, first, rows, c, width);
+    }
+    if (dw) {
+        const gemm_left x = {.data = values, .ld = j->l.ldx, .transposed = true};
+        const gemm_right right = {.data = grads, .row = j->l.ldy, .col = 1};
+
+        tile_view(j->x, g->h * g->w, g->cin, first, rows, values, j->l.ldx);
+        gemm(g->cin, g->cout, rows, &x, &right, dw, g->cout, !fresh);
+    }
+}
+
+static void backward_chunk(const job *j, const nas_grad_view *dy, const nas_conv_grad *out,
+                           int chunk, float *dw, bool fresh)
+{
+    const size_t hw = (size_t)j->g->h * (size_t)j->g->w, step = (size_t)j->l.rows_back;
+    const size_t begin = (size_t)tile_chunk(j->g->n, chunk) * hw;
+    const size_t end = (size_t)tile_chunk(j->g->n, chunk + 1) * hw;
+    float *sums = NULL;
+
+    if (out->dx && tile_is_masked(j->x)) {
+        sums = out->sums + (size_t)chunk * 2 * (size_t)j->g->cin;
+        memset(sums, 0, 2 * (size_t)j->g->cin * sizeof *sums);
+    }
+    for (size_t first = begin; first < end; first += step)
+        backward_tile(j, dy, out, sums, dw, fresh && first == begin, first,
+                      end - first < step ? (int)(end - first) : (int)step);
+}
+
+void NAS_ISA_NAME(nas_k_pointwise_backward)(const nas_conv_geom *geom, const nas_view *x,
+                                            const float *w, const nas_grad_view *dy,
+                                            const nas_conv_grad *out, void *scratch)
+{
+    const job j = job_of(geom, x, scratch);
+    const gemm_right transposed = {.data = w, .row = 1, .col = geom->cout};
+    const int chunks = nas_kernel_chunks(geom->n), parts = out->dw ? j.l.parts : chunks;
+
+    if (out->dx)
+        gemm_pack(geom->cout, geom->cin, &transposed, NULL, scratch);
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int part = 0; part < parts; part++) {
+        float *dw = out->dw ? j.partials + (size_t)part * j.l.partial : NULL;
+        const int begin = part * chunks / parts, end = (part + 1) * chunks / parts;
+
+        for (int chunk = begin; chunk < end; chunk++)
+            backward_chunk(&j, dy, out, chunk, dw, chunk == begin);
+    }
+    if (out->dw)
+        tile_reduce(j.l.partial, parts, j.partials, out->dw);
+}

@@ -1,0 +1,260 @@
+/* Tiles before and after their matrix product, see tile_simd.h.
+ *
+ * Loops over rows keep four partial sums: one alone would wait for the latency
+ * of each addition.  The order of additions depends on the tile alone. */
+#include "ops/kernel/tile_simd.h"
+
+enum { WAYS = 4 };
+
+/* Lanes [0, n) of memory; n is read only where PART is set. */
+NAS_INLINE vfloat get(const bool PART, const float *p, int n)
+{
+    return PART ? v_load_n(p, n) : v_load(p);
+}
+
+NAS_INLINE void put(const bool PART, float *p, vfloat v, int n)
+{
+    if (PART)
+        v_store_n(p, v, n);
+    else
+        v_store(p, v);
+}
+
+/* One vector of ROWS rows of a view. */
+NAS_INLINE void view_vector(const nas_act ACT, const int ROWS, const bool PART, const nas_view *x,
+                            const float *gate, int channels, size_t at, int c, int lanes, float *to,
+                            int ld)
+{
+    const vfloat one = v_set(1), none = {0};
+    const vfloat scale = x->scale ? get(PART, x->scale + c, lanes) : one;
+    const vfloat shift = x->scale ? get(PART, x->shift + c, lanes) : none;
+    const vfloat factor = gate ? get(PART, gate + c, lanes) : one;
+
+    for (int r = 0; r < ROWS; r++) {
+        const vfloat value = get(PART, x->x + at + (size_t)r * (size_t)channels, lanes);
+
+        put(PART, to + r * ld, v_act(ACT, scale * value + shift) * factor, lanes);
+    }
+}
+
+/* Channels [c, c + count) of ROWS rows of one image, the first at row `row`. */
+NAS_INLINE void view_rows(const nas_act ACT, const int ROWS, const nas_view *x, const float *gate,
+                          int channels, size_t row, int c, int count, float *to, int ld)
+{
+    const size_t at = row * (size_t)channels + (size_t)c;
+    int i = 0;
+
+    for (; i + NAS_VL <= count; i += NAS_VL)
+        view_vector(ACT, ROWS, false, x, gate, channels, at + (size_t)i, c + i, NAS_VL, to + i, ld);
+    if (i < count)
+        view_vector(ACT, ROWS, true, x, gate, channels, at + (size_t)i, c + i, count - i, to + i,
+                    ld);
+}
+
+NAS_INLINE void view_tile(const nas_act ACT, const nas_view *x, int hw, int channels, size_t first,
+                          int rows, float *to, int ld)
+{
+    int r = 0;
+
+    for (; !x->gate && r + WAYS <= rows; r += WAYS)
+        view_rows(ACT, WAYS, x, NULL, channels, first + (size_t)r, 0, channels, to + r * ld, ld);
+    for (; r < rows; r++) {
+        const size_t row = first + (size_t)r;
+        const float *gate = x->gate ? x->gate + row / (size_t)hw * (size_t)channels : NULL;
+
+        view_rows(ACT, 1, x, gate, channels, row, 0, channels, to + r * ld, ld);
+    }
+}
+
+void tile_view(const nas_view *x, int hw, int channels, size_t first, int rows, float *to, int ld)
+{
+    NAS_WITH_ACT(x->act, view_tile(ACT, x, hw, channels, first, rows, to, ld))
+}
+
+void tile_pixel(const nas_view *x, int channels, size_t pixel, int img, int c, int count, float *to)
+{
+    const float *gate = x->gate ? x->gate + (size_t)img * (size_t)channels : NULL;
+
+    NAS_WITH_ACT(x->act, view_rows(ACT, 1, x, gate, channels, pixel, c, count, to, 0))
+}
+
+/* One vector of a gradient view, as its reader sees it. */
+NAS_INLINE void grad_vector(const bool PART, const nas_grad_view *dy, size_t at, int channels,
+                            int rows, int c, int lanes, float *to, int ld)
+{
+    const size_t step = (size_t)channels;
+
+    if (dy->a == NULL) {
+        for (int r = 0; r < rows; r++)
+            v_store(to + r * ld, get(PART, dy->g + at + (size_t)r * step, lanes));
+        return;
+    }
+    const vfloat a = get(PART, dy->a + c, lanes), b = get(PART, dy->b + c, lanes);
+    const vfloat k = get(PART, dy->k + c, lanes);
+
+    for (int r = 0; r < rows; r++) {
+        const vfloat g = get(PART, dy->g + at + (size_t)r * step, lanes);
+        const vfloat raw = get(PART, dy->raw + at + (size_t)r * step, lanes);
+
+        v_store(to + r * ld, a * g + (b * raw + k));
+    }
+}
+
+void tile_grad(const nas_grad_view *dy, int channels, size_t first, int rows, int c, int count,
+               float *to, int ld)
+{
+    for (int r = 0, take; r < rows; r += take) {
+        const size_t at = (first + (size_t)r) * (size_t)channels + (size_t)c;
+        int i = 0;
+
+        take = rows - r < WAYS ? rows - r : WAYS; /* few rows at once: whole cache lines */
+        for (; i + NAS_VL <= count; i += NAS_VL)
+            grad_vector(false, dy, at + (size_t)i, channels, take, c + i, NAS_VL, to + r * ld + i,
+                        ld);
+        if (i < count)
+            grad_vector(true, dy, at + (size_t)i, channels, take, c + i, count - i, to + r * ld + i,
+                        ld);
+    }
+}
+
+NAS_INLINE vfloat total(const vfloat sum[WAYS]) { return (sum[0] + sum[1]) + (sum[2] + sum[3]); }
+
+/* Merges one vector of channels of `rows` rows at y into mean and m2, of which
+ * `before` rows are known: Chan et al. 1979, the sums being shifted by the mean
+ * so far (by the first row at the beginning) so that they lose no digits. */
+NAS_INLINE void stats_vector(const bool PART, const float *y, int channels, int rows, size_t before,
+                             float *mean, float *m2, int lanes)
+{
+    const vfloat shift = get(PART, before ? mean : y, lanes);
+    const vfloat known = before ? get(PART, m2, lanes) : (vfloat){0};
+    const float all = (float)(before + (size_t)rows);
+    vfloat sum[WAYS] = {{0}}, squares[WAYS] = {{0}};
+    int r = 0;
+
+    for (; r + WAYS <= rows; r += WAYS)
+        for (int way = 0; way < WAYS; way++) {
+            const vfloat d = get(PART, y + (size_t)(r + way) * (size_t)channels, lanes) - shift;
+
+            sum[way] += d;
+            squares[way] += d * d;
+        }
+    for (; r < rows; r++) {
+        const vfloat d = get(PART, y + (size_t)r * (size_t)channels, lanes) - shift;
+
+        sum[0] += d;
+        squares[0] += d * d;
+    }
+    const vfloat d = total(sum) * (1 / (float)rows);
+    const vfloat own = v_max((vfloat){0}, total(squares) - total(sum) * d);
+
+    put(PART, mean, shift + d * ((float)rows / all), lanes);
+    put(PART, m2, known + own + d * d * ((float)before * ((float)rows / all)), lanes);
+}
+
+NAS_INLINE void finish_vector(const nas_act ACT, const bool PART, const nas_conv_out *out,
+                              size_t at, int channels, int rows, int c, int lanes)
+{
+    const vfloat bias = out->bias ? get(PART, out->bias + c, lanes) : (vfloat){0};
+    const float *residual = out->residual;
+
+    for (int r = 0; r < rows; r++, at += (size_t)channels) {
+        vfloat value = v_act(ACT, get(PART, out->y + at, lanes) + bias);
+
+        if (residual)
+            value += get(PART, residual + at, lanes);
+        put(PART, out->y + at, value, lanes);
+    }
+}
+
+NAS_INLINE void output_vector(const bool PART, const nas_conv_out *out, float *stats,
+                              size_t before, int channels, size_t at, int rows, int c, int lanes)
+{
+    if (stats)
+        stats_vector(PART, out->y + at, channels, rows, before, stats + c, stats + channels + c,
+                     lanes);
+    else if (out->bias || out->residual || out->act != NAS_ACT_NONE)
+        NAS_WITH_ACT(out->act, finish_vector(ACT, PART, out, at, channels, rows, c, lanes))
+}
+
+void tile_output(const nas_conv_out *out, float *stats, size_t before, int channels, size_t first,
+                 int rows, int c, int width)
+{
+    const size_t at = first * (size_t)channels + (size_t)c;
+    int i = 0;
+
+    for (; i + NAS_VL <= width; i += NAS_VL)
+        output_vector(false, out, stats, before, channels, at + (size_t)i, rows, c + i, NAS_VL);
+    if (i < width)
+        output_vector(true, out, stats, before, channels, at + (size_t)i, rows, c + i, width - i);
+}
+
+/* Constants and running sums of one vector of channels. */
+typedef struct mask_sums {
+    vfloat scale, shift, mean;
+    vfloat g[WAYS], gx[WAYS];
+} mask_sums;
+
+NAS_INLINE void mask_row(const nas_act ACT, const bool PART, const float *x, float *dx, int lanes,
+                         mask_sums *s, const int way)
+{
+    const vfloat raw = get(PART, x, lanes);
+    const vfloat g = v_act_grad(ACT, s->scale * raw + s->shift, get(PART, dx, lanes));
+
+    put(PART, dx, g, lanes);
+    s->g[way] += g;
+    s->gx[way] += g * (raw - s->mean);
+}
+
+NAS_INLINE void mask_vector(const nas_act ACT, const bool PART, const nas_view *x,
+                            const nas_conv_grad *out, float *sums, int channels, size_t at,
+                            int rows, int c, int lanes)
+{
+    mask_sums s = {.scale = get(PART, x->scale + c, lanes),
+                   .shift = get(PART, x->shift + c, lanes),
+                   .mean = get(PART, out->mean + c, lanes)};
+    const size_t step = (size_t)channels;
+    int r = 0;
+
+    for (; r + WAYS <= rows; r += WAYS)
+        for (int way = 0; way < WAYS; way++, at += step)
+            mask_row(ACT, PART, x->x + at, out->dx + at, lanes, &s, way);
+    for (; r < rows; r++, at += step)
+        mask_row(ACT, PART, x->x + at, out->dx + at, lanes, &s, 0);
+    put(PART, sums + c, get(PART, sums + c, lanes) + total(s.g), lanes);
+    sums += channels;
+    put(PART, sums + c,
+        get(PART, sums + c, lanes) + total(s.gx) * get(PART, out->invstd + c, lanes), lanes);
+}
+
+NAS_INLINE void mask_strip(const nas_act ACT, const nas_view *x, const nas_conv_grad *out,
+                           float *sums, int channels, size_t at, int rows, int c, int width)
+{
+    int i = 0;
+
+    for (; i + NAS_VL <= width; i += NAS_VL)
+        mask_vector(ACT, false, x, out, sums, channels, at + (size_t)i, rows, c + i, NAS_VL);
+    if (i < width)
+        mask_vector(ACT, true, x, out, sums, channels, at + (size_t)i, rows, c + i, width - i);
+}
+
+void tile_mask(const nas_view *x, const nas_conv_grad *out, float *sums, int channels,
+               size_t first, int rows, int c, int width)
+{
+    const size_t at = first * (size_t)channels + (size_t)c;
+
+    NAS_WITH_ACT(x->act, mask_strip(ACT, x, out, sums, channels, at, rows, c, width))
+}
+
+void tile_reduce(size_t count, int parts, const float *partial, float *to)
+{
+    enum { BLOCK = 1024 };
+
+#pragma omp parallel for schedule(static) if (count * (size_t)parts > 65536)
+    for (size_t begin = 0; begin < count; begin += BLOCK) {
+        const size_t end = begin + BLOCK < count ? begin + BLOCK : count;
+
+        for (int part = 0; part < parts; part++)
+            for (size_t i = begin; i < end; i++)
+                to[i] += partial[(size_t)part * count + i];
+    }
+}

@@ -1,0 +1,96 @@
+/* Pointwise convolution: every set against the reference, at every thread count;
+ * the reference against finite differences; statistics that keep their digits. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/ops/kernel/conv_check.h"
+#include "tests/support/numeric.h"
+
+static nas_conv_geom pointwise(int n, int h, int w, int cin, int cout)
+{
+    return conv_geom(n, h, w, cin, cout, 1, 1, 1);
+}
+
+static void check_sets(nas_conv_geom geom)
+{
+    /* Sums of up to 96 products in float32 against double: sqrt(96) * 2^-24 is
+     * 6e-7; statistics and weight gradients add up to 900 rows, and two errors
+     * meet in their quotient.  Worst seen 3e-6. */
+    const double tolerance = 1e-5;
+
+    for (const char *const *name = nas_kernels_names(); *name; name++)
+        if (strcmp(*name, "reference") != 0)
+            conv_check(&nas_kernels_find(*name)->pointwise,
+                       &nas_kernels_find("reference")->pointwise, geom, tolerance);
+}
+
+Test(ops_pointwise, agrees_with_reference_over_odd_shapes)
+{
+    static const int shapes[][5] = {
+        /* n  h  w cin cout */
+        {1, 1, 1, 1, 1},   {1, 3, 5, 3, 8},    {2, 5, 7, 8, 10},   {3, 7, 3, 10, 17},
+        {4, 4, 4, 17, 24}, {5, 3, 3, 24, 40},  {2, 9, 5, 40, 96},  {1, 7, 9, 96, 24},
+        {17, 2, 3, 24, 3}, {3, 11, 13, 8, 40}, {2, 5, 5, 96, 1},
+    };
+
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        check_sets(pointwise(shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], shapes[i][4]));
+}
+
+Test(ops_pointwise, agrees_with_reference_over_many_tiles)
+{
+    check_sets(pointwise(2, 21, 21, 24, 40)); /* 441 rows a chunk: three tiles */
+}
+
+Test(ops_pointwise, reference_gradient_matches_differences)
+{
+    const conv_kernels *reference = &nas_kernels_find("reference")->pointwise;
+    const nas_conv_geom geom = pointwise(2, 3, 2, 5, 4);
+
+    /* Linear in w and, but for hswish, in x: rounding of y (2^-24 * 4 / 0.01). */
+    for (int view = 0; view < VIEWS; view++) {
+        cr_expect_lt(conv_gradient_error(reference, geom, view, NAS_ACT_NONE), 1e-4);
+        cr_expect_lt(conv_gradient_error(reference, geom, view, NAS_ACT_HSWISH), 1e-3);
+    }
+}
+
+/* Worst relative error of a channel's sum of squared deviations, whose inputs lie
+ * around `offset` with a deviation of about 0.6. */
+static double squares_error(const conv_kernels *kernels, float offset)
+{
+    enum { ROWS = 4096 };
+    const nas_conv_geom geom = pointwise(1, 64, 64, 1, 8);
+    float *x = test_floats(ROWS, 1), *y = test_floats(8 * ROWS, 2), *stats = test_floats(16, 3);
+    float *w = test_floats(8, 4), *scratch = test_floats(kernels->scratch(&geom, 4) / 4, 5);
+    double worst = 0;
+
+    for (int i = 0; i < ROWS; i++)
+        x[i] += offset;
+    kernels->forward(&geom, &(nas_view){.x = x}, w, NULL, &(nas_conv_out){.y = y, .stats = stats},
+                     scratch);
+    for (int c = 0; c < 8; c++) {
+        double mean = 0, squares = 0;
+
+        for (int i = 0; i < ROWS; i++)
+            mean += y[8 * i + c] / (double)ROWS;
+        for (int i = 0; i < ROWS; i++)
+            squares += (y[8 * i + c] - mean) * (y[8 * i + c] - mean);
+        worst = fmax(worst, fabs(stats[8 + c] - squares) / squares);
+        worst = fmax(worst, fabs(stats[c] - mean) / fabs(mean));
+    }
+    free(x);
+    free(y);
+    free(stats);
+    free(w);
+    free(scratch);
+    return worst;
+}
+
+Test(ops_pointwise, statistics_keep_their_digits_far_from_zero)
+{
+    for (const char *const *name = nas_kernels_names(); *name; name++)
+        /* mean^2/var = 1e5; sums of squares in float32 would be off by 4e-3. */
+        cr_expect_lt(squares_error(&nas_kernels_find(*name)->pointwise, 190), 1e-5, "%s", *name);
+}
