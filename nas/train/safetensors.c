@@ -1,6 +1,7 @@
 /* Reading safetensors.  The file is somebody else's: nothing in it is used unchecked. */
 #include "nas/train/safetensors.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,8 +21,7 @@ static const struct {
 
 struct nas_safetensors {
     nas_map map; /* empty when the memory is the caller's */
-    const char *name;
-    char *path;
+    char *name;  /* for messages */
     json_t *header;
     nas_safetensors_tensor *tensors; /* by name */
     int count;
@@ -44,14 +44,14 @@ nas_hash *nas_safetensors__hash_header(json_t *header)
     json_t *meta = json_object_get(header, NAS_SAFETENSORS__METADATA);
     json_t *digest = json_incref(json_object_get(meta, NAS_SAFETENSORS__DIGEST));
     nas_hash *hash = nas_hash_new();
-    char *text;
 
     json_object_del(meta, NAS_SAFETENSORS__DIGEST);
-    if ((text = json_dumps(header, JSON_COMPACT | JSON_SORT_KEYS)) && hash)
+    char *text = json_dumps(header, JSON_COMPACT | JSON_SORT_KEYS);
+    const bool restored = !digest ||
+                          json_object_set_new(meta, NAS_SAFETENSORS__DIGEST, digest) == 0;
+    if (text && restored && hash) {
         nas_hash_add(hash, text, strlen(text));
-    if (digest && json_object_set_new(meta, NAS_SAFETENSORS__DIGEST, digest))
-        meta = NULL;
-    if (!text || (digest && !meta)) {
+    } else {
         nas_hash_free(hash);
         hash = NULL;
     }
@@ -257,11 +257,10 @@ nas_status nas_safetensors_parse(nas_safetensors **out, const void *data, size_t
     nas_status status;
 
     *out = NULL;
-    if (!file || !(file->path = strdup(name))) {
+    if (!file || !(file->name = strdup(name))) {
         free(file);
         return nas_fail(err, NAS_E_NOMEM, "%s", name);
     }
-    file->name = file->path;
     if ((status = read_all(file, data, size, need_digest, err))) {
         nas_safetensors_close(file);
         return status;
@@ -293,7 +292,7 @@ void nas_safetensors_close(nas_safetensors *file)
     json_decref(file->header);
     nas_map_close(&file->map);
     free(file->tensors);
-    free(file->path);
+    free(file->name);
     free(file);
 }
 
