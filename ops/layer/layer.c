@@ -198,12 +198,10 @@ static void folded_shape(const nas_layer *layer, nas_layer *folded)
         nas_unit *unit = &folded->unit[u];
         if (!unit->bn)
             continue;
-        unit->bn = false;
-        unit->bias = true;
+        unit->bn = folded->spec.bn = false;
+        unit->bias = folded->spec.bias = true;
         unit->beta = nas_layer__book(folded, "folded", "bias", NAS_PARAM_BIAS, unit->geom.cout, 1, 1);
     }
-    folded->spec.bn = false;
-    folded->spec.bias = true;
 }
 
 /* Output channel of weight element i: innermost in every layout of ours. */

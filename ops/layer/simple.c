@@ -21,10 +21,21 @@ static void same_size(nas_layer *layer)
     layer->ow = layer->w;
 }
 
-static void add_residual(const nas_layer *layer, const nas_run *run, const float *residual, float *y)
+/* Where to compute the output: y itself, or beside it when a residual, which may
+ * lie in y, is still to be added by finish_output. */
+static float *output_target(const nas_layer *layer, const nas_run *run, const float *residual,
+                            float *y)
 {
-    if (residual != NULL)
-        run->kernels->add(floats_out(layer, run->n), residual, y);
+    return residual != NULL ? nas_arena_floats(run->arena, floats_out(layer, run->n)) : y;
+}
+
+static void finish_output(const nas_layer *layer, const nas_run *run, const float *target,
+                          nas_act act, const float *residual, float *y)
+{
+    const nas_view view = {.x = target, .act = act};
+
+    if (target != y)
+        run->kernels->apply(run->n, layer->oh * layer->ow, layer->spec.out, &view, residual, y);
 }
 
 /* -- zero and identity: y aliases residual where the caller works in place ------- */
@@ -123,17 +134,14 @@ static void *max_pool_forward(const nas_layer *layer, const nas_run *run, float 
 {
     const nas_conv_geom geom = pool_geom(layer, run->n);
     unsigned char *winner = NULL;
-    float *out = y;
 
     if (run->train)
         winner = nas_arena_alloc(run->arena, floats_out(layer, run->n));
-    if (y == residual) /* the residual would be lost: pool beside it */
-        out = nas_arena_floats(run->arena, floats_out(layer, run->n));
-    run->kernels->max_pool(&geom, x, out, winner);
-    if (out == y)
-        add_residual(layer, run, residual, y);
-    else
-        add_residual(layer, run, out, y);
+    const size_t mark = nas_arena_mark(run->arena);
+    float *target = output_target(layer, run, residual, y);
+    run->kernels->max_pool(&geom, x, target, winner);
+    finish_output(layer, run, target, NAS_ACT_NONE, residual, y);
+    nas_arena_release(run->arena, mark);
     return winner;
 }
 
@@ -153,10 +161,12 @@ static void *avg_pool_forward(const nas_layer *layer, const nas_run *run, float 
                               const float *x, const float *residual, float *y)
 {
     const nas_conv_geom geom = pool_geom(layer, run->n);
-    float *out = y == residual ? nas_arena_floats(run->arena, floats_out(layer, run->n)) : y;
+    const size_t mark = nas_arena_mark(run->arena);
+    float *target = output_target(layer, run, residual, y);
 
-    run->kernels->avg_pool(&geom, x, out);
-    add_residual(layer, run, out == y ? residual : out, y);
+    run->kernels->avg_pool(&geom, x, target);
+    finish_output(layer, run, target, NAS_ACT_NONE, residual, y);
+    nas_arena_release(run->arena, mark);
     return NULL;
 }
 
@@ -192,8 +202,12 @@ static void *mean_pool_forward(const nas_layer *layer, const nas_run *run, float
                                const float *x, const float *residual, float *y)
 {
     const nas_view view = {.x = x};
+    const size_t mark = nas_arena_mark(run->arena);
+    float *target = output_target(layer, run, residual, y);
 
-    run->kernels->mean_pool(run->n, layer->h * layer->w, layer->spec.in, &view, y);
+    run->kernels->mean_pool(run->n, layer->h * layer->w, layer->spec.in, &view, target);
+    finish_output(layer, run, target, NAS_ACT_NONE, residual, y);
+    nas_arena_release(run->arena, mark);
     return NULL;
 }
 
@@ -221,8 +235,9 @@ static double mean_pool_dot(const nas_layer *layer, const nas_run *run, const fl
 /* -- linear --------------------------------------------------------------------------- */
 
 typedef struct linear_kept {
-    const float *x; /* after dropout                             */
-    float *z;       /* before the activation; NULL without one   */
+    const float *x; /* after dropout                                          */
+    float *z;       /* what act_backward reads: the activated values, of h-swish
+                       those before it; NULL without an activation            */
 } linear_kept;
 
 static void linear_layout(nas_layer *layer)
@@ -256,6 +271,7 @@ static void *linear_forward(const nas_layer *layer, const nas_run *run, float *p
                             const float *x, const float *residual, float *y)
 {
     const nas_op_spec *s = &layer->spec;
+    const nas_act late = s->act == NAS_ACT_HSWISH ? s->act : NAS_ACT_NONE;
     linear_kept *kept = NULL;
 
     if (run->train) {
@@ -268,15 +284,17 @@ static void *linear_forward(const nas_layer *layer, const nas_run *run, float *p
             kept->x = x = dropped;
         }
         if (s->act != NAS_ACT_NONE) {
-            const nas_view view = {.x = kept->z = nas_arena_floats(run->arena,
-                                                                   floats_out(layer, run->n)),
-                                   .act = s->act};
-            linear_apply(layer, run, params, x, NAS_ACT_NONE, kept->z);
-            run->kernels->apply(run->n, layer->oh * layer->ow, s->out, &view, NULL, y);
+            kept->z = nas_arena_floats(run->arena, floats_out(layer, run->n));
+            linear_apply(layer, run, params, x, late ? NAS_ACT_NONE : s->act, kept->z);
+            finish_output(layer, run, kept->z, late, residual, y);
             return kept;
         }
     }
-    linear_apply(layer, run, params, x, s->act, y);
+    const size_t mark = nas_arena_mark(run->arena);
+    float *target = output_target(layer, run, residual, y);
+    linear_apply(layer, run, params, x, s->act, target);
+    finish_output(layer, run, target, NAS_ACT_NONE, residual, y);
+    nas_arena_release(run->arena, mark);
     return kept;
 }
 
@@ -286,14 +304,17 @@ static void linear_backward(const nas_layer *layer, const nas_run *run, const fl
 {
     const nas_op_spec *s = &layer->spec;
     const linear_kept *kept = saved;
-    float *to = dx;
+    float *to = dx, *g = dy;
 
-    if (kept->z != NULL)
-        run->kernels->act_backward(floats_out(layer, run->n), s->act, kept->z, dy, dy);
+    if (kept->z != NULL) {
+        if (dx == dy) /* dx is added to: dy must survive */
+            g = nas_arena_floats(run->arena, floats_out(layer, run->n));
+        run->kernels->act_backward(floats_out(layer, run->n), s->act, kept->z, dy, g);
+    }
     if (dx != NULL && add)
         to = nas_arena_floats(run->arena, floats_in(layer, run->n));
     run->kernels->linear_backward(run->n * layer->h * layer->w, s->in, s->out, kept->x,
-                                  params + layer->linear, dy, to,
+                                  params + layer->linear, g, to,
                                   grads ? grads + layer->linear : NULL,
                                   grads && s->bias ? grads + layer->linear_bias : NULL);
     if (dx == NULL)
