@@ -11,7 +11,6 @@
 #include <yaml.h>
 
 #include "base/file.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "latency/table/table.h"
 
@@ -167,6 +166,8 @@ static nas_status read_value(reader *r, const char *owner, const field *f, char 
     nas_status status;
 
     if (f->type == TEXT) {
+        if (r->event.data.scalar.length >= f->size)
+            return fail_here(r, "%.96s: %s: more than %zu bytes", owner, f->name, f->size - 1);
         snprintf(member, f->size, "%s", scalar(r));
         return NAS_OK;
     }
@@ -358,15 +359,17 @@ static void put_real(FILE *f, const char *name, double value)
         fprintf(f, "  %s: %.*s.0%s\n", name, (int)(e - text), text, e);
 }
 
-/* A JSON string is a double-quoted one of YAML; what is no UTF-8 becomes "". */
+/* In double quotes.  What is not printable ASCII becomes "?": it only describes, and YAML's
+ * readers disagree on it. */
 static void put_text(FILE *f, const char *name, const char *value)
 {
-    json_t *json = json_string(value);
-    char *text = json ? json_dumps(json, JSON_ENCODE_ANY) : NULL;
-
-    fprintf(f, "  %s: %s\n", name, text ? text : "\"\"");
-    free(text);
-    json_decref(json);
+    fprintf(f, "  %s: \"", name);
+    for (; *value; value++) {
+        if (*value == '"' || *value == '\\')
+            fputc('\\', f);
+        fputc(*value >= ' ' && *value <= '~' ? *value : '?', f);
+    }
+    fputs("\"\n", f);
 }
 
 static void put_meta(FILE *f, const nas_latency_meta *meta)

@@ -40,7 +40,7 @@ static nas_latency_table *random_table(void)
         REQUIRE_OK(nas_latency_table_add(table, key, &stat, &err));
     }
     table->meta = (nas_latency_meta){
-        .device = "A \"quoted\": #cpu \\ \t \xc3\xa9",
+        .device = "A \"quoted\": #cpu \\ 100 %",
         .engine = "engine 1",
         .conditions = "- x: [y]",
         .created = "2026-11-22T10:11:03.123Z",
@@ -176,6 +176,18 @@ Test(latency_table, knows_its_dialect_and_image_size)
     cr_assert_eq(table->grammar, NAS_LATENCY_MID);
     table->meta.image_size = 64;
     cr_assert_eq(nas_latency_table_image_size(table), 64);
+    nas_latency_table_free(table);
+}
+
+Test(latency_table, what_is_not_ascii_in_the_meta_is_replaced)
+{
+    nas_latency_table *table = random_table(), *again;
+
+    strcpy(table->meta.device, "\t\x7f caf\xc3\xa9 \xff");
+    REQUIRE_OK(nas_latency_table_save(table, scratch("t.yaml"), &err));
+    REQUIRE_OK(nas_latency_table_load(&again, scratch("t.yaml"), &err));
+    cr_assert_str_eq(again->meta.device, "?? caf?? ?");
+    nas_latency_table_free(again);
     nas_latency_table_free(table);
 }
 

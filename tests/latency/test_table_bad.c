@@ -75,6 +75,8 @@ static const struct {
     {"onepath: {format: 1.5}\na: {mean: 1}\n...\n", "not a whole number"},
     {"onepath: {format: 1, cores: -1}\na: {mean: 1}\n...\n", "cores: -1 must be"},
     {"onepath: {format: 1, cores: 1e9}\na: {mean: 1}\n...\n", "cores: 1e9 is not"},
+    {"onepath:\n  format: 1\n  created: 123456789012345678901234567890123\na: {mean: 1}\n...\n",
+     "t.yaml:3: onepath: created: more than 31 bytes"},
     {"onepath: [1]\na: {mean: 1}\n...\n", "t.yaml:1: expected a mapping"},
     {"onepath: {format: 1}\na: {mean: 1}\n", "it does not end with"},
     {"onepath: {format: 1}\nonepath: {format: 1}\na: {mean: 1}\n...\n", "appears twice"},
