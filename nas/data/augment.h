@@ -41,17 +41,22 @@ void nas_normal_init(nas_normal *normal, const float *mean, const float *std, in
 /** Working memory of one thread; grows, never shrinks. Zero-initialise. */
 typedef struct nas_augment_scratch {
     float *floats;
-    size_t capacity;
+    size_t capacity; /* floats */
+    nas_image image; /* after resizing */
 } nas_augment_scratch;
 void nas_augment_scratch_fini(nas_augment_scratch *scratch);
 
-/** One image into x, float32 [height][width][channels] of the output size.
- * in       the image; `height`, `width` are what comes out (equal to the image's own
- *          unless augment->size says otherwise)
- * rng      the image's own stream; how much is drawn depends on `augment` alone
- * Errors   NAS_E_NOMEM; NAS_E_DATA if the sizes cannot be brought together */
+/** One image into x, float32 [height][width][channels].
+ * height, width  what comes out; an image of another size is resized
+ * rng            the image's own stream
+ * Errors         NAS_E_NOMEM */
 nas_status nas_augment_apply(const nas_augment *augment, const nas_normal *normal,
                              const nas_image *in, int height, int width, nas_rng *rng,
                              nas_augment_scratch *scratch, float *x, nas_err *err);
+
+/** Colour jitter in place on values in 0..255, x [pixels][channels]; the four changes in
+ * random order (grey images: brightness and contrast only), each cut to 0..255. */
+void nas_augment_jitter(const nas_augment *augment, nas_rng *rng, float *x, int pixels,
+                        int channels);
 
 #endif

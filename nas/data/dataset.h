@@ -47,6 +47,7 @@ typedef struct nas_dataset {
     const uint32_t *labels;        /* [images], each < classes */
     char digest[NAS_DIGEST_SIZE];  /* names the content; checked by nas_dataset_verify */
 
+    char *path;  /* as opened, for messages */
     nas_map map; /* the rest is dataset.c's own */
     const unsigned char *records;
     const uint64_t *index; /* [images + 1] offsets into records; NULL when raw */

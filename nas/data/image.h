@@ -43,10 +43,10 @@ nas_box nas_box_centre(int image_height, int image_width, int height, int width,
 /** Floats of scratch that nas_image_resample needs. */
 size_t nas_resample_scratch(const nas_image *in, const nas_box *box, int height, int width);
 
-/** Resizes `box` of `in` to height x width floats in 0..255 with a triangle filter that
- * widens when it shrinks (antialiased bilinear).  Pixels outside the box are not seen.
+/** Resizes `box` of `in` to fill `out`, which was reserved with the size wanted and the
+ * channels of `in`.  Triangle filter that widens when it shrinks (antialiased bilinear),
+ * rounded to whole values; pixels outside the box are not seen.
  * `scratch` holds nas_resample_scratch floats. */
-void nas_image_resample(const nas_image *in, const nas_box *box, int height, int width,
-                        float *scratch, float *out);
+void nas_image_resample(const nas_image *in, const nas_box *box, float *scratch, nas_image *out);
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef NAS_DATA_SPLIT_H
 #define NAS_DATA_SPLIT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -17,6 +18,12 @@ void nas_index_fini(nas_index *index);
 
 /** All images of a split. NAS_E_NOMEM. */
 nas_status nas_index_split(nas_index *out, const nas_data_split *split, nas_err *err);
+
+/** Marks quota[c] images of every class c, drawn without order by (seed, c).
+ * labels  [n], each < classes; quota [classes], at most the images of the class
+ * marked  [n], overwritten.  NAS_E_NOMEM. */
+nas_status nas_split_mark(const uint32_t *labels, uint32_t n, int classes, const uint32_t *quota,
+                          uint64_t seed, bool *marked, nas_err *err);
 
 /** Parts the train split into `train` and `valid_count` images `valid` for the
  * architecture parameters.  Each class gives its share of valid_count (largest

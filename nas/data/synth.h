@@ -1,6 +1,6 @@
 /* The embedded default: a generated classification task on which architecture matters.
  *
- * An image shows one outlined shape filled with a texture, over clutter.  The class is
+ * An image shows one shape filled with a texture, over clutter.  The class is
  * the combination of a global cue (which shape) and a local one (which texture), each
  * of which alone says little, under random place, size, turn, colour and noise: a
  * network needs fine filters and a wide view, so depth and kernel size pay. */
