@@ -19,6 +19,8 @@ static const nas_op_spec mix = {.type = NAS_OP_CONV, .in = 64, .out = 96, .kerne
 static const nas_op_spec mean_pool = {.type = NAS_OP_MEAN_POOL, .in = 64, .out = 64};
 static const nas_op_spec logits = {.type = NAS_OP_LINEAR, .in = 64, .out = 10, .bias = true};
 
+static const nas_op_spec zero = {.type = NAS_OP_ZERO, .in = 16, .out = 16};
+
 static nas_op_spec mbconv(int in, int out, int kernel, int stride, float expand, int mid)
 {
     return (nas_op_spec){.type = NAS_OP_MBCONV, .in = in, .out = out, .kernel = kernel,
@@ -47,7 +49,7 @@ Test(latency_key, the_ratio_dialect_counts_pooling_with_logits)
 {
     const nas_block_spec blocks[] = {
         {stem, false, -1},           {mbconv(8, 16, 3, 1, 1, 8), false, -1},
-        {mbconv(16, 16, 7, 1, 6, 96), true, 0}, {{.type = NAS_OP_ZERO, .in = 16, .out = 16}, true, 0},
+        {mbconv(16, 16, 7, 1, 6, 96), true, 0}, {zero, true, 0},
         {mbconv(16, 16, 5, 2, 3, 48), false, 1}, {head, false, -1},
         {mean_pool, false, -1},      {logits, false, -1},
     };
@@ -100,9 +102,12 @@ Test(latency_key, a_block_that_the_ratio_dialect_cannot_say_does_not_pass_for_an
     odd.se = 24; /* not the usual width */
     const nas_block_spec blocks[] = {{se, false, 0}, {hs, false, 0}, {odd, true, 0}};
     const char *const keys[] = {
-        "expanded_conv-input:32x32x16-output:32x32x16-expand:64-kernel:5-stride:1-idskip:0-se:1-hs:0",
-        "expanded_conv-input:32x32x16-output:32x32x16-expand:64-kernel:5-stride:1-idskip:0-se:0-hs:1",
-        "expanded_conv-input:32x32x16-output:32x32x16-expand:64-kernel:5-stride:1-idskip:1-se:24-hs:0",
+        "expanded_conv-input:32x32x16-output:32x32x16"
+        "-expand:64-kernel:5-stride:1-idskip:0-se:1-hs:0",
+        "expanded_conv-input:32x32x16-output:32x32x16"
+        "-expand:64-kernel:5-stride:1-idskip:0-se:0-hs:1",
+        "expanded_conv-input:32x32x16-output:32x32x16"
+        "-expand:64-kernel:5-stride:1-idskip:1-se:24-hs:0",
     };
 
     expect_keys(blocks, COUNT_OF(blocks), NAS_LATENCY_RATIO, keys);
