@@ -1,0 +1,98 @@
+/* The architecture step: gate gradients or REINFORCE, latency, Adam. */
+#include <math.h>
+#include <string.h>
+
+#include "search/proxyless/private.h"
+
+static const double beta1 = 0.0, beta2 = 0.999, eps = 1e-8; /* published */
+
+static double arch_lr(const nas_search *s)
+{
+    const nas_search_config *c = &s->config;
+
+    if (c->arch_lr > 0.0)
+        return c->arch_lr;
+    return nas_search_arch_lr(c->epochs * s->batches / c->arch_every);
+}
+
+/* Loss of gates and latency; gradients of both into alphas.grad. */
+static void gradient_step(nas_search *s, const nas_batch *batch, nas_rng *rng)
+{
+    nas_alphas *a = &s->alphas;
+
+    nas_alphas_sample_arch(a, s->config.arch_mode, rng, &s->path);
+    nas_choice_normalise(s->space, s->path.choice);
+    nas_alphas_step_probabilities(a, &s->path, s->config.arch_mode, s->q);
+    const nas_backward want = {.gates = s->path.gates, .gate_grad = s->gate_grad};
+    const double ce = nas_step_gates(&s->step, s->path.choice, batch->n, batch->x, batch->labels,
+                                     &want);
+    const nas_latency_loss_value loss =
+        nas_latency_loss_at(&s->loss, ce, nas_latency_lut_expected(s->lut, s->rows));
+    nas_alphas_add_gate_gradient(a, s->q, s->gate_grad, loss.d_ce);
+    for (int i = 0; i < a->slots; i++)
+        if (a->count[i] > 1)
+            nas_latency_lut_slot_grad(s->lut, i, s->rows[i], loss.d_latency, a->grad + a->first[i]);
+    memcpy(s->before, a->alpha, (size_t)a->total * sizeof *s->before);
+    nas_alphas_adam(a, arch_lr(s), beta1, beta2, eps);
+    if (s->config.arch_mode == NAS_ARCH_TWO)
+        nas_alphas_rescale(a, &s->path, s->before);
+}
+
+/* Reward of a sampled network: accuracy * (target / latency)^0.1 (MnasNet's form). */
+static double reward(nas_search *s, const nas_batch *batch)
+{
+    nas_score score = {0};
+
+    nas_step_score(&s->step, s->path.choice, batch->n, batch->x, batch->labels, true, &score);
+    const double accuracy = (double)score.top1 / (double)score.images;
+    const double latency = nas_latency_lut_total(s->lut, s->path.choice);
+    return accuracy * pow(s->config.target_ms / fmax(latency, 1e-9), 0.1);
+}
+
+/* The baseline follows the mean reward slowly (0.1 an update; the published code's 0.99
+ * makes it nearly the newest mean, which takes most of the signal away). */
+static void reinforce_step(nas_search *s, const nas_batch *batch, nas_rng *rng)
+{
+    nas_alphas *a = &s->alphas;
+    const int samples = s->config.rl_samples;
+    double mean = 0.0;
+
+    memset(s->before, 0, (size_t)a->total * sizeof *s->before); /* sum of R * (p - onehot) */
+    memset(s->q, 0, (size_t)a->total * sizeof *s->q);           /* sum of (p - onehot)     */
+    for (int j = 0; j < samples; j++) {
+        nas_alphas_sample(a, rng, &s->path);
+        nas_choice_normalise(s->space, s->path.choice);
+        const double r = reward(s, batch);
+        mean += r / samples;
+        for (int i = 0; i < a->slots; i++)
+            for (int c = 0; a->count[i] > 1 && c < a->count[i]; c++) {
+                const double d = a->p[a->first[i] + c] - (c == s->path.choice[i]);
+                s->before[a->first[i] + c] += r * d;
+                s->q[a->first[i] + c] += d;
+            }
+    }
+    if (!s->has_baseline)
+        s->baseline = mean;
+    s->has_baseline = true;
+    for (int i = 0; i < a->total; i++)
+        a->grad[i] += (s->before[i] - s->baseline * s->q[i]) / samples;
+    s->baseline += 0.1 * (mean - s->baseline);
+    nas_alphas_adam(a, arch_lr(s), beta1, beta2, eps);
+}
+
+nas_status nas_search__arch_step(nas_search *s, nas_err *err)
+{
+    const nas_batch *batch;
+    nas_rng rng;
+    const nas_status status = nas_loader_next(s->arch_loader, &batch, err);
+
+    if (status != NAS_OK)
+        return status;
+    nas_rng_init(&rng, s->config.seed, "architecture step", (uint64_t)s->arch_steps);
+    if (s->config.method == NAS_SEARCH_GRADIENT)
+        gradient_step(s, batch, &rng);
+    else
+        reinforce_step(s, batch, &rng);
+    s->arch_steps++;
+    return NAS_OK;
+}

@@ -1,0 +1,174 @@
+/* After training: which network it is to be, and how good that one is. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "search/proxyless/private.h"
+
+nas_status nas_search__validate(nas_search *s, const int *choice, int64_t images, nas_score *score,
+                                nas_err *err)
+{
+    const nas_batch *batch;
+    nas_status status = NAS_OK;
+
+    *score = (nas_score){0};
+    nas_loader_start(s->valid_loader, 0, 0);
+    while (score->images < images &&
+           (status = nas_loader_next(s->valid_loader, &batch, err)) == NAS_OK && batch != NULL)
+        nas_step_score(&s->step, choice, batch->n, batch->x, batch->labels, true, score);
+    return status;
+}
+
+nas_status nas_search_score(nas_search *s, const int *choice, double *top1, nas_err *err)
+{
+    nas_score score;
+    const nas_status status =
+        nas_search__validate(s, choice, s->config.score_images, &score, err);
+
+    *top1 = score.images > 0 ? (double)score.top1 / (double)score.images : 0.0;
+    return status;
+}
+
+/* The evaluator that the choosing algorithms see, with progress. */
+typedef struct judge {
+    nas_search *search;
+    const nas_observer *observer;
+    int64_t judged, expected;
+} judge;
+
+static nas_status judge_score(void *user, const int *choice, double *score, nas_err *err)
+{
+    judge *j = user;
+    const nas_status status = nas_search_score(j->search, choice, score, err);
+    const nas_progress progress = {
+        .phase = "derive", .epoch = j->search->epoch, .epochs = j->search->epoch,
+        .batch = ++j->judged, .batches = j->expected,
+        .step = j->search->epoch * j->search->batches, .images_per_second = NAN, .loss = NAN,
+        .latency_ms = nas_latency_lut_total(j->search->lut, choice),
+        .entropy = nas_alphas_entropy(&j->search->alphas)};
+
+    nas_observe_progress(j->observer, &progress);
+    if (status == NAS_OK && nas_observe_stop(j->observer))
+        return nas_fail(err, NAS_E_INTERRUPTED, "stopped while choosing the network");
+    return status;
+}
+
+static int best_first(const void *a, const void *b)
+{
+    const nas_candidate *x = a, *y = b;
+
+    if (x->score != y->score)
+        return x->score < y->score ? 1 : -1;
+    return (x->latency_ms > y->latency_ms) - (x->latency_ms < y->latency_ms);
+}
+
+static bool listed(const nas_candidate *list, int n, const int *choice, int slots)
+{
+    for (int i = 0; i < n; i++)
+        if (memcmp(list[i].choice, choice, (size_t)slots * sizeof *choice) == 0)
+            return true;
+    return false;
+}
+
+/* The arg-max network and samples of p, each repaired where it misses the limit by giving
+ * up the least probability per millisecond; all distinct. */
+static nas_status best_of_samples(nas_search *s, judge *j, nas_candidate *list, int *found,
+                                  nas_err *err)
+{
+    const nas_alphas *a = &s->alphas;
+    double *weight = calloc((size_t)a->slots * NAS_MAX_CANDIDATES, sizeof *weight);
+    nas_rng rng;
+    nas_path path;
+    nas_status status = NAS_OK;
+
+    *found = 0;
+    if (weight == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "derivation: out of memory");
+    for (int i = 0; i < a->slots; i++)
+        for (int c = 0; c < a->count[i]; c++)
+            weight[i * NAS_MAX_CANDIDATES + c] = log(fmax(a->p[a->first[i] + c], 1e-300));
+    nas_rng_init(&rng, s->config.seed, "derive", 0);
+    for (int i = 0; i < 20 * s->config.derive_samples && *found < s->config.derive_samples &&
+                    status == NAS_OK; i++) {
+        if (i == 0)
+            nas_alphas_argmax(a, path.choice);
+        else
+            nas_alphas_sample(a, &rng, &path);
+        if (!nas_choice_repair(s->space, s->lut, s->config.target_ms, weight, path.choice) ||
+            listed(list, *found, path.choice, a->slots))
+            continue;
+        nas_candidate *candidate = &list[*found];
+        memset(candidate, 0, sizeof *candidate);
+        memcpy(candidate->choice, path.choice, (size_t)a->slots * sizeof *path.choice);
+        candidate->latency_ms = nas_latency_lut_total(s->lut, path.choice);
+        status = judge_score(j, path.choice, &candidate->score, err);
+        *found += 1;
+    }
+    free(weight);
+    qsort(list, (size_t)*found, sizeof *list, best_first);
+    return status;
+}
+
+static nas_status choose(nas_search *s, judge *j, nas_candidate *list, int *found, nas_err *err)
+{
+    const nas_search_config *c = &s->config;
+    const nas_evaluator evaluator = {.user = j, .score = judge_score};
+
+    if (c->method == NAS_SEARCH_RANDOM)
+        return nas_random_search(s->space, s->lut, c->target_ms, c->seed, c->derive_samples,
+                                 &evaluator, list, found, err);
+    if (c->method == NAS_SEARCH_EVOLUTION) {
+        nas_evolution_config evolution = nas_evolution_default(c->target_ms, c->seed);
+        int64_t evaluations;
+        evolution.population = c->derive_samples;
+        return nas_evolution_run(s->space, s->lut, &evolution, &evaluator, list, found,
+                                 &evaluations, err);
+    }
+    return best_of_samples(s, j, list, found, err);
+}
+
+/* Batch norm of the chosen network, then its accuracy as it would be deployed. */
+static nas_status judge_final(nas_search *s, nas_search_result *result, nas_err *err)
+{
+    nas_infer *infer = NULL;
+    nas_score score = {0};
+    nas_status status = nas_recalibrate(s->exec, result->choice, s->train_loader,
+                                        s->config.recalibrate_batches, err);
+
+    if (status == NAS_OK &&
+        (status = nas_infer_new(&infer, s->model, result->choice, NAS_SEARCH_EVAL_BATCH, err)) ==
+            NAS_OK)
+        status = nas_evaluate(infer, s->valid_loader, s->space->classes, &score, NULL, NULL, err);
+    nas_infer_free(infer);
+    if (status != NAS_OK)
+        return status;
+    result->valid_loss = score.loss / (double)score.images;
+    result->valid_top1 = (double)score.top1 / (double)score.images;
+    result->valid_top5 = (double)score.top5 / (double)score.images;
+    return NAS_OK;
+}
+
+nas_status nas_search__derive(nas_search *s, const nas_observer *observer,
+                              nas_search_result *result, nas_err *err)
+{
+    judge j = {.search = s, .observer = observer, .expected = s->config.derive_samples};
+    nas_candidate *list = calloc((size_t)s->config.derive_samples, sizeof *list);
+    int found = 0;
+
+    if (list == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "derivation: out of memory");
+    nas_status status = choose(s, &j, list, &found, err);
+    if (status == NAS_OK && found > 0) {
+        memcpy(result->choice, list[0].choice, sizeof result->choice);
+        result->latency_ms = list[0].latency_ms;
+        result->feasible = result->latency_ms <= s->config.target_ms;
+        status = judge_final(s, result, err);
+    }
+    if (status != NAS_OK) {
+        free(list);
+        return status;
+    }
+    result->judged = found;
+    result->judgement = list;
+    return NAS_OK;
+}
