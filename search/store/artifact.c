@@ -34,8 +34,9 @@ static nas_status read_artifact(sqlite3_stmt *stmt, nas_store_artifact *out, nas
     return NAS_OK;
 }
 
-nas_status nas_store__artifacts(nas_store *store, const char *where, int64_t run, const char *kind,
-                                nas_store_artifact **out, int *count, nas_err *err)
+/* Artifacts that an SQL clause picks, with ?1 the run and ?2 the kind. */
+static nas_status list_where(nas_store *store, const char *where, int64_t run, const char *kind,
+                             nas_store_artifact **out, int *count, nas_err *err)
 {
     static const char what[] = "list files";
     char sql[1024];
@@ -167,8 +168,8 @@ nas_status nas_store_checkpoint(nas_store *store, nas_store_attempt attempt, con
         (status = nas_store__begin_attempt(store, attempt, err)))
         return status;
     if (!(status = put(store, attempt, "checkpoint", file, step, score, bytes, digest, err)))
-        status = nas_store__artifacts(store, dropped_checkpoints, attempt.run, "checkpoint",
-                                      &dropped, &count, err);
+        status = list_where(store, dropped_checkpoints, attempt.run, "checkpoint", &dropped, &count,
+                            err);
     for (int i = 0; i < count && !status; i++)
         status = nas_store__exec(store, "drop an old checkpoint", err, "DELETE FROM artifact "
                                  "WHERE id = ?", "i", dropped[i].id);
@@ -187,6 +188,6 @@ nas_status nas_store_checkpoint(nas_store *store, nas_store_attempt attempt, con
 nas_status nas_store_artifact_list(nas_store *store, int64_t run, const char *kind,
                                    nas_store_artifact **out, int *count, nas_err *err)
 {
-    return nas_store__artifacts(store, "WHERE run = ?1 AND (?2 IS NULL OR kind = ?2) "
-                                "ORDER BY id DESC", run, kind, out, count, err);
+    return list_where(store, "WHERE ?1 IN (0, run) AND (?2 IS NULL OR kind = ?2) ORDER BY id DESC",
+                      run, kind, out, count, err);
 }

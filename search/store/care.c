@@ -75,8 +75,7 @@ static nas_status check_artifacts(walk *w, nas_err *err)
     nas_store_artifact *artifacts = NULL;
     nas_err why;
     int count = 0;
-    nas_status status = nas_store__artifacts(w->store, "ORDER BY id", 0, NULL, &artifacts, &count,
-                                             err);
+    nas_status status = nas_store_artifact_list(w->store, 0, NULL, &artifacts, &count, err);
 
     for (int i = 0; i < count && !status; i++) {
         const nas_status found = nas_store_artifact_check(w->store, &artifacts[i], &why);
@@ -288,7 +287,7 @@ static nas_status copy_files(nas_store *store, nas_store *copy, nas_err *err)
 {
     nas_store_artifact *artifacts = NULL;
     int count = 0;
-    nas_status status = nas_store__artifacts(copy, "ORDER BY id", 0, NULL, &artifacts, &count, err);
+    nas_status status = nas_store_artifact_list(copy, 0, NULL, &artifacts, &count, err);
 
     for (int i = 0; i < count && !status; i++)
         status = copy_artifact(store, copy, &artifacts[i], err);

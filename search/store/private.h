@@ -49,6 +49,9 @@ nas_status nas_store__dup_text(sqlite3_stmt *stmt, int column, char **out, nas_e
 /** A real column, NAN for NULL. */
 double nas_store__real(sqlite3_stmt *stmt, int column);
 
+/** NAS_E_DATA unless `text` is NULL or a JSON object or array; `what` says whose. */
+nas_status nas_store__check_json(const char *text, const char *what, nas_err *err);
+
 /** Makes room for one more in a growing array of `size`-byte elements. */
 nas_status nas_store__grow(void **items, int count, size_t size, nas_err *err);
 
@@ -64,11 +67,6 @@ nas_status nas_store__migrate(sqlite3 *db, const char *path, const char *const *
 bool nas_store__process_alive(const char *host, int64_t pid, int64_t pid_start);
 /** Start of a process in clock ticks since boot, 0 when there is no such process. */
 int64_t nas_store__process_start(int64_t pid);
-
-/** Artifacts that an SQL clause picks, with ?1 the run and ?2 the kind.  malloc'ed, the caller's.
- * NAS_E_DATA if a row names a file that could lie outside its run's directory. */
-nas_status nas_store__artifacts(nas_store *store, const char *where, int64_t run, const char *kind,
-                                nas_store_artifact **out, int *count, nas_err *err);
 
 /** Opens the directory of a run without following a link; -1 with errno. */
 int nas_store__run_dir_open(const nas_store *store, int64_t run);

@@ -179,9 +179,10 @@ nas_status nas_store_architecture_put(nas_store *store, const nas_store_architec
 {
     static const char what[] = "record an architecture";
     int64_t found = 0;
-    nas_status status = nas_store__begin(store, err);
+    nas_status status;
 
-    if (status)
+    if ((status = nas_store__check_json(architecture->json, "architecture", err)) ||
+        (status = nas_store__begin(store, err)))
         return status;
     if (!(status = nas_store__exec(store, what, err, "INSERT INTO architecture (digest, json, "
                                    "space, macs, parameters, created_ms) VALUES (?, ?, ?, ?, ?, ?) "
@@ -229,7 +230,8 @@ nas_status nas_store_table_put(nas_store *store, const char *digest, const char 
     if (strlen(content) > NAS_STORE_TEXT_MAX)
         return nas_fail(err, NAS_E_DATA, "latency table %s: larger than %d MiB", path ? path : "",
                         NAS_STORE_TEXT_MAX >> 20);
-    if ((status = nas_store__begin(store, err)))
+    if ((status = nas_store__check_json(meta, "conditions of a latency table", err)) ||
+        (status = nas_store__begin(store, err)))
         return status;
     if (!(status = nas_store__exec(store, what, err, "INSERT INTO latency_table (digest, path, "
                                    "device, meta, content, created_ms) VALUES (?, ?, ?, ?, ?, ?) "

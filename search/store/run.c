@@ -37,7 +37,8 @@ static nas_status check_spec(const nas_store_run_spec *spec, nas_err *err)
 {
     nas_status status;
 
-    if ((status = nas_store_name_check(spec->kind, "kind of run", err)) ||
+    if ((status = nas_store__check_json(spec->config, "configuration", err)) ||
+        (status = nas_store_name_check(spec->kind, "kind of run", err)) ||
         (spec->experiment &&
          (status = nas_store_name_check(spec->experiment, "experiment", err))) ||
         (spec->name && (status = nas_store_name_check(spec->name, "run name", err))))
@@ -203,9 +204,10 @@ nas_status nas_store_run_finish(nas_store *store, nas_store_attempt attempt, nas
                                 const char *summary, const char *error, nas_err *err)
 {
     const int64_t now = nas_clock_utc_ms();
-    nas_status status = nas_store__begin_attempt(store, attempt, err);
+    nas_status status;
 
-    if (status)
+    if ((status = nas_store__check_json(summary, "summary of a run", err)) ||
+        (status = nas_store__begin_attempt(store, attempt, err)))
         return status;
     status = nas_store__exec(store, "finish the run", err,
                              "UPDATE run SET state = ?, summary = coalesce(?, summary), "

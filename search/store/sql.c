@@ -216,6 +216,20 @@ double nas_store__real(sqlite3_stmt *stmt, int column)
                                                             : sqlite3_column_double(stmt, column);
 }
 
+nas_status nas_store__check_json(const char *text, const char *what, nas_err *err)
+{
+    json_error_t where;
+    json_t *json = text ? json_loads(text, 0, &where) : NULL;
+
+    if (text && !json)
+        return json_error_code(&where) == json_error_out_of_memory
+                   ? nas_fail(err, NAS_E_NOMEM, "%s", what)
+                   : nas_fail(err, NAS_E_DATA, "%s: not JSON: line %d: %s", what, where.line,
+                              where.text);
+    json_decref(json);
+    return NAS_OK;
+}
+
 nas_status nas_store__grow(void **items, int count, size_t size, nas_err *err)
 {
     if (count & (count - 1)) /* capacity is the next power of two: full only there */

@@ -227,7 +227,7 @@ nas_status nas_store_artifact_put(nas_store *store, nas_store_attempt attempt, c
  * record the metrics up to `step` before it: a resumed run does not repeat them. */
 nas_status nas_store_checkpoint(nas_store *store, nas_store_attempt attempt, const char *file,
                                 int64_t step, double score, nas_err *err);
-/** Artifacts of a run, written last first (kind NULL: all); with "checkpoint" this is the
+/** Artifacts of a run (0: all runs), written last first (kind NULL: all); with "checkpoint" this is the
  * order in which resume tries them.  malloc'ed, yours: free. */
 nas_status nas_store_artifact_list(nas_store *store, int64_t run, const char *kind,
                                    nas_store_artifact **out, int *count, nas_err *err);

@@ -1,0 +1,35 @@
+-- A store of schema version 1, kept for good: later versions must read it.
+BEGIN TRANSACTION;
+CREATE TABLE architecture ( id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, json TEXT NOT NULL, space TEXT, macs INTEGER NOT NULL, parameters INTEGER NOT NULL, created_ms INTEGER NOT NULL) STRICT;
+INSERT INTO "architecture" VALUES(1,'a4c4','{"blocks": []}','tiny',1000,10,1763800000000);
+CREATE TABLE artifact ( id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE, kind TEXT NOT NULL, file TEXT NOT NULL, step INTEGER NOT NULL, bytes INTEGER NOT NULL CHECK (bytes >= 0), digest TEXT NOT NULL, score REAL, created_ms INTEGER NOT NULL, UNIQUE (run, file)) STRICT;
+INSERT INTO "artifact" VALUES(1,1,'model','model.safetensors',2,7,'bdbda1eb6e05adc4800d98e5524fefbc',NULL,1763800000000);
+CREATE TABLE entropy ( run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE, epoch INTEGER NOT NULL, slot INTEGER NOT NULL, nats REAL, PRIMARY KEY (run, epoch, slot)) STRICT, WITHOUT ROWID;
+INSERT INTO "entropy" VALUES(1,0,0,6.93147180559945286226e-01);
+CREATE TABLE evaluation ( run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE, source TEXT NOT NULL, rank INTEGER NOT NULL, architecture INTEGER NOT NULL REFERENCES architecture, latency_ms REAL, loss REAL, top1 REAL, top5 REAL, selected INTEGER NOT NULL CHECK (selected IN (0, 1)), PRIMARY KEY (run, source, rank)) STRICT, WITHOUT ROWID;
+INSERT INTO "evaluation" VALUES(1,'derived',0,1,1.5,0.7,0.5,NULL,1);
+CREATE TABLE experiment ( id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_ms INTEGER NOT NULL) STRICT;
+INSERT INTO "experiment" VALUES(1,'paper',1763800000000);
+CREATE TABLE latency_table ( id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, path TEXT, device TEXT, meta TEXT NOT NULL, content TEXT NOT NULL, created_ms INTEGER NOT NULL) STRICT;
+INSERT INTO "latency_table" VALUES(1,'7ab1e','here.yaml','this machine','{"threads": 1}','Logits: {mean: 1}
+',1763800000000);
+CREATE TABLE metric ( run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE, name TEXT NOT NULL, step INTEGER NOT NULL, epoch INTEGER NOT NULL, value REAL, PRIMARY KEY (run, name, step)) STRICT, WITHOUT ROWID;
+INSERT INTO "metric" VALUES(1,'loss',1,0,2.5);
+INSERT INTO "metric" VALUES(1,'loss',2,0,1.25);
+CREATE TABLE probability ( run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE, epoch INTEGER NOT NULL, slot INTEGER NOT NULL, candidate INTEGER NOT NULL, p REAL, PRIMARY KEY (run, epoch, slot, candidate)) STRICT, WITHOUT ROWID;
+INSERT INTO "probability" VALUES(1,0,0,0,0.5);
+INSERT INTO "probability" VALUES(1,0,0,1,0.5);
+CREATE TABLE run ( id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, state TEXT NOT NULL CHECK (state IN ('running', 'interrupted', 'done', 'failed')), attempt INTEGER NOT NULL CHECK (attempt >= 1), experiment INTEGER REFERENCES experiment ON DELETE SET NULL, parent INTEGER REFERENCES run ON DELETE SET NULL, latency_table INTEGER REFERENCES latency_table ON DELETE SET NULL, config TEXT NOT NULL, config_digest TEXT NOT NULL, version TEXT NOT NULL, seed INTEGER NOT NULL, threads INTEGER NOT NULL, step INTEGER NOT NULL DEFAULT -1, epoch INTEGER NOT NULL DEFAULT -1, pid INTEGER NOT NULL, pid_start INTEGER NOT NULL, host TEXT NOT NULL, created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL, finished_ms INTEGER, summary TEXT, error TEXT) STRICT;
+INSERT INTO "run" VALUES(1,'first','search','done',2,1,NULL,1,'{"epochs": 3}','c0ffee','0.1.0',7,2,2,0,4242,1,'a-host',1763800000000,1763800100000,1763800100000,'{"valid_top1": 0.5}',NULL);
+CREATE INDEX run_by_kind ON run (kind, id);
+CREATE INDEX run_by_state ON run (state, id);
+CREATE INDEX run_by_experiment ON run (experiment);
+CREATE INDEX run_by_parent ON run (parent);
+CREATE INDEX run_by_table ON run (latency_table);
+CREATE INDEX evaluation_by_architecture ON evaluation (architecture);
+CREATE INDEX artifact_by_step ON artifact (run, kind, step);
+DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('run',1);
+COMMIT;
+PRAGMA application_id = 1332629601;
+PRAGMA user_version = 1;
