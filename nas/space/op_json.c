@@ -1,6 +1,7 @@
 /* Operations as JSON: one table of members serves reading, writing and checking. */
 #include "nas/space/op_json.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -44,7 +45,7 @@ static const op_member members[] = {
     {"bias", FLAG, AT(bias), BIT(LINEAR), 0, true},
     {"dropout", REAL, AT(dropout), BIT(LINEAR), 0, 0},
 };
-enum { MEMBERS = sizeof members / sizeof *members };
+enum { MEMBERS = sizeof members / sizeof *members, MOST_MEMBERS = 24 /* of one object */ };
 
 const char *nas_space__where(char out[NAS_WHERE_SIZE], const char *format, ...)
 {
@@ -54,14 +55,6 @@ const char *nas_space__where(char out[NAS_WHERE_SIZE], const char *format, ...)
     vsnprintf(out, NAS_WHERE_SIZE, format, args);
     va_end(args);
     return out;
-}
-
-static bool listed(const char *const *list, const char *key)
-{
-    for (; list != NULL && *list != NULL; list++)
-        if (strcmp(*list, key) == 0)
-            return true;
-    return false;
 }
 
 static nas_status unknown(const char *where, const char *what, const char *name,
@@ -75,17 +68,32 @@ static nas_status unknown(const char *where, const char *what, const char *name,
     return NAS_E_DATA;
 }
 
+static bool listed(const char *const *list, const char *key)
+{
+    for (; *list != NULL; list++)
+        if (strcmp(*list, key) == 0)
+            return true;
+    return false;
+}
+
 nas_status nas_space__members(const json_t *json, const char *where, const char *const *known,
                               const char *const *more, nas_err *err)
 {
-    const char *key;
+    const char *all[MOST_MEMBERS + 1], *key;
     json_t *value;
+    int count = 0;
 
     if (!json_is_object(json))
         return nas_fail(err, NAS_E_DATA, "%s: must be an object", where);
+    for (; *known != NULL; known++)
+        all[count++] = *known;
+    for (; more != NULL && *more != NULL; more++)
+        all[count++] = *more;
+    assert(count <= MOST_MEMBERS);
+    all[count] = NULL;
     json_object_foreach((json_t *)json, key, value)
-        if (!listed(known, key) && !listed(more, key))
-            return unknown(where, "member", key, known, err);
+        if (!listed(all, key))
+            return unknown(where, "member", key, all, err);
     return NAS_OK;
 }
 

@@ -268,8 +268,10 @@ nas_status nas_space_load(nas_space **out, const char *name_or_path, nas_err *er
         const char *near = nas_nearest(name_or_path, nas_space_names());
 
         nas_fail(err, NAS_E_CONFIG, "%s: neither a built-in space nor a file", name_or_path);
-        nas_hint(err, "%s%s", near ? "did you mean " : "`nas space list` shows the built-in ones",
-                 near ? near : "");
+        if (near != NULL)
+            nas_hint(err, "did you mean \"%s\"?", near);
+        else
+            nas_hint(err, "`nas space list` shows the built-in ones");
         return NAS_E_CONFIG;
     }
     status = nas_json_load(&json, name_or_path, err);

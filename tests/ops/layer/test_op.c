@@ -13,6 +13,8 @@ static const nas_op_spec mbconv = {
     .se = 8, .act = NAS_ACT_HSWISH,
 };
 
+static const nas_op_spec plain = {.type = NAS_OP_ZERO, .in = 8, .out = 8};
+
 static void expect_refused(nas_op_spec spec, const char *reason)
 {
     nas_err err;
@@ -98,9 +100,9 @@ Test(ops_op, check_accepts_the_good_and_says_what_is_bad)
     REFUSE(mbconv, s.expand = 0, "expand is 0");
     REFUSE(mbconv, s.expand = 1, "but mid is 24");
     REFUSE(mbconv, s.expand = 0.0f / 0.0f, "expand is");
-    REFUSE(((nas_op_spec){.type = NAS_OP_ZERO, .in = 8}), s.out = 4, "8 channels into 4");
-    REFUSE(((nas_op_spec){.type = NAS_OP_IDENTITY, .in = 8, .out = 8}), s.stride = 2, "stride is 2");
-    REFUSE(((nas_op_spec){.type = NAS_OP_LINEAR, .in = 8, .out = 4}), s.dropout = 1, "dropout is 1");
+    REFUSE(plain, s.out = 4, "8 channels into 4");
+    REFUSE(plain, (s.type = NAS_OP_IDENTITY, s.stride = 2), "stride is 2");
+    REFUSE(plain, (s.type = NAS_OP_LINEAR, s.dropout = 1), "dropout is 1");
 }
 
 Test(ops_op, the_largest_operation_at_the_largest_image_does_not_overflow)
