@@ -125,9 +125,12 @@ void nas_unit__evaluate(const nas_unit *unit, const nas_run *run, const float *p
 {
     const size_t mark = nas_arena_mark(run->arena);
     const int c = unit->geom.cout;
+    const size_t count = nas_unit__outputs(unit, run->n);
+    const bool in_place = residual == y; /* kernels would overwrite it before adding it */
     float *scale = NULL;
     nas_conv_geom geom = unit->geom;
-    nas_conv_out out = {.y = y, .act = unit->act, .residual = residual};
+    nas_conv_out out = {.y = in_place ? nas_arena_floats(run->arena, count) : y,
+                        .act = unit->act, .residual = in_place ? NULL : residual};
 
     geom.n = run->n;
     if (unit->bn) {
@@ -144,6 +147,8 @@ void nas_unit__evaluate(const nas_unit *unit, const nas_run *run, const float *p
     }
     nas_unit__kernels(unit, run->kernels)
         ->forward(&geom, in, params + unit->weight, scale, &out, run->scratch);
+    if (in_place)
+        run->kernels->add(count, out.y, y);
     nas_arena_release(run->arena, mark);
 }
 
