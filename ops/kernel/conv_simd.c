@@ -54,28 +54,47 @@ size_t NAS_ISA_NAME(nas_k_conv_scratch)(const nas_conv_geom *geom, int threads)
 
 static float *my_tiles(const job *j) { return j->tile + (size_t)omp_get_thread_num() * j->tiles; }
 
-/* Where the window of an output row r lies: its first input pixel (which may be
- * outside) and the columns of taps that are inside. */
+/* The window of an output pixel: its first input pixel (which may be outside) and
+ * the columns of taps that are inside. */
 typedef struct window {
-    int img, row, col;
+    int img, i, j;   /* the output pixel               */
+    int row, col;    /* its first input pixel          */
     int first, last; /* taps [first, last) of each row */
 } window;
 
-static window window_of(const nas_conv_geom *g, size_t r)
+static void window_place(const nas_conv_geom *g, window *v)
+{
+    v->row = v->i * g->stride - g->pad;
+    v->col = v->j * g->stride - g->pad;
+    v->first = v->col < 0 ? -v->col : 0;
+    v->last = g->w - v->col < g->k ? g->w - v->col : g->k;
+    if (v->first > g->k)
+        v->first = g->k;
+    if (v->last < v->first)
+        v->last = v->first;
+}
+
+static window window_of(const nas_conv_geom *g, size_t row)
 {
     const size_t hw = (size_t)g->oh * (size_t)g->ow;
-    const int at = (int)(r % hw);
-    window v = {.img = (int)(r / hw),
-                .row = at / g->ow * g->stride - g->pad,
-                .col = at % g->ow * g->stride - g->pad};
+    const int at = (int)(row % hw);
+    window v = {.img = (int)(row / hw), .i = at / g->ow, .j = at % g->ow};
 
-    v.first = v.col < 0 ? -v.col : 0;
-    v.last = g->w - v.col < g->k ? g->w - v.col : g->k;
-    if (v.first > g->k)
-        v.first = g->k;
-    if (v.last < v.first)
-        v.last = v.first;
+    window_place(g, &v);
     return v;
+}
+
+/* Moves on to the next output pixel; cheaper than window_of. */
+static void window_next(const nas_conv_geom *g, window *v)
+{
+    if (++v->j == g->ow) {
+        v->j = 0;
+        if (++v->i == g->oh) {
+            v->i = 0;
+            v->img++;
+        }
+    }
+    window_place(g, v);
 }
 
 /* Index of input pixel (row a, column b) of a window, counted over all images. */
@@ -83,6 +102,20 @@ static size_t pixel_of(const nas_conv_geom *g, const window *v, int a, int b)
 {
     return ((size_t)v->img * (size_t)g->h + (size_t)(v->row + a)) * (size_t)g->w +
            (size_t)(v->col + b);
+}
+
+/* Few floats, or many; vectors overlap rather than leave a remainder. */
+static void copy(float *to, const float *from, int count)
+{
+    int i = 0;
+
+    for (; i + NAS_VL <= count; i += NAS_VL)
+        v_store(to + i, v_load(from + i));
+    if (i < count && i > 0)
+        v_store(to + count - NAS_VL, v_load(from + count - NAS_VL));
+    else
+        for (; i < count; i++)
+            to[i] = from[i];
 }
 
 static void zero(float *to, int count) { memset(to, 0, (size_t)count * sizeof *to); }
@@ -94,11 +127,8 @@ static void gather_taps(const job *j, const window *v, int a, int group, float *
     const nas_conv_geom *g = j->g;
 
     if (g->groups == 1 && tile_is_plain(j->x)) {
-        const float *from = j->x->x + pixel_of(g, v, a, v->first) * (size_t)g->cin;
-        const int count = (v->last - v->first) * g->cin;
-
-        for (int i = 0; i < count; i++)
-            to[i] = from[i];
+        copy(to, j->x->x + pixel_of(g, v, a, v->first) * (size_t)g->cin,
+             (v->last - v->first) * g->cin);
         return;
     }
     for (int b = v->first; b < v->last; b++, to += j->inputs)
@@ -109,10 +139,9 @@ static void gather_taps(const job *j, const window *v, int a, int group, float *
 static void gather(const job *j, size_t first, int rows, int group, float *to)
 {
     const int k = j->g->k, inputs = j->inputs;
+    window v = window_of(j->g, first);
 
-    for (int r = 0; r < rows; r++, to += j->ldt) {
-        const window v = window_of(j->g, first + (size_t)r);
-
+    for (int r = 0; r < rows; r++, to += j->ldt, window_next(j->g, &v))
         for (int a = 0; a < k; a++) {
             float *line = to + a * k * inputs;
 
@@ -120,11 +149,12 @@ static void gather(const job *j, size_t first, int rows, int group, float *to)
                 zero(line, k * inputs);
                 continue;
             }
-            zero(line, v.first * inputs);
+            if (v.first > 0)
+                zero(line, v.first * inputs);
             gather_taps(j, &v, a, group, line + v.first * inputs);
-            zero(line + v.last * inputs, (k - v.last) * inputs);
+            if (v.last < k)
+                zero(line + v.last * inputs, (k - v.last) * inputs);
         }
-    }
 }
 
 /* Adds the gradients of a tile of taps to those of the inputs. */
@@ -132,9 +162,9 @@ static void scatter(const job *j, size_t first, int rows, int group, const float
 {
     const nas_conv_geom *g = j->g;
 
-    for (int r = 0; r < rows; r++, taps += j->ldt) {
-        const window v = window_of(g, first + (size_t)r);
+    window v = window_of(g, first);
 
+    for (int r = 0; r < rows; r++, taps += j->ldt, window_next(g, &v))
         for (int a = 0; a < g->k; a++) {
             if (v.row + a < 0 || v.row + a >= g->h)
                 continue;
@@ -146,7 +176,6 @@ static void scatter(const job *j, size_t first, int rows, int group, const float
                     to[c] += from[c];
             }
         }
-    }
 }
 
 /* Packs the filters of each group, [taps][filters] or transposed. */
@@ -179,8 +208,8 @@ static void forward_tile(const job *j, const nas_conv_out *out, float *stats, si
         gather(j, first, rows, group, taps);
         for (int c = 0, width; c < j->filters; c += width) {
             width = gemm_panel(j->filters - c);
-            gemm_strip(rows, j->taps, &left, &right, y, cout, c, width, false);
-            tile_output(out, stats, before, cout, first, rows, base + c, width);
+            gemm_strip(rows, j->taps, &left, &right, y, cout, c, width, false, NULL);
+            tile_output(out, NULL, stats, before, cout, first, rows, base + c, width);
         }
     }
 }
@@ -232,7 +261,7 @@ static void backward_tile(const job *j, const nas_grad_view *dy, float *dx, floa
             const gemm_left left = {.data = grads, .ld = j->ldy};
             const gemm_right right = {.data = j->w + (size_t)group * j->group};
 
-            gemm(rows, j->taps, j->filters, &left, &right, tap_grads, j->ldt, false);
+            gemm(rows, j->taps, j->filters, &left, &right, tap_grads, j->ldt, false, NULL);
             scatter(j, first, rows, group, tap_grads, dx);
         }
         if (dw) {
@@ -240,7 +269,7 @@ static void backward_tile(const job *j, const nas_grad_view *dy, float *dx, floa
             const gemm_right right = {.data = grads, .row = j->ldy, .col = 1};
 
             gather(j, first, rows, group, taps);
-            gemm(j->taps, j->filters, rows, &left, &right, dw + base, j->g->cout, !fresh);
+            gemm(j->taps, j->filters, rows, &left, &right, dw + base, j->g->cout, !fresh, NULL);
         }
     }
 }

@@ -14,17 +14,37 @@ typedef struct tile {
     bool add;
 } tile;
 
-/* MR rows by NV vectors of C, all in registers while k runs. */
+/* Stores a tile; PART: not all columns of the last vector exist. */
+NAS_INLINE void tile_store(const int MR, const int NV, const bool PART, const bool ADD,
+                           vfloat sum[12][3], const tile *t)
+{
+    const ptrdiff_t ldc = t->ldc;
+    const int tail = t->tail;
+    float *c = t->c;
+
+    for (int r = 0; r < MR; r++, c += ldc)
+        for (int j = 0; j < NV; j++) {
+            float *to = c + j * NAS_VL;
+
+            if (PART && j == NV - 1)
+                v_store_n(to, ADD ? v_load_n(to, tail) + sum[r][j] : sum[r][j], tail);
+            else
+                v_store(to, ADD ? v_load(to) + sum[r][j] : sum[r][j]);
+        }
+}
+
+/* MR rows by NV vectors of C, all in registers while k (at least 1) runs. */
 NAS_INLINE void tile_multiply(const int MR, const int NV, const bool TRANSPOSED, const tile *t)
 {
-    const ptrdiff_t row = TRANSPOSED ? 1 : t->lda, next = TRANSPOSED ? t->lda : 1;
+    const ptrdiff_t row = TRANSPOSED ? 1 : t->lda, next = TRANSPOSED ? t->lda : 1, ldb = t->ldb;
     const float *a = t->a, *b = t->b;
     vfloat sum[12][3];
+    int p = t->k;
 
     for (int r = 0; r < MR; r++)
         for (int j = 0; j < NV; j++)
             sum[r][j] = (vfloat){0};
-    for (int p = 0; p < t->k; p++, a += next, b += t->ldb) {
+    do {
         vfloat right[3];
 
         for (int j = 0; j < NV; j++)
@@ -35,16 +55,13 @@ NAS_INLINE void tile_multiply(const int MR, const int NV, const bool TRANSPOSED,
             for (int j = 0; j < NV; j++)
                 sum[r][j] += left * right[j];
         }
-    }
-    for (int r = 0; r < MR; r++)
-        for (int j = 0; j < NV; j++) {
-            float *c = t->c + r * t->ldc + j * NAS_VL;
-
-            if (j < NV - 1 || t->tail == NAS_VL)
-                v_store(c, t->add ? v_load(c) + sum[r][j] : sum[r][j]);
-            else
-                v_store_n(c, t->add ? v_load_n(c, t->tail) + sum[r][j] : sum[r][j], t->tail);
-        }
+        a += next;
+        b += ldb;
+    } while (--p > 0);
+    if (t->tail < NAS_VL)
+        t->add ? tile_store(MR, NV, true, true, sum, t) : tile_store(MR, NV, true, false, sum, t);
+    else
+        t->add ? tile_store(MR, NV, false, true, sum, t) : tile_store(MR, NV, false, false, sum, t);
 }
 
 typedef void multiply_fn(const tile *t);
@@ -76,8 +93,18 @@ static multiply_fn *const tiles[2][3][12] = {
     {NAMES_OF(1, 1), NAMES_OF(2, 1), NAMES_OF(3, 1)},
 };
 
+static void fetch(gemm_ahead *ahead)
+{
+    for (int i = 0; i < 4; i++) {
+        const char *end = ahead->stream[i] + ahead->step[i];
+
+        for (; ahead->stream[i] < end; ahead->stream[i] += 64)
+            __builtin_prefetch(ahead->stream[i], 0, 2);
+    }
+}
+
 /* The rows of one strip of C, t being the tile at its top. */
-static void strip_multiply(int rows, const gemm_left *a, tile t, int vectors)
+static void strip_multiply(int rows, const gemm_left *a, tile t, int vectors, gemm_ahead *ahead)
 {
     const int full = GEMM_ROWS(vectors);
     const ptrdiff_t row = a->transposed ? 1 : a->ld;
@@ -85,6 +112,8 @@ static void strip_multiply(int rows, const gemm_left *a, tile t, int vectors)
     for (int left = rows, take; left > 0; left -= take) {
         /* Two halves rather than a whole tile and a thin one. */
         take = left >= 2 * full || left == full ? full : left > full ? (left + 1) / 2 : left;
+        if (ahead)
+            fetch(ahead);
         tiles[a->transposed][vectors - 1][take - 1](&t);
         t.a += take * row;
         t.c += take * t.ldc;
@@ -104,7 +133,7 @@ static void pack_panel(int begin, int end, const gemm_right *b, int j, int width
 }
 
 void gemm_strip(int rows, int k, const gemm_left *a, const gemm_right *b, float *c, ptrdiff_t ldc,
-                int j, int width, bool add)
+                int j, int width, bool add, gemm_ahead *ahead)
 {
     enum { BLOCK = 64 };
     const int vectors = (width + NAS_VL - 1) / NAS_VL;
@@ -123,7 +152,7 @@ void gemm_strip(int rows, int k, const gemm_left *a, const gemm_right *b, float 
     float packed[BLOCK * 3 * NAS_VL];
 
     if (b->row == 0 || (b->col == 1 && t.tail == NAS_VL)) {
-        strip_multiply(rows, a, t, vectors);
+        strip_multiply(rows, a, t, vectors, ahead);
         return;
     }
     t.b = packed; /* b cannot be read by whole vectors as it lies */
@@ -131,16 +160,16 @@ void gemm_strip(int rows, int k, const gemm_left *a, const gemm_right *b, float 
     for (int p = 0; p < k; p += BLOCK, t.a += BLOCK * next, t.add = true) {
         t.k = k - p < BLOCK ? k - p : BLOCK;
         pack_panel(p, p + t.k, b, j, width, NULL, packed);
-        strip_multiply(rows, a, t, vectors);
+        strip_multiply(rows, a, t, vectors, ahead);
     }
 }
 
 void gemm(int rows, int n, int k, const gemm_left *a, const gemm_right *b, float *c, ptrdiff_t ldc,
-          bool add)
+          bool add, gemm_ahead *ahead)
 {
     for (int j = 0, width; j < n; j += width) {
         width = gemm_panel(n - j);
-        gemm_strip(rows, k, a, b, c, ldc, j, width, add);
+        gemm_strip(rows, k, a, b, c, ldc, j, width, add, ahead);
     }
 }
 

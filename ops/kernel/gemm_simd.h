@@ -5,7 +5,7 @@
  * that a caller can finish a strip while it is in the first-level cache:
  *   for (int j = 0, width; j < n; j += width) {
  *       width = gemm_panel(n - j);
- *       gemm_strip(rows, k, &a, &b, c, ldc, j, width, false);
+ *       gemm_strip(rows, k, &a, &b, c, ldc, j, width, false, NULL);
  *       ... columns [j, j + width) of c ...
  *   } */
 #ifndef NAS_OPS_KERNEL_GEMM_SIMD_H
@@ -41,6 +41,14 @@ typedef struct gemm_right {
     ptrdiff_t row, col;
 } gemm_right;
 
+/** Memory that will be read next, fetched bit by bit while products keep the
+ * adders busy: otherwise the cores wait for memory between two tiles, and memory
+ * for the cores during them.  `step` bytes of each stream a register tile. */
+typedef struct gemm_ahead {
+    const char *stream[4];
+    size_t step[4];
+} gemm_ahead;
+
 /** `n` rounded up to whole vectors. */
 NAS_INLINE int gemm_round(int n) { return (n + NAS_VL - 1) / NAS_VL * NAS_VL; }
 
@@ -65,12 +73,12 @@ NAS_INLINE int gemm_panel(int left)
 void gemm_pack(int k, int n, const gemm_right *b, const float *scale, float *packed);
 
 /** Columns [j, j + width) of C = A*B, or C += A*B if `add`; width from gemm_panel.
- * `c` is the whole C, row stride ldc. */
+ * `c` is the whole C, row stride ldc; `ahead` (may be NULL) moves on. */
 void gemm_strip(int rows, int k, const gemm_left *a, const gemm_right *b, float *c, ptrdiff_t ldc,
-                int j, int width, bool add);
+                int j, int width, bool add, gemm_ahead *ahead);
 
 /** All columns: C[rows][n] = A*B or C += A*B. */
 void gemm(int rows, int n, int k, const gemm_left *a, const gemm_right *b, float *c, ptrdiff_t ldc,
-          bool add);
+          bool add, gemm_ahead *ahead);
 
 #endif

@@ -26,7 +26,7 @@ static void multiply(int rows, int n, int k, const gemm_left *a, const gemm_righ
                 width = gemm_panel(n - j);
                 if (panel == block)
                     gemm_strip(least(ROWS, rows - r), k, &left, b, c + (ptrdiff_t)r * n, n, j,
-                               width, add);
+                               width, add, NULL);
             }
         }
 }

@@ -46,7 +46,8 @@ size_t NAS_ISA_NAME(nas_k_pointwise_scratch)(const nas_conv_geom *geom, int thre
 typedef struct job {
     const nas_conv_geom *g;
     const nas_view *x;
-    gemm_right w; /* packed */
+    gemm_right w;         /* packed, or as they are if there are few rows */
+    const float *w_scale; /* still to be applied to the results, or NULL  */
     layout l;
     float *partials, *tiles;
 } job;
@@ -64,6 +65,17 @@ static float *my_tiles(const job *j) { return j->tiles + (size_t)omp_get_thread_
 
 static int least(int a, int b) { return a < b ? a : b; }
 
+/* Adds to what is fetched during `products` vector products (12 a register tile)
+ * the tile of `rows` rows of `channels` floats at p. */
+static void fetch_tile(gemm_ahead *ahead, int stream, const float *p, int rows, int channels,
+                       size_t products)
+{
+    const size_t bytes = (size_t)rows * (size_t)channels * sizeof *p;
+
+    ahead->stream[stream] = (const char *)p;
+    ahead->step[stream] = (12 * bytes / products + 63) / 64 * 64;
+}
+
 /* Panels block, block + blocks, ... of one tile of output rows. */
 static void forward_tile(const job *j, const nas_conv_out *out, float *stats, size_t before,
                          size_t first, int rows, int block, int blocks)
@@ -72,6 +84,11 @@ static void forward_tile(const job *j, const nas_conv_out *out, float *stats, si
     gemm_left left = {.data = j->x->x + first * (size_t)g->cin, .ld = g->cin};
     float *y = out->y + first * (size_t)g->cout;
 
+    const size_t products = (size_t)rows * (size_t)gemm_round(g->cout) / NAS_VL;
+    gemm_ahead ahead = {0};
+
+    fetch_tile(&ahead, 0, left.data + (size_t)rows * (size_t)g->cin, rows, g->cin, products);
+    fetch_tile(&ahead, 1, y + (size_t)rows * (size_t)g->cout, rows, g->cout, products);
     if (!tile_is_plain(j->x)) {
         float *values = my_tiles(j);
 
@@ -82,8 +99,8 @@ static void forward_tile(const job *j, const nas_conv_out *out, float *stats, si
         width = gemm_panel(g->cout - c);
         if (panel % blocks != block)
             continue;
-        gemm_strip(rows, g->cin, &left, &j->w, y, g->cout, c, width, false);
-        tile_output(out, stats, before, g->cout, first, rows, c, width);
+        gemm_strip(rows, g->cin, &left, &j->w, y, g->cout, c, width, false, &ahead);
+        tile_output(out, j->w_scale, stats, before, g->cout, first, rows, c, width);
     }
 }
 
@@ -126,17 +143,40 @@ void NAS_ISA_NAME(nas_k_pointwise_forward)(const nas_conv_geom *geom, const nas_
                                            const float *w, const float *w_scale,
                                            const nas_conv_out *out, void *scratch)
 {
-    const job j = job_of(geom, x, scratch);
-    const gemm_right rows = {.data = w, .row = geom->cout, .col = 1};
+    const size_t all = (size_t)geom->n * (size_t)geom->h * (size_t)geom->w;
+    const gemm_right given = {.data = w, .row = geom->cout, .col = 1};
+    job j = job_of(geom, x, scratch);
 
-    gemm_pack(geom->cin, geom->cout, &rows, w_scale, scratch);
+    /* Below that packing takes longer than it saves. */
+    if (all < 128 && !(out->stats && w_scale))
+        j.w = given;
+    else
+        gemm_pack(geom->cin, geom->cout, &given, out->stats ? w_scale : NULL, scratch);
     if (out->stats == NULL) {
+        j.w_scale = w_scale;
         forward_eval(&j, out);
         return;
     }
 #pragma omp parallel for schedule(dynamic, 1)
     for (int chunk = 0; chunk < nas_kernel_chunks(geom->n); chunk++)
         forward_chunk(&j, out, chunk);
+}
+
+/* What the next tile, from row `next`, will read. */
+static void fetch_backward(const job *j, const nas_grad_view *dy, const nas_conv_grad *out,
+                           size_t next, int rows, gemm_ahead *ahead)
+{
+    const nas_conv_geom *g = j->g;
+    const size_t dx = (size_t)rows * (size_t)gemm_round(g->cin) / NAS_VL;
+    const size_t dw = (size_t)g->cin * (size_t)gemm_round(g->cout) / NAS_VL;
+    const size_t products = (out->dx ? dx : 0) + (out->dw ? dw : 0);
+
+    fetch_tile(ahead, 0, dy->g + next * (size_t)g->cout, rows, g->cout, products);
+    fetch_tile(ahead, 1, j->x->x + next * (size_t)g->cin, rows, g->cin, products);
+    if (out->dx)
+        fetch_tile(ahead, 2, out->dx + next * (size_t)g->cin, rows, g->cin, products);
+    if (dy->a)
+        fetch_tile(ahead, 3, dy->raw + next * (size_t)g->cout, rows, g->cout, products);
 }
 
 /* One tile of rows: its gradients of the raw output, from them the input's
@@ -148,11 +188,14 @@ static void backward_tile(const job *j, const nas_grad_view *dy, const nas_conv_
     float *values = my_tiles(j), *grads = values + (size_t)j->l.rows_back * (size_t)j->l.ldx;
     const gemm_left left = {.data = grads, .ld = j->l.ldy};
 
+    gemm_ahead ahead = {0};
+
+    fetch_backward(j, dy, out, first + (size_t)rows, rows, &ahead);
     tile_grad(dy, g->cout, first, rows, 0, g->cout, grads, j->l.ldy);
     for (int c = 0, width; out->dx && c < g->cin; c += width) {
         width = gemm_panel(g->cin - c);
         gemm_strip(rows, g->cout, &left, &j->w, out->dx + first * (size_t)g->cin, g->cin, c, width,
-                   out->add && !sums);
+                   out->add && !sums, &ahead);
         if (sums)
             tile_mask(j->x, out, sums, g->cin, first, rows, c, width);
     }
@@ -161,7 +204,7 @@ static void backward_tile(const job *j, const nas_grad_view *dy, const nas_conv_
         const gemm_right right = {.data = grads, .row = j->l.ldy, .col = 1};
 
         tile_view(j->x, g->h * g->w, g->cin, first, rows, values, j->l.ldx);
-        gemm(g->cin, g->cout, rows, &x, &right, dw, g->cout, !fresh);
+        gemm(g->cin, g->cout, rows, &x, &right, dw, g->cout, !fresh, &ahead);
     }
 }
 

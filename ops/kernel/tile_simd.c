@@ -20,25 +20,26 @@ NAS_INLINE void put(const bool PART, float *p, vfloat v, int n)
         v_store(p, v);
 }
 
-/* One vector of ROWS rows of a view. */
-NAS_INLINE void view_vector(const nas_act ACT, const int ROWS, const bool PART, const nas_view *x,
+/* One vector of ROWS rows of a view (by value: stores could change the caller's,
+ * for all the compiler knows). */
+NAS_INLINE void view_vector(const nas_act ACT, const int ROWS, const bool PART, nas_view x,
                             const float *gate, int channels, size_t at, int c, int lanes, float *to,
                             int ld)
 {
     const vfloat one = v_set(1), none = {0};
-    const vfloat scale = x->scale ? get(PART, x->scale + c, lanes) : one;
-    const vfloat shift = x->scale ? get(PART, x->shift + c, lanes) : none;
+    const vfloat scale = x.scale ? get(PART, x.scale + c, lanes) : one;
+    const vfloat shift = x.scale ? get(PART, x.shift + c, lanes) : none;
     const vfloat factor = gate ? get(PART, gate + c, lanes) : one;
 
     for (int r = 0; r < ROWS; r++) {
-        const vfloat value = get(PART, x->x + at + (size_t)r * (size_t)channels, lanes);
+        const vfloat value = get(PART, x.x + at + (size_t)r * (size_t)channels, lanes);
 
         put(PART, to + r * ld, v_act(ACT, scale * value + shift) * factor, lanes);
     }
 }
 
 /* Channels [c, c + count) of ROWS rows of one image, the first at row `row`. */
-NAS_INLINE void view_rows(const nas_act ACT, const int ROWS, const nas_view *x, const float *gate,
+NAS_INLINE void view_rows(const nas_act ACT, const int ROWS, nas_view x, const float *gate,
                           int channels, size_t row, int c, int count, float *to, int ld)
 {
     const size_t at = row * (size_t)channels + (size_t)c;
@@ -51,16 +52,16 @@ NAS_INLINE void view_rows(const nas_act ACT, const int ROWS, const nas_view *x, 
                     ld);
 }
 
-NAS_INLINE void view_tile(const nas_act ACT, const nas_view *x, int hw, int channels, size_t first,
+NAS_INLINE void view_tile(const nas_act ACT, nas_view x, int hw, int channels, size_t first,
                           int rows, float *to, int ld)
 {
     int r = 0;
 
-    for (; !x->gate && r + WAYS <= rows; r += WAYS)
+    for (; !x.gate && r + WAYS <= rows; r += WAYS)
         view_rows(ACT, WAYS, x, NULL, channels, first + (size_t)r, 0, channels, to + r * ld, ld);
     for (; r < rows; r++) {
         const size_t row = first + (size_t)r;
-        const float *gate = x->gate ? x->gate + row / (size_t)hw * (size_t)channels : NULL;
+        const float *gate = x.gate ? x.gate + row / (size_t)hw * (size_t)channels : NULL;
 
         view_rows(ACT, 1, x, gate, channels, row, 0, channels, to + r * ld, ld);
     }
@@ -68,53 +69,63 @@ NAS_INLINE void view_tile(const nas_act ACT, const nas_view *x, int hw, int chan
 
 void tile_view(const nas_view *x, int hw, int channels, size_t first, int rows, float *to, int ld)
 {
-    NAS_WITH_ACT(x->act, view_tile(ACT, x, hw, channels, first, rows, to, ld))
+    NAS_WITH_ACT(x->act, view_tile(ACT, *x, hw, channels, first, rows, to, ld))
 }
 
 void tile_pixel(const nas_view *x, int channels, size_t pixel, int img, int c, int count, float *to)
 {
     const float *gate = x->gate ? x->gate + (size_t)img * (size_t)channels : NULL;
 
-    NAS_WITH_ACT(x->act, view_rows(ACT, 1, x, gate, channels, pixel, c, count, to, 0))
+    NAS_WITH_ACT(x->act, view_rows(ACT, 1, *x, gate, channels, pixel, c, count, to, 0))
 }
 
-/* One vector of a gradient view, as its reader sees it. */
-NAS_INLINE void grad_vector(const bool PART, const nas_grad_view *dy, size_t at, int channels,
-                            int rows, int c, int lanes, float *to, int ld)
+/* One vector of ROWS rows of a gradient view. */
+NAS_INLINE void grad_vector(const int ROWS, const bool PART, const bool SUM, nas_grad_view dy,
+                            size_t at, int channels, int c, int lanes, float *to, int ld)
 {
-    const size_t step = (size_t)channels;
+    const vfloat a = SUM ? get(PART, dy.a + c, lanes) : (vfloat){0};
+    const vfloat b = SUM ? get(PART, dy.b + c, lanes) : (vfloat){0};
+    const vfloat k = SUM ? get(PART, dy.k + c, lanes) : (vfloat){0};
 
-    if (dy->a == NULL) {
-        for (int r = 0; r < rows; r++)
-            v_store(to + r * ld, get(PART, dy->g + at + (size_t)r * step, lanes));
-        return;
+    for (int r = 0; r < ROWS; r++, at += (size_t)channels) {
+        const vfloat g = get(PART, dy.g + at, lanes);
+
+        v_store(to + r * ld, SUM ? a * g + (b * get(PART, dy.raw + at, lanes) + k) : g);
     }
-    const vfloat a = get(PART, dy->a + c, lanes), b = get(PART, dy->b + c, lanes);
-    const vfloat k = get(PART, dy->k + c, lanes);
+}
 
-    for (int r = 0; r < rows; r++) {
-        const vfloat g = get(PART, dy->g + at + (size_t)r * step, lanes);
-        const vfloat raw = get(PART, dy->raw + at + (size_t)r * step, lanes);
+/* Channels [c, c + count) of ROWS rows, the first of which begins at `at`. */
+NAS_INLINE void grad_rows(const int ROWS, const bool SUM, nas_grad_view dy, size_t at, int channels,
+                          int c, int count, float *to, int ld)
+{
+    int i = 0;
 
-        v_store(to + r * ld, a * g + (b * raw + k));
-    }
+    at += (size_t)c;
+    for (; i + NAS_VL <= count; i += NAS_VL)
+        grad_vector(ROWS, false, SUM, dy, at + (size_t)i, channels, c + i, NAS_VL, to + i, ld);
+    if (i < count)
+        grad_vector(ROWS, true, SUM, dy, at + (size_t)i, channels, c + i, count - i, to + i, ld);
+}
+
+NAS_INLINE void grad_tile(const bool SUM, nas_grad_view dy, int channels, size_t first, int rows,
+                          int c, int count, float *to, int ld)
+{
+    size_t at = first * (size_t)channels;
+    int r = 0;
+
+    for (; r + WAYS <= rows; r += WAYS, at += WAYS * (size_t)channels)
+        grad_rows(WAYS, SUM, dy, at, channels, c, count, to + r * ld, ld);
+    for (; r < rows; r++, at += (size_t)channels)
+        grad_rows(1, SUM, dy, at, channels, c, count, to + r * ld, ld);
 }
 
 void tile_grad(const nas_grad_view *dy, int channels, size_t first, int rows, int c, int count,
                float *to, int ld)
 {
-    for (int r = 0, take; r < rows; r += take) {
-        const size_t at = (first + (size_t)r) * (size_t)channels + (size_t)c;
-        int i = 0;
-
-        take = rows - r < WAYS ? rows - r : WAYS; /* few rows at once: whole cache lines */
-        for (; i + NAS_VL <= count; i += NAS_VL)
-            grad_vector(false, dy, at + (size_t)i, channels, take, c + i, NAS_VL, to + r * ld + i,
-                        ld);
-        if (i < count)
-            grad_vector(true, dy, at + (size_t)i, channels, take, c + i, count - i, to + r * ld + i,
-                        ld);
-    }
+    if (dy->a)
+        grad_tile(true, *dy, channels, first, rows, c, count, to, ld);
+    else
+        grad_tile(false, *dy, channels, first, rows, c, count, to, ld);
 }
 
 NAS_INLINE vfloat total(const vfloat sum[WAYS]) { return (sum[0] + sum[1]) + (sum[2] + sum[3]); }
@@ -151,41 +162,46 @@ NAS_INLINE void stats_vector(const bool PART, const float *y, int channels, int 
     put(PART, m2, known + own + d * d * ((float)before * ((float)rows / all)), lanes);
 }
 
-NAS_INLINE void finish_vector(const nas_act ACT, const bool PART, const nas_conv_out *out,
-                              size_t at, int channels, int rows, int c, int lanes)
+NAS_INLINE void finish_vector(const nas_act ACT, const bool PART, nas_conv_out out,
+                              const float *factor, size_t at, int channels, int rows, int c,
+                              int lanes)
 {
-    const vfloat bias = out->bias ? get(PART, out->bias + c, lanes) : (vfloat){0};
-    const float *residual = out->residual;
+    const vfloat scale = factor ? get(PART, factor + c, lanes) : v_set(1);
+    const vfloat bias = out.bias ? get(PART, out.bias + c, lanes) : (vfloat){0};
 
     for (int r = 0; r < rows; r++, at += (size_t)channels) {
-        vfloat value = v_act(ACT, get(PART, out->y + at, lanes) + bias);
+        vfloat value = v_act(ACT, scale * get(PART, out.y + at, lanes) + bias);
 
-        if (residual)
-            value += get(PART, residual + at, lanes);
-        put(PART, out->y + at, value, lanes);
+        if (out.residual)
+            value += get(PART, out.residual + at, lanes);
+        put(PART, out.y + at, value, lanes);
     }
 }
 
-NAS_INLINE void output_vector(const bool PART, const nas_conv_out *out, float *stats,
-                              size_t before, int channels, size_t at, int rows, int c, int lanes)
+NAS_INLINE void output_vector(const bool PART, const nas_conv_out *out, const float *scale,
+                              float *stats, size_t before, int channels, size_t at, int rows, int c,
+                              int lanes)
 {
     if (stats)
         stats_vector(PART, out->y + at, channels, rows, before, stats + c, stats + channels + c,
                      lanes);
-    else if (out->bias || out->residual || out->act != NAS_ACT_NONE)
-        NAS_WITH_ACT(out->act, finish_vector(ACT, PART, out, at, channels, rows, c, lanes))
+    else if (scale || out->bias || out->residual || out->act != NAS_ACT_NONE)
+        NAS_WITH_ACT(out->act,
+                     finish_vector(ACT, PART, *out, scale, at, channels, rows, c, lanes))
 }
 
-void tile_output(const nas_conv_out *out, float *stats, size_t before, int channels, size_t first,
-                 int rows, int c, int width)
+void tile_output(const nas_conv_out *out, const float *scale, float *stats, size_t before,
+                 int channels, size_t first, int rows, int c, int width)
 {
     const size_t at = first * (size_t)channels + (size_t)c;
     int i = 0;
 
     for (; i + NAS_VL <= width; i += NAS_VL)
-        output_vector(false, out, stats, before, channels, at + (size_t)i, rows, c + i, NAS_VL);
+        output_vector(false, out, scale, stats, before, channels, at + (size_t)i, rows, c + i,
+                      NAS_VL);
     if (i < width)
-        output_vector(true, out, stats, before, channels, at + (size_t)i, rows, c + i, width - i);
+        output_vector(true, out, scale, stats, before, channels, at + (size_t)i, rows, c + i,
+                      width - i);
 }
 
 /* Constants and running sums of one vector of channels. */

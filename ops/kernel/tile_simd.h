@@ -70,9 +70,10 @@ void tile_grad(const nas_grad_view *dy, int channels, size_t first, int rows, in
 
 /** Finishes channels [c, c + width) of the raw rows [first, first + rows) of out->y.
  * Training: merges them into `stats` [2][channels] of their chunk, of which
- * `before` rows have been merged; otherwise bias, activation and residual. */
-void tile_output(const nas_conv_out *out, float *stats, size_t before, int channels, size_t first,
-                 int rows, int c, int width);
+ * `before` rows have been merged; otherwise (stats NULL) scale [channels] or
+ * NULL, bias, activation and residual. */
+void tile_output(const nas_conv_out *out, const float *scale, float *stats, size_t before,
+                 int channels, size_t first, int rows, int c, int width);
 
 /** Turns channels [c, c + width) of rows [first, first + rows) of out->dx from
  * dv into g and adds to `sums` [2][channels] of their chunk; the view is masked. */
