@@ -1,0 +1,139 @@
+/* Choosing under a limit, with a score that tests can compute themselves. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "search/evolution/evolution.h"
+#include "tests/support/table.h"
+
+static nas_space *space;
+static nas_latency_lut *lut;
+static double fastest, slowest;
+static int64_t scored;
+
+static void setup(void)
+{
+    cr_assert_eq(nas_space_load(&space, "ofa-mbv3-1.0", NULL), NAS_OK);
+    lut = test_lut(space);
+    nas_latency_lut_range(lut, space, &fastest, &slowest, NULL, NULL);
+    scored = 0;
+}
+
+static void teardown(void)
+{
+    nas_latency_lut_free(lut);
+    nas_space_free(space);
+}
+
+TestSuite(search_evolution, .init = setup, .fini = teardown);
+
+/* More kernel pixels are better; nothing else counts. */
+static nas_status kernels(void *user, const int *choice, double *score, nas_err *err)
+{
+    scored++;
+    *score = 0.0;
+    for (int s = 0; s < space->count; s++)
+        *score += space->slots[s].candidates[choice[s]].kernel;
+    return NAS_OK;
+}
+
+static const nas_evaluator evaluator = {.score = kernels};
+
+Test(search_evolution, everything_found_is_feasible_valid_and_in_order)
+{
+    const double limit = 0.5 * (fastest + slowest);
+    nas_evolution_config config = nas_evolution_default(limit, 3);
+    nas_candidate best[24];
+    int found;
+    int64_t evaluations;
+
+    cr_assert_eq(nas_evolution_run(space, lut, &config, &evaluator, best, &found, &evaluations,
+                                   NULL), NAS_OK);
+    cr_expect_eq(found, 24);
+    cr_expect_eq(evaluations, scored);
+    for (int i = 0; i < found; i++) {
+        cr_expect(nas_space_valid(space, best[i].choice));
+        cr_expect_leq(best[i].latency_ms, limit);
+        cr_expect_float_eq(best[i].latency_ms, nas_latency_lut_total(lut, best[i].choice), 0.0);
+        for (int j = 0; j < i; j++) {
+            cr_expect_geq(best[j].score, best[i].score);
+            cr_expect(memcmp(best[j].choice, best[i].choice,
+                             (size_t)space->count * sizeof(int)) != 0);
+        }
+    }
+}
+
+Test(search_evolution, evolution_beats_random_search_of_the_same_size)
+{
+    const double limit = 0.4 * fastest + 0.6 * slowest;
+    nas_evolution_config config = nas_evolution_default(limit, 3);
+    nas_candidate best[24], *drawn;
+    int found;
+    int64_t evaluations;
+
+    cr_assert_eq(nas_evolution_run(space, lut, &config, &evaluator, best, &found, &evaluations,
+                                   NULL), NAS_OK);
+    drawn = calloc((size_t)evaluations, sizeof *drawn);
+    cr_assert_not_null(drawn);
+    cr_assert_eq(nas_random_search(space, lut, limit, 3, (int)evaluations, &evaluator, drawn,
+                                   &found, NULL), NAS_OK);
+    cr_expect_gt(best[0].score, drawn[0].score);
+    free(drawn);
+}
+
+Test(search_evolution, repair_meets_every_limit_that_can_be_met)
+{
+    nas_rng rng;
+    int choice[NAS_MAX_SLOTS];
+
+    nas_rng_init(&rng, 1, "test", 0);
+    for (int i = 0; i < 200; i++) {
+        const double limit = fastest + nas_rng_uniform(&rng) * (slowest - fastest);
+        nas_space_sample(space, &rng, choice);
+        cr_assert(nas_choice_repair(space, lut, limit, NULL, choice));
+        cr_assert_leq(nas_latency_lut_total(lut, choice), limit);
+        cr_assert(nas_space_valid(space, choice));
+    }
+    cr_expect(nas_choice_repair(space, lut, fastest * (1.0 + 1e-12), NULL, choice));
+    cr_expect_not(nas_choice_repair(space, lut, 0.999 * fastest, NULL, choice));
+}
+
+Test(search_evolution, repair_gives_up_the_least_weight)
+{
+    static double weight[NAS_MAX_SLOTS * NAS_MAX_CANDIDATES];
+    int dear = -1, choice[NAS_MAX_SLOTS];
+
+    nas_latency_lut_range(lut, space, &fastest, &slowest, NULL, choice);
+    for (int s = 0; s < space->count; s++) /* only the first searched slot may change cheaply */
+        if (space->slots[s].count > 1) {
+            dear = dear < 0 ? s : dear;
+            weight[s * NAS_MAX_CANDIDATES + choice[s]] = s == dear ? 0.0 : 1e6;
+        }
+    const int before = choice[dear];
+    const double limit = nas_latency_lut_total(lut, choice) - 1e-9;
+    cr_assert(nas_choice_repair(space, lut, limit, weight, choice));
+    cr_expect_neq(choice[dear], before);
+}
+
+Test(search_evolution, an_impossible_limit_says_what_is_possible)
+{
+    nas_candidate best[4];
+    int found;
+    nas_err err;
+
+    cr_expect_eq(nas_random_search(space, lut, 0.5 * fastest, 1, 4, &evaluator, best, &found, &err),
+                 NAS_E_INFEASIBLE);
+    cr_expect(strstr(err.hint, "networks take") != NULL);
+}
+
+Test(search_evolution, the_same_seed_finds_the_same)
+{
+    nas_evolution_config config = nas_evolution_default(0.5 * (fastest + slowest), 5);
+    nas_candidate a[24], b[24];
+    int found;
+    int64_t evaluations;
+
+    nas_evolution_run(space, lut, &config, &evaluator, a, &found, &evaluations, NULL);
+    nas_evolution_run(space, lut, &config, &evaluator, b, &found, &evaluations, NULL);
+    for (int i = 0; i < found; i++)
+        cr_expect(memcmp(a[i].choice, b[i].choice, (size_t)space->count * sizeof(int)) == 0);
+}

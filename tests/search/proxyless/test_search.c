@@ -1,0 +1,220 @@
+/* Whole searches on a small generated task: the target is met, the same seed gives the same
+ * bits on any thread count and after any stop, and bad configurations are refused. */
+#include <criterion/criterion.h>
+#include <omp.h>
+#include <stdlib.h>
+
+#include "nas/data/synth.h"
+#include "search/proxyless/search.h"
+#include "tests/support/scratch.h"
+#include "tests/support/table.h"
+
+static nas_space *space;
+static nas_dataset *data;
+static nas_latency_lut *lut;
+static double fastest, slowest;
+
+static void setup(void)
+{
+    const nas_synth_options synth = {.size = 16, .classes = 4, .train = 480, .test = 40, .seed = 1,
+                                     .threads = 1};
+
+    scratch_init();
+    cr_assert_eq(nas_data_synth(scratch("task.nasd"), &synth, NULL), NAS_OK);
+    cr_assert_eq(nas_dataset_open(&data, scratch("task.nasd"), NULL), NAS_OK);
+    cr_assert_eq(nas_space_load(&space, "tiny", NULL), NAS_OK);
+    cr_assert_eq(nas_space_fit(space, 16, 3, 4, NULL), NAS_OK);
+    lut = test_lut(space);
+    nas_latency_lut_range(lut, space, &fastest, &slowest, NULL, NULL);
+}
+
+static void teardown(void)
+{
+    nas_latency_lut_free(lut);
+    nas_space_free(space);
+    nas_dataset_close(data);
+    scratch_fini();
+}
+
+TestSuite(search_proxyless, .init = setup, .fini = teardown);
+
+static nas_search_config config(nas_search_method method, nas_arch_mode mode)
+{
+    nas_search_config c = nas_search_default(0.5 * (fastest + slowest));
+
+    c.method = method;
+    c.arch_mode = mode;
+    c.warmup_epochs = 1;
+    c.epochs = 2;
+    c.batch = 32;
+    c.arch_every = 2;
+    c.valid_fraction = 0.2;
+    c.derive_samples = 3;
+    c.score_images = 96;
+    c.recalibrate_batches = 3;
+    c.seed = 7;
+    return c;
+}
+
+/* An observer that stops after a number of batches and keeps the last checkpoint. */
+typedef struct stopper {
+    int64_t left;
+    int checkpoints;
+} stopper;
+
+static void count_batch(void *user, const nas_progress *progress) { ((stopper *)user)->left--; }
+static bool stop(void *user) { return ((stopper *)user)->left <= 0; }
+
+static nas_status keep_checkpoint(void *user, int64_t step, double score, nas_save_fn *save,
+                                  void *self, nas_err *err)
+{
+    ((stopper *)user)->checkpoints++;
+    return save(self, scratch("checkpoint"), err);
+}
+
+typedef struct outcome {
+    char digest[NAS_DIGEST_SIZE];
+    nas_search_result result;
+} outcome;
+
+/* Runs to the end, stopping and loading again each time `pieces` batches are done. */
+static outcome run(const nas_search_config *c, int threads, int64_t pieces)
+{
+    outcome out;
+    nas_err err = {0};
+    nas_status status;
+    bool again = false;
+
+    omp_set_num_threads(threads);
+    do {
+        nas_search *search;
+        stopper s = {.left = pieces};
+        const nas_observer observer = {.user = &s, .progress = count_batch, .stop = stop,
+                                       .checkpoint = keep_checkpoint};
+        cr_assert_eq(nas_search_new(&search, space, data, lut, c, &err), NAS_OK, "%s", err.message);
+        if (again)
+            cr_assert_eq(nas_search_load(search, scratch("checkpoint"), &err), NAS_OK, "%s",
+                         err.message);
+        status = nas_search_run(search, &observer, &out.result, &err);
+        cr_assert(status == NAS_OK || status == NAS_E_INTERRUPTED, "%s", err.message);
+        cr_assert_eq(nas_search_digest(search, out.digest, NULL), NAS_OK);
+        nas_search_free(search);
+        again = true;
+    } while (status == NAS_E_INTERRUPTED);
+    free(out.result.judgement);
+    return out;
+}
+
+static void expect_same(const outcome *a, const outcome *b)
+{
+    cr_expect_str_eq(a->digest, b->digest);
+    for (int s = 0; s < space->count; s++)
+        cr_expect_eq(a->result.choice[s], b->result.choice[s]);
+    cr_expect_eq(a->result.valid_top1, b->result.valid_top1);
+    cr_expect_eq(a->result.valid_loss, b->result.valid_loss);
+}
+
+static void meets_target_and_repeats(nas_search_method method, nas_arch_mode mode)
+{
+    const nas_search_config c = config(method, mode);
+    const outcome one = run(&c, 1, INT64_MAX), two = run(&c, 2, INT64_MAX);
+    const outcome four = run(&c, 4, INT64_MAX), stopped = run(&c, 2, 11);
+
+    cr_expect(one.result.feasible);
+    cr_expect_leq(one.result.latency_ms, c.target_ms);
+    cr_expect(nas_space_valid(space, one.result.choice));
+    expect_same(&one, &two);
+    expect_same(&one, &four);
+    expect_same(&one, &stopped);
+}
+
+Test(search_proxyless, gradient_full_same_bits_on_any_threads_and_after_stops)
+{
+    meets_target_and_repeats(NAS_SEARCH_GRADIENT, NAS_ARCH_FULL);
+}
+
+Test(search_proxyless, gradient_two_same_bits_on_any_threads_and_after_stops)
+{
+    meets_target_and_repeats(NAS_SEARCH_GRADIENT, NAS_ARCH_TWO);
+}
+
+Test(search_proxyless, reinforce_same_bits_on_any_threads_and_after_stops)
+{
+    meets_target_and_repeats(NAS_SEARCH_REINFORCE, NAS_ARCH_FULL);
+}
+
+Test(search_proxyless, evolution_and_random_meet_the_target)
+{
+    for (int method = NAS_SEARCH_EVOLUTION; method <= NAS_SEARCH_RANDOM; method++) {
+        const nas_search_config c = config((nas_search_method)method, NAS_ARCH_FULL);
+        const outcome o = run(&c, 2, INT64_MAX);
+        cr_expect(o.result.feasible);
+        cr_expect_leq(o.result.latency_ms, c.target_ms);
+    }
+}
+
+Test(search_proxyless, another_seed_gives_other_bits)
+{
+    nas_search_config c = config(NAS_SEARCH_GRADIENT, NAS_ARCH_FULL);
+    const outcome a = run(&c, 2, INT64_MAX);
+
+    c.seed = 8;
+    const outcome b = run(&c, 2, INT64_MAX);
+    cr_expect_str_neq(a.digest, b.digest);
+}
+
+Test(search_proxyless, latency_pulls_towards_fast_networks)
+{
+    nas_search_config c = config(NAS_SEARCH_GRADIENT, NAS_ARCH_FULL);
+    nas_search *search;
+    nas_search_result result;
+    const double *rows[NAS_MAX_SLOTS];
+
+    c.latency_loss = NAS_LATENCY_ADD_LINEAR;
+    c.target_ms = fastest * 1.01; /* far below what the supernet starts from */
+    c.epochs = 4;
+    c.arch_lr = 0.1;
+    cr_assert_eq(nas_search_new(&search, space, data, lut, &c, NULL), NAS_OK);
+    const nas_alphas *a = nas_search_alphas(search);
+    for (int s = 0; s < a->slots; s++)
+        rows[s] = a->p + a->first[s];
+    const double before = nas_latency_lut_expected(lut, rows);
+    cr_assert_eq(nas_search_run(search, NULL, &result, NULL), NAS_OK);
+    cr_expect_lt(nas_latency_lut_expected(lut, rows), 0.9 * before);
+    cr_expect(result.feasible);
+    free(result.judgement);
+    nas_search_free(search);
+}
+
+Test(search_proxyless, a_target_below_the_fastest_network_is_infeasible)
+{
+    nas_search_config c = config(NAS_SEARCH_GRADIENT, NAS_ARCH_FULL);
+    nas_search *search;
+    nas_err err;
+
+    c.target_ms = 0.5 * fastest;
+    cr_expect_eq(nas_search_new(&search, space, data, lut, &c, &err), NAS_E_INFEASIBLE);
+    cr_expect_null(search);
+    cr_expect(strstr(err.hint, "--target-ms") != NULL);
+}
+
+Test(search_proxyless, a_batch_larger_than_the_data_is_refused)
+{
+    nas_search_config c = config(NAS_SEARCH_GRADIENT, NAS_ARCH_FULL);
+    nas_search *search;
+
+    c.batch = 4000;
+    cr_expect_eq(nas_search_new(&search, space, data, lut, &c, NULL), NAS_E_CONFIG);
+}
+
+Test(search_proxyless, a_checkpoint_of_something_else_is_refused)
+{
+    const nas_search_config c = config(NAS_SEARCH_GRADIENT, NAS_ARCH_FULL);
+    nas_search *search;
+    nas_err err;
+
+    cr_assert_eq(nas_search_new(&search, space, data, lut, &c, NULL), NAS_OK);
+    cr_expect_eq(nas_search_load(search, scratch("task.nasd"), &err), NAS_E_DATA);
+    cr_expect_eq(nas_search_load(search, scratch("missing"), &err), NAS_E_IO);
+    nas_search_free(search);
+}
