@@ -80,6 +80,7 @@ Test(nas_arch, saving_and_loading_keeps_every_field)
     const char *path = scratch("small.json");
 
     arch->bn_eps = 1e-5f;
+    arch->bn_momentum = 0.123456789f; /* needs all nine digits */
     arch->blocks[4].op.dropout = 0.3f;
     REQUIRE_OK(nas_arch_save(arch, path, &err));
     REQUIRE_OK(nas_arch_load(&again, path, &err));
@@ -89,7 +90,7 @@ Test(nas_arch, saving_and_loading_keeps_every_field)
     cr_assert_eq(again->channels, 1);
     cr_assert_eq(again->classes, 3);
     cr_assert_eq(again->bn_eps, 1e-5f);
-    cr_assert_eq(again->bn_momentum, 0.1f);
+    cr_assert_eq(again->bn_momentum, 0.123456789f);
     nas_arch_free(arch);
     nas_arch_free(again);
 }
