@@ -10,7 +10,7 @@
 
 enum { SHAPES = 5, TEXTURES = 4, CLASSES_MAX = SHAPES * TEXTURES, CLUTTER = 3, NAME_SIZE = 32 };
 static const double two_pi = 6.283185307179586;
-static const double noise = 0.10; /* standard deviation, of full scale */
+static const double noise = 0.05; /* standard deviation, of full scale */
 
 /* ---- shapes: signed distance to the edge (below 0: inside) of a shape of size 1 ---- */
 
@@ -94,10 +94,10 @@ static const pattern *texture_of(uint32_t label)
 /* One textured figure: where, how large, how turned, in which two colours. */
 typedef struct figure {
     const pattern *shape, *texture;
-    double x, y, size;      /* pixels */
-    double turn, grain;     /* radians: of the shape, of the texture */
-    double phase_x, phase_y; /* pixels */
-    double colour[2][3];    /* 0..1: where the texture is -1 and 1 */
+    double x, y, size;        /* pixels */
+    double turn[2], grain[2]; /* cosine and sine of how shape and texture are turned */
+    double phase_x, phase_y;  /* pixels */
+    double colour[2][3];      /* 0..1: where the texture is -1 and 1 */
 } figure;
 
 static double between(nas_rng *rng, double low, double high)
@@ -117,6 +117,14 @@ static void draw_colours(nas_rng *rng, double colour[2][3])
     }
 }
 
+static void draw_turn(nas_rng *rng, double turn[2])
+{
+    const double angle = between(rng, 0, two_pi);
+
+    turn[0] = cos(angle);
+    turn[1] = sin(angle);
+}
+
 static figure draw_figure(nas_rng *rng, const pattern *shape, const pattern *texture, double side,
                           double size)
 {
@@ -125,8 +133,8 @@ static figure draw_figure(nas_rng *rng, const pattern *shape, const pattern *tex
 
     f.x = side / 2 + between(rng, -room, room);
     f.y = side / 2 + between(rng, -room, room);
-    f.turn = between(rng, 0, two_pi);
-    f.grain = between(rng, 0, two_pi);
+    draw_turn(rng, f.turn);
+    draw_turn(rng, f.grain);
     f.phase_x = between(rng, 0, 16);
     f.phase_y = between(rng, 0, 16);
     draw_colours(rng, f.colour);
@@ -137,14 +145,15 @@ static figure draw_figure(nas_rng *rng, const pattern *shape, const pattern *tex
 static void paint(const figure *f, double px, double py, double rgb[3])
 {
     const double x = px - f->x, y = py - f->y;
-    const double ct = cos(f->turn), st = sin(f->turn), cg = cos(f->grain), sg = sin(f->grain);
-    const double edge =
-        f->size * f->shape->at((ct * x + st * y) / f->size, (ct * y - st * x) / f->size);
-    const double cover = fmin(fmax(0.5 - edge, 0), 1);
+    const double *turn = f->turn, *grain = f->grain;
+    const double u = (turn[0] * x + turn[1] * y) / f->size;
+    const double v = (turn[0] * y - turn[1] * x) / f->size;
+    const double cover = fmin(fmax(0.5 - f->size * f->shape->at(u, v), 0), 1);
 
     if (cover == 0)
         return;
-    const double t = f->texture->at(cg * x + sg * y + f->phase_x, cg * y - sg * x + f->phase_y);
+    const double t = f->texture->at(grain[0] * x + grain[1] * y + f->phase_x,
+                                    grain[0] * y - grain[1] * x + f->phase_y);
     for (int c = 0; c < 3; c++) {
         const double own = f->colour[0][c] + (f->colour[1][c] - f->colour[0][c]) * (t + 1) / 2;
 
@@ -171,7 +180,7 @@ static void draw(nas_rng *rng, uint32_t label, int side, uint8_t *pixels)
         figures[k].y -= 0.1 * side;
     }
     figures[CLUTTER] = draw_figure(rng, shape_of(label), texture_of(label), side,
-                                   side * between(rng, 0.28, 0.42));
+                                   side * between(rng, 0.33, 0.45));
     for (int y = 0; y < side; y++)
         for (int x = 0; x < side; x++) {
             const double t = 0.5 + dx * (x - side / 2) + dy * (y - side / 2);
