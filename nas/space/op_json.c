@@ -97,7 +97,7 @@ nas_status nas_space__members(const json_t *json, const char *where, const char 
     return NAS_OK;
 }
 
-static nas_status read_act(const json_t *json, const char *where, nas_act *out, nas_err *err)
+nas_status nas_space__act_read(const json_t *json, const char *where, nas_act *out, nas_err *err)
 {
     const char *name = nas_act_name(*out);
     nas_status status = nas_json_str(json, where, "act", false, &name, err);
@@ -139,7 +139,7 @@ static nas_status read_member(nas_op_spec *spec, const op_member *m, const json_
         break;
     case ACT:
         *(nas_act *)field = (nas_act)m->standard;
-        status = read_act(json, where, field, err);
+        status = nas_space__act_read(json, where, field, err);
         break;
     }
     return status;

@@ -25,6 +25,9 @@ nas_status nas_space__op_read(nas_op_spec *out, const json_t *json, const char *
 /** Every member that the type has, none left to defaults.  NULL: no memory. */
 json_t *nas_space__op_write(const nas_op_spec *spec);
 
+/** Reads member "act"; a missing one keeps *out. */
+nas_status nas_space__act_read(const json_t *json, const char *where, nas_act *out, nas_err *err);
+
 /** An integer where the value is one, else the shortest decimal that reads back as `value`. */
 json_t *nas_space__number(float value);
 

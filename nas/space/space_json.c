@@ -105,24 +105,12 @@ static nas_status read_numbers(const json_t *json, const char *where, const char
     return NAS_OK;
 }
 
-static nas_status read_stage_act(const json_t *json, const char *where, nas_act *out, nas_err *err)
-{
-    const char *name = "relu6";
-    const nas_status status = nas_json_str(json, where, "act", false, &name, err);
-    const int act = nas_act_find(name);
-
-    if (status == NAS_OK && act < 0)
-        return nas_fail(err, NAS_E_DATA, "%s.act: unknown activation \"%.40s\"", where, name);
-    *out = (nas_act)act;
-    return status;
-}
-
 /* {"blocks": n, ...}: n slots. */
 static nas_status read_stage(nas_space *space, const json_t *json, const char *where, nas_err *err)
 {
     int64_t width = 0, blocks = 0, stride = 1;
     double kernel[8], expand[8];
-    nas_space__stage stage = {.zero = true};
+    nas_space__stage stage = {.act = NAS_ACT_RELU6, .zero = true};
     nas_status status;
 
     if ((status = nas_space__members(json, where, stage_members, NULL, err)) ||
@@ -132,7 +120,7 @@ static nas_status read_stage(nas_space *space, const json_t *json, const char *w
         (status = read_numbers(json, where, "kernel", 1, 31, true, kernel, &stage.kernels, err)) ||
         (status = read_numbers(json, where, "expand", 0.01, 1024, false, expand, &stage.expands,
                                err)) ||
-        (status = read_stage_act(json, where, &stage.act, err)) ||
+        (status = nas_space__act_read(json, where, &stage.act, err)) ||
         (status = nas_json_bool(json, where, "se", false, &stage.se, err)) ||
         (status = nas_json_bool(json, where, "skip", false, &stage.zero, err)))
         return status;

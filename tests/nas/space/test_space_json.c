@@ -161,7 +161,7 @@ Test(nas_space_json, wrong_members_are_refused_by_name)
     expect_refused("[3, 6]", "[3, -6]", NAS_E_DATA, "layers[1].expand[1]");
     expect_refused("[3, 6]", "[3, 1024.5]", NAS_E_DATA, "layers[1].expand[1]");
     expect_refused("\"expand\": [3, 6]", "\"expand\": 3, \"act\": \"selu\"", NAS_E_DATA,
-                   "layers[1].act");
+                   "layers[1]: unknown activation");
     expect_refused("{\"op\": \"zero\"}", "{\"op\": \"nought\"}", NAS_E_DATA,
                    "layers[2].candidates[1]");
     expect_refused("\"candidates\": [{\"op\": \"max_pool\", \"kernel\": 3}, {\"op\": \"zero\"}]",
