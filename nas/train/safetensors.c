@@ -60,7 +60,8 @@ nas_hash *nas_safetensors__hash_header(json_t *header)
 }
 
 /* `file` is only for messages. */
-static nas_status bad(const nas_safetensors *file, const char *tensor, const char *why, nas_err *err)
+static nas_status bad(const nas_safetensors *file, const char *tensor, const char *why,
+                      nas_err *err)
 {
     nas_fail(err, NAS_E_DATA, "%s: %s%.100s%s%s", file->name, tensor ? "tensor '" : "",
              tensor ? tensor : "", tensor ? "': " : "", why);

@@ -25,7 +25,7 @@ static nas_status read_artifact(sqlite3_stmt *stmt, nas_store_artifact *out, nas
     };
     /* The row may come from somebody else's store: the name must not lead out of it. */
     if (nas_store_name_check(file, "file", NULL))
-        return nas_fail(err, NAS_E_DATA, "store: artifact %lld of run %lld: '%.64s' is no file name",
+        return nas_fail(err, NAS_E_DATA, "store: file %lld of run %lld: '%.64s' is no file name",
                         (long long)out->id, (long long)out->run, file ? file : "");
     nas_store__copy_text(stmt, 6, out->kind, sizeof out->kind);
     nas_store__copy_text(stmt, 7, out->file, sizeof out->file);

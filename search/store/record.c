@@ -89,8 +89,8 @@ nas_status nas_store_metric_names(nas_store *store, int64_t run,
     static const char what[] = "list metrics";
     sqlite3_stmt *stmt;
     bool row = false;
-    nas_status status = nas_store__query(store, &stmt, what, err, "SELECT DISTINCT name FROM metric "
-                                         "WHERE run = ? ORDER BY name", "i", run);
+    nas_status status = nas_store__query(store, &stmt, what, err, "SELECT DISTINCT name FROM "
+                                         "metric WHERE run = ? ORDER BY name", "i", run);
 
     while (!status && !(status = nas_store__step(stmt, what, &row, err)) && row)
         visit(user, (const char *)sqlite3_column_text(stmt, 0));
@@ -251,8 +251,8 @@ nas_status nas_store_run_table(nas_store *store, nas_store_attempt attempt, int6
 
     if (status)
         return status;
-    status = nas_store__exec(store, "name the latency table", err, "UPDATE run SET latency_table = ? "
-                             "WHERE id = ?", "ii", table, attempt.run);
+    status = nas_store__exec(store, "name the latency table", err, "UPDATE run SET latency_table "
+                             "= ? WHERE id = ?", "ii", table, attempt.run);
     return nas_store__end(store, status, err);
 }
 

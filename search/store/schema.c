@@ -122,8 +122,8 @@ static nas_status keep_copy(const char *path, int64_t version, nas_err *err)
         return nas_fail_errno(err, "%s", copy);
     const nas_status status = nas_store__copy_database(path, copy, err);
     if (!status)
-        nas_log(NAS_LOG_INFO, "store %s: schema %lld is brought up to date; the old one stays in %s",
-                path, (long long)version, copy);
+        nas_log(NAS_LOG_INFO, "store %s: schema %lld is brought up to date; the old one stays in "
+                "%s", path, (long long)version, copy);
     return status;
 }
 

@@ -118,7 +118,8 @@ typedef struct nas_store_runs {
 } nas_store_runs;
 
 /** `text` is a name or an id in decimal; NULL: the newest run that is running or
- * interrupted by its state, but not alive.  NAS_E_USAGE if there is none (names the nearest).  Yours: nas_store_run_free. */
+ * interrupted by its state, but not alive.  NAS_E_USAGE if there is none (names the
+ * nearest).  Yours: nas_store_run_free. */
 nas_status nas_store_run_get(nas_store *store, const char *text, nas_store_run **out, nas_err *err);
 void nas_store_run_free(nas_store_run *run);
 /** `kind` NULL: all; `limit` 0: all. */
@@ -227,8 +228,8 @@ nas_status nas_store_artifact_put(nas_store *store, nas_store_attempt attempt, c
  * record the metrics up to `step` before it: a resumed run does not repeat them. */
 nas_status nas_store_checkpoint(nas_store *store, nas_store_attempt attempt, const char *file,
                                 int64_t step, double score, nas_err *err);
-/** Artifacts of a run (0: all runs), written last first (kind NULL: all); with "checkpoint" this is the
- * order in which resume tries them.  malloc'ed, yours: free. */
+/** Artifacts of a run (0: all runs), written last first (kind NULL: all); with "checkpoint"
+ * this is the order in which resume tries them.  malloc'ed, yours: free. */
 nas_status nas_store_artifact_list(nas_store *store, int64_t run, const char *kind,
                                    nas_store_artifact **out, int *count, nas_err *err);
 /** Compares a file with its record: NAS_E_DATA if size or digest differ, NAS_E_IO if

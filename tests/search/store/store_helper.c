@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "search/store/store.h"
@@ -78,7 +79,7 @@ int main(int argc, char **argv)
     nas_store *store;
     nas_err err;
 
-    if (argc != 3)
+    if (argc != 3 || prctl(PR_SET_PDEATHSIG, SIGKILL)) /* never outlive a failed test */
         return 2;
     if (strcmp(argv[2], "die") == 0)
         return die(argv[1]);

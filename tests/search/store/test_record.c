@@ -185,7 +185,7 @@ Test(store_record, export_gives_every_row_of_a_run)
     nas_store *store = open_store();
     const nas_store_attempt a = begin(store, "a"), b = begin(store, "b");
     const nas_store_architecture arch = {.digest = "aa", .json = "{}", .macs = 1, .parameters = 1};
-    nas_store_evaluation e = {.source = "derived", .loss = 0.1, .latency_ms = NAN, .selected = true};
+    nas_store_evaluation e = {.source = "derived", .loss = 0.1, .latency_ms = NAN};
     exported seen = {0};
 
     ok(nas_store_architecture_put(store, &arch, &e.architecture, &err));
