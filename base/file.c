@@ -87,7 +87,7 @@ nas_status nas_map_open(nas_map *map, const char *path, nas_err *err)
 {
     struct stat info;
     nas_status status = NAS_OK;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang */
 
     *map = (nas_map){0};
     if (fd < 0 || fstat(fd, &info) != 0) {
