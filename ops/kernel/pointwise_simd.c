@@ -23,7 +23,7 @@ static layout layout_of(const nas_conv_geom *g)
     const size_t to = gemm_packed_count(g->cin, g->cout), back = gemm_packed_count(g->cout, g->cin);
     layout l = {.ldx = tile_ld(g->cin), .ldy = tile_ld(g->cout)};
 
-    l.rows = tile_rows(l.ldx);
+    l.rows = tile_rows(l.ldx + l.ldy);
     l.rows_back = tile_rows(l.ldx + l.ldy);
     l.parts = tile_parts(g->n, weights, pixels * (size_t)(g->cin + g->cout));
     l.packed = tile_lines(to > back ? to : back);

@@ -229,13 +229,15 @@ NAS_INLINE void mask_vector(const nas_act ACT, const bool PART, const nas_view *
                    .shift = get(PART, x->shift + c, lanes),
                    .mean = get(PART, out->mean + c, lanes)};
     const size_t step = (size_t)channels;
+    const float *raw = x->x + at;
+    float *dx = out->dx + at;
     int r = 0;
 
     for (; r + WAYS <= rows; r += WAYS)
-        for (int way = 0; way < WAYS; way++, at += step)
-            mask_row(ACT, PART, x->x + at, out->dx + at, lanes, &s, way);
-    for (; r < rows; r++, at += step)
-        mask_row(ACT, PART, x->x + at, out->dx + at, lanes, &s, 0);
+        for (int way = 0; way < WAYS; way++, raw += step, dx += step)
+            mask_row(ACT, PART, raw, dx, lanes, &s, way);
+    for (; r < rows; r++, raw += step, dx += step)
+        mask_row(ACT, PART, raw, dx, lanes, &s, 0);
     put(PART, sums + c, get(PART, sums + c, lanes) + total(s.g), lanes);
     sums += channels;
     put(PART, sums + c,
