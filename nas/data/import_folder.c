@@ -1,7 +1,6 @@
 /* Image folders: <split>/<class>/... or <class>/..., JPEG and PNG files at any depth. */
 #include <dirent.h>
 #include <errno.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>

@@ -10,8 +10,9 @@ static nas_err err;
 
 TestSuite(nas_data_published, .init = scratch_init, .fini = scratch_fini);
 
-/* Unpacks an archive into the scratch folder, or skips the test. */
-static void unpack(const char *name)
+/* Unpacks the files that match `patterns` into the scratch folder, or skips the test.
+ * Not all files: making and removing 60,000 takes minutes on a busy disk. */
+static void unpack(const char *name, const char *patterns)
 {
     const char *dir = getenv("NAS_TEST_DATA");
     char archive[512], command[1200];
@@ -19,8 +20,8 @@ static void unpack(const char *name)
     snprintf(archive, sizeof archive, "%s/%s", dir ? dir : NAS_SOURCE_DIR "/../shared/data", name);
     if (access(archive, R_OK) != 0)
         cr_skip_test("%s is not here: set NAS_TEST_DATA", archive);
-    snprintf(command, sizeof command, "mkdir %s && tar -xf '%s' -C %s", scratch("src"), archive,
-             scratch("src"));
+    snprintf(command, sizeof command, "mkdir %s && tar -xf '%s' -C %s --wildcards %s",
+             scratch("src"), archive, scratch("src"), patterns);
     cr_assert_eq(system(command), 0, "%s", command);
 }
 
@@ -34,21 +35,22 @@ static nas_dataset *import(nas_import_report *report)
     return data;
 }
 
-Test(nas_data_published, all_of_cifar10_as_jpeg)
+Test(nas_data_published, part_of_cifar10_as_jpeg)
 {
     nas_import_report report;
 
-    unpack("cifar10-jpeg.tar.xz");
+    unpack("cifar10-jpeg.tar.xz", "'*train/*/00*.jpg' '*test/*/000*.jpg'");
     nas_dataset *data = import(&report);
     cr_assert(data->classes == 10 && data->height == 32 && data->width == 32);
     cr_assert(data->channels == 3 && data->encoding == NAS_DATA_RAW && report.skipped == 0);
-    cr_assert_eq(nas_dataset_split(data, "train")->count, 50000);
-    cr_assert_eq(nas_dataset_split(data, "test")->count, 10000);
+    cr_assert_eq(nas_dataset_split(data, "train")->count, 1000);
+    cr_assert_eq(nas_dataset_split(data, "test")->count, 100);
     cr_assert_str_eq(data->class_names[9], "truck");
-    /* the known statistics of CIFAR-10; JPEG moves them in the third digit */
-    cr_assert_float_eq(data->mean[0], 0.4914, 2e-3);
-    cr_assert_float_eq(data->mean[2], 0.4465, 2e-3);
-    cr_assert_float_eq(data->std[0], 0.2470, 3e-3);
+    /* the known statistics of CIFAR-10; an image's mean has a std of 0.12, so that of 1000
+     * images lies within 2e-2; JPEG moves it by less than 1e-3 */
+    cr_assert_float_eq(data->mean[0], 0.4914, 2e-2);
+    cr_assert_float_eq(data->mean[2], 0.4465, 2e-2);
+    cr_assert_float_eq(data->std[0], 0.2470, 2e-2);
     nas_dataset_close(data);
 }
 
@@ -56,10 +58,10 @@ Test(nas_data_published, tiny_imagenet_with_grey_images)
 {
     nas_import_report report;
 
-    unpack("tiny-imagenet-40.tar.xz");
+    unpack("tiny-imagenet-40.tar.xz", "'*train/*_1?.*' '*val/*'");
     nas_dataset *data = import(&report);
     cr_assert(data->classes == 40 && data->height == 64 && data->width == 64);
-    cr_assert(data->channels == 3 && data->images == 22000);
+    cr_assert(data->channels == 3 && data->images == 40 * 10 + 2000);
     cr_assert_str_eq(nas_dataset_test_split(data)->name, "val");
     cr_assert_eq(nas_dataset_test_split(data)->count, 2000);
     nas_dataset_close(data);
