@@ -24,15 +24,23 @@ static inline row_cut row_cut_of(int width, bool keeps_size)
     return width <= 4 ? CUT_4 : CUT_8;
 }
 
-/* One row of outputs: dst[j*step] = sum over r, b of in[r][j*stride + b] * w[r][b],
- * for `blocks` blocks of j; the unit is one vector. */
-typedef void conv_row(const float *const *in, const float *const *w, int rows, int blocks,
-                      float *dst, int step);
+/* What is repeated in a row: vectors of channels, which lie `in`, `w` and `out`
+ * floats apart, and blocks of pixels. */
+typedef struct row_span {
+    int vectors, blocks;
+    size_t in, w, out;
+} row_span;
+
+/* One row of outputs of each vector:
+ * dst[j*step] = sum over r, b of in[r][j*stride + b] * w[r][b]; the unit is one vector. */
+typedef void conv_row(const row_span *span, const float *const *in, const float *const *w,
+                      int rows, float *dst, int step);
 
 /* Weight gradients of `taps` (a constant of each function) adjacent window rows:
- * dw[t][b] += sum over i, j of x[i*taps + t][j*stride + b] * dy[i][j]. */
-typedef void taps_rows(const float *const *x, const float *const *dy, int rows, int blocks,
-                       float *dw);
+ * w[t][b] += sum over i, j of in[i*taps + t][j*stride + b] * dy[i][j];
+ * `out` of the span is between vectors of dy. */
+typedef void taps_rows(const row_span *span, const float *const *in, const float *const *dy,
+                       int rows, float *w);
 
 /* clang-format off */
 #define STEPS_8(S)  S(0) S(1) S(2) S(3) S(4) S(5) S(6) S(7)
@@ -49,102 +57,128 @@ typedef void taps_rows(const float *const *x, const float *const *dy, int rows, 
 /* A tap out of the window never runs, but its index must be one. */
 #define TAP(i, o) (MEETS(i, o) ? (i) - stride * (o) : 0)
 
-NAS_INLINE void conv_row_body(const int window, const int stride, const int block,
-                              const bool full, const float *const *in, const float *const *w,
-                              int rows, int blocks, float *dst, int step)
+/* One block: pixel 0 of it lies at in[r] + at_in, w[r] + at_w and dst. */
+NAS_INLINE void conv_block(const int window, const int stride, const int block, const bool full,
+                           const float *const *in, size_t at_in, const float *const *w,
+                           size_t at_w, int rows, float *dst, size_t step)
 {
-    for (int at = 0; at < blocks; at++) {
-        vfloat sum[8] = {{0}};
+    vfloat sum[8] = {{0}};
 
-        for (int r = 0; r < rows; r++) {
-            const float *from = in[r] + (size_t)at * block * stride * NAS_VL;
-            vfloat tap[7];
+    for (int r = 0; r < rows; r++) {
+        const float *from = in[r] + at_in, *weight = w[r] + at_w;
+        vfloat tap[7];
 
 #define LOAD(b)     \
     if (b < window) \
-        tap[b < 7 ? b : 0] = v_load(w[r] + b * NAS_VL);
-            STEPS_8(LOAD)
+        tap[b < 7 ? b : 0] = v_load(weight + b * NAS_VL);
+        STEPS_8(LOAD)
 #undef LOAD
-#define OUTPUT(i, o)   \
+#define OUTPUT(i, o) \
     if (MEETS(i, o)) \
         sum[o] += v * tap[TAP(i, o)];
-#define INPUT(i)                                                                    \
-    if (IS_USED(i)) {                                                               \
-        const vfloat v = v_load(from + i * NAS_VL);                                 \
+#define INPUT(i)                                                                      \
+    if (IS_USED(i)) {                                                                 \
+        const vfloat v = v_load(from + i * NAS_VL);                                   \
         OUTPUT(i, 0) OUTPUT(i, 1) OUTPUT(i, 2) OUTPUT(i, 3) OUTPUT(i, 4) OUTPUT(i, 5) \
-        OUTPUT(i, 6) OUTPUT(i, 7)                                                   \
+        OUTPUT(i, 6) OUTPUT(i, 7)                                                     \
     }
-            STEPS_21(INPUT)
+        STEPS_21(INPUT)
 #undef INPUT
 #undef OUTPUT
-        }
+    }
 #define STORE(o)   \
     if (o < block) \
-        v_store(dst + (size_t)(at * block + o) * step * NAS_VL, sum[o]);
-        STEPS_8(STORE)
+        v_store(dst + o * step, sum[o]);
+    STEPS_8(STORE)
 #undef STORE
-    }
+}
+
+NAS_INLINE void conv_row_body(const int window, const int stride, const int block,
+                              const bool full, const row_span *span, const float *const *in,
+                              const float *const *w, int rows, float *dst, int step)
+{
+    const row_span s = *span;
+    const size_t pixel = (size_t)step * NAS_VL;
+
+    for (int v = 0; v < s.vectors; v++)
+        for (int at = 0; at < (full ? 1 : s.blocks); at++)
+            conv_block(window, stride, block, full, in,
+                       v * s.in + (size_t)at * block * stride * NAS_VL, w, v * s.w, rows,
+                       dst + v * s.out + (size_t)at * block * pixel, pixel);
 }
 
 /* `taps` window rows at once and `sets` sums a tap keep enough additions in
  * flight: a chain of fused multiply-adds runs at a quarter of the speed. */
-NAS_INLINE void taps_rows_body(const int window, const int stride, const int block,
-                               const bool full, const int taps, const int sets,
-                               const float *const *x, const float *const *dy, int rows, int blocks,
-                               float *dw)
+NAS_INLINE void taps_vector(const int window, const int stride, const int block, const bool full,
+                            const int taps, const int sets, const float *const *in, size_t at_in,
+                            const float *const *dy, size_t at_dy, int rows, int blocks, float *w)
 {
     vfloat sum[3][2][7] = {{{{0}}}};
 
-#define START(b)                         \
-    if (b < window)                      \
+#define START(b)                       \
+    if (b < window)                    \
         for (int t = 0; t < taps; t++) \
-            sum[t][0][b < 7 ? b : 0] = v_load(dw + (t * window + b) * NAS_VL);
+            sum[t][0][b < 7 ? b : 0] = v_load(w + (t * window + b) * NAS_VL);
     STEPS_8(START)
 #undef START
     for (int i = 0; i < rows; i++)
-        for (int at = 0; at < blocks; at++) {
-            const float *grad = dy[i] + (size_t)at * block * NAS_VL;
+        for (int at = 0; at < (full ? 1 : blocks); at++) {
+            const float *grad = dy[i] + at_dy + (size_t)at * block * NAS_VL;
 
 #define OUTPUT(i, o) \
     if (MEETS(i, o)) \
         sum[t][(o) % sets][TAP(i, o)] += v * v_load(grad + (o) * NAS_VL);
-#define INPUT(i)                                                                    \
-    if (IS_USED(i)) {                                                               \
-        const vfloat v = v_load(from + i * NAS_VL);                                 \
+#define INPUT(i)                                                                      \
+    if (IS_USED(i)) {                                                                 \
+        const vfloat v = v_load(from + i * NAS_VL);                                   \
         OUTPUT(i, 0) OUTPUT(i, 1) OUTPUT(i, 2) OUTPUT(i, 3) OUTPUT(i, 4) OUTPUT(i, 5) \
-        OUTPUT(i, 6) OUTPUT(i, 7)                                                   \
+        OUTPUT(i, 6) OUTPUT(i, 7)                                                     \
     }
 #pragma GCC unroll 3
             for (int t = 0; t < taps; t++) {
-                const float *from = x[i * taps + t] + (size_t)at * block * stride * NAS_VL;
+                const float *from =
+                    in[i * taps + t] + at_in + (size_t)at * block * stride * NAS_VL;
 
                 STEPS_21(INPUT)
             }
 #undef INPUT
 #undef OUTPUT
         }
-#define FINISH(b)                        \
-    if (b < window)                      \
-        for (int t = 0; t < taps; t++) \
-            v_store(dw + (t * window + b) * NAS_VL, \
-                    sets == 2 ? sum[t][0][b < 7 ? b : 0] + sum[t][1][b < 7 ? b : 0] \
+#define FINISH(b)                                                                     \
+    if (b < window)                                                                   \
+        for (int t = 0; t < taps; t++)                                                \
+            v_store(w + (t * window + b) * NAS_VL,                                    \
+                    sets == 2 ? sum[t][0][b < 7 ? b : 0] + sum[t][1][b < 7 ? b : 0]   \
                               : sum[t][0][b < 7 ? b : 0]);
     STEPS_8(FINISH)
 #undef FINISH
 }
 
-#define CONV_ROW(window, stride, block, full)                                               \
-    static void conv_row_##window##_##stride##_##block##_##full(                            \
-        const float *const *in, const float *const *w, int rows, int blocks, float *dst,    \
-        int step)                                                                           \
-    {                                                                                       \
-        conv_row_body(window, stride, block, full, in, w, rows, blocks, dst, step);         \
+NAS_INLINE void taps_rows_body(const int window, const int stride, const int block,
+                               const bool full, const int taps, const int sets,
+                               const row_span *span, const float *const *in,
+                               const float *const *dy, int rows, float *w)
+{
+    const row_span s = *span;
+
+    for (int v = 0; v < s.vectors; v++)
+        taps_vector(window, stride, block, full, taps, sets, in, v * s.in, dy, v * s.out, rows,
+                    s.blocks, w + v * s.w);
+}
+
+#define CONV_ROW(window, stride, block, full)                                             \
+    static void conv_row_##window##_##stride##_##block##_##full(                          \
+        const row_span *span, const float *const *in, const float *const *w, int rows,    \
+        float *dst, int step)                                                             \
+    {                                                                                     \
+        conv_row_body(window, stride, block, full, span, in, w, rows, dst, step);         \
     }
-#define TAPS_ROWS(window, stride, block, full, taps, sets)                                   \
-    static void taps_rows_##window##_##stride##_##block##_##full(                            \
-        const float *const *x, const float *const *dy, int rows, int blocks, float *dw)      \
-    {                                                                                        \
-        taps_rows_body(window, stride, block, full, taps, sets, x, dy, rows, blocks, dw);    \
+#define TAPS_ROWS(window, stride, block, full, taps, sets)                                \
+    static void taps_rows_##window##_##stride##_##block##_##full(                         \
+        const row_span *span, const float *const *in, const float *const *dy, int rows,   \
+        float *w)                                                                         \
+    {                                                                                     \
+        taps_rows_body(window, stride, block, full, taps, sets, span, in, dy, rows, w);   \
     }
 
 /* Window rows that taps_rows takes at a time. */

@@ -8,330 +8,14 @@
 #include <omp.h>
 #include <stdint.h>
 
-#include "ops/kernel/depthwise_rows.h"
+#include "ops/kernel/depthwise_task.h"
 #include "ops/kernel/ref.h"
 #include "ops/kernel/simd_kernels.h"
 
 enum {
-    GROUP = 144,    /* channels that a task takes at most                      */
-    BAND = 8,       /* output rows at a time at most, where rows are short    */
-    MAX_K = 7,
-    EVAL_TASKS = 8, /* evaluation cuts images into rows until it has so many  */
-    EVAL_ROWS = 4   /* ... but not below so many rows                         */
+    EVAL_TASKS = 8, /* evaluation cuts images into rows until it has so many */
+    EVAL_ROWS = 4   /* ... but not below so many rows                        */
 };
-
-/* A phase of the input gradient: with stride 2 the even and the odd columns of
- * the input meet different taps of a window row, first, first + stride, ... */
-typedef struct dw_phase {
-    int first, taps;
-    int start;  /* pixel of the padded dy row that output column 0 starts at */
-    int weight; /* vectors of the window row that lie before the phase       */
-    int blocks;
-    conv_row *run;
-} dw_phase;
-
-/* A rolling window of rows: row r lies in slot r & mask, [vectors][columns]. */
-typedef struct dw_window {
-    int mask, columns;
-    int lead; /* zero columns before the first pixel */
-} dw_window;
-
-/* All that follows from the geometry. */
-typedef struct dw_plan {
-    const nas_conv_geom *geom;
-    int groups, vectors; /* vectors: of a group */
-    int band;            /* output rows at a time */
-    dw_window x, dy;
-    int blocks; /* of an output row */
-    conv_row *forward;
-    taps_rows *weights;
-    dw_phase phases[2];
-    int row_columns; /* of the buffer that a finished row goes to */
-} dw_plan;
-
-static int smaller(int a, int b) { return a < b ? a : b; }
-static int larger(int a, int b) { return a > b ? a : b; }
-static int ceil_div(int a, int b) { return (a + b - 1) / b; }
-
-static int power_of_two(int at_least)
-{
-    int p = 1;
-
-    while (p < at_least)
-        p *= 2;
-    return p;
-}
-
-static bool is_fast(const nas_conv_geom *geom)
-{
-    return (geom->k == 3 || geom->k == 5 || geom->k == 7) && geom->stride <= 2 &&
-           geom->pad < geom->k;
-}
-
-/* Input gradient: column j*stride + p of the input, pixel j of phase p. */
-static void plan_phases(dw_plan *plan, bool keeps_size)
-{
-    const nas_conv_geom *geom = plan->geom;
-    const int s = geom->stride, width = ceil_div(geom->w, s);
-    const row_cut cut = row_cut_of(width, keeps_size);
-    int before[2], lead = 0;
-
-    for (int p = 0; p < s; p++) {
-        dw_phase *phase = &plan->phases[p];
-
-        phase->first = (p + geom->pad) % s;
-        phase->taps = ceil_div(geom->k - phase->first, s);
-        phase->weight = p ? plan->phases[0].taps : 0;
-        phase->blocks = ceil_div(width, row_cut_block(cut));
-        phase->run = conv_row_table[0][phase->taps][cut];
-        before[p] = phase->taps - 1 - (p + geom->pad - phase->first) / s;
-        lead = larger(lead, before[p]);
-    }
-    plan->dy.lead = lead;
-    plan->dy.columns = lead + plan->row_columns;
-    for (int p = 0; p < s; p++) {
-        dw_phase *phase = &plan->phases[p];
-        const int columns = phase->blocks * row_cut_block(cut);
-
-        phase->start = lead - before[p];
-        plan->dy.columns = larger(plan->dy.columns, phase->start + columns + phase->taps - 1);
-        plan->row_columns = larger(plan->row_columns, columns * s);
-    }
-}
-
-static dw_plan make_plan(const nas_conv_geom *geom)
-{
-    const int vectors = ceil_div(geom->cin, NAS_VL), k = geom->k, s = geom->stride;
-    const bool keeps_size = s == 1 && geom->pad == k / 2;
-    const row_cut cut = row_cut_of(geom->ow, keeps_size);
-    const int block = row_cut_block(cut);
-    dw_plan plan = {.geom = geom};
-
-    plan.groups = ceil_div(vectors, GROUP / NAS_VL);
-    plan.vectors = ceil_div(vectors, plan.groups);
-    plan.groups = ceil_div(vectors, plan.vectors);
-    plan.band = geom->ow <= 8 ? smaller(geom->oh, BAND) : 1;
-    plan.blocks = ceil_div(geom->ow, block);
-    plan.forward = conv_row_table[s - 1][k][cut];
-    plan.weights = taps_rows_table[s - 1][k][cut];
-    plan.row_columns = plan.blocks * block;
-    plan.x.lead = geom->pad;
-    plan.x.columns = larger(geom->pad + geom->w, s * (plan.blocks * block - 1) + k);
-    plan.x.mask = power_of_two((plan.band - 1) * s + k) - 1;
-    plan.dy.mask = power_of_two(plan.band + (k - 1) / s) - 1;
-    plan_phases(&plan, keeps_size);
-    return plan;
-}
-
-/* -- a task ------------------------------------------------------------------------ */
-
-typedef float group_floats[GROUP];
-
-/* A chunk of images and a group of channels, with its part of the scratch. */
-typedef struct dw_task {
-    const dw_plan *plan;
-    int first, channels; /* of the group         */
-    int vectors;
-    int next_x, next_dy; /* rows not yet loaded  */
-    float *x, *dy;       /* the rolling windows  */
-    float *row;          /* [vectors][row_columns], a finished row */
-    float *w;            /* [vectors][k][k], as forward or input gradient want it */
-    float *dw;           /* [vectors][k][k]      */
-    float *zeros;        /* a row of x that is all padding */
-    group_floats scale, shift, gate;            /* of the view       */
-    group_floats a, b, k;                       /* of the grad view  */
-    group_floats bias;                          /* of the output     */
-    group_floats mean, invstd, sum[2];          /* of the input gradient */
-    group_floats base, moment[2];               /* of the statistics: mean - base, squares */
-    group_floats centre, part[2];               /* ... of a band, about its centre */
-    float pixels, part_pixels;                  /* how many those cover */
-} dw_task;
-
-static size_t window_floats(const dw_plan *plan, const dw_window *window)
-{
-    return (size_t)(window->mask + 1) * plan->vectors * window->columns * NAS_VL;
-}
-
-static size_t task_floats(const dw_plan *plan)
-{
-    const int k = plan->geom->k;
-
-    return window_floats(plan, &plan->x) + window_floats(plan, &plan->dy) +
-           (size_t)plan->vectors * plan->row_columns * NAS_VL +
-           (size_t)plan->vectors * k * k * NAS_VL * 2 + (size_t)plan->x.columns * NAS_VL;
-}
-
-/* Partial weight gradients [chunks][k*k][c], rounded up to whole vectors. */
-static size_t partial_floats(const nas_conv_geom *geom)
-{
-    const size_t floats =
-        (size_t)nas_kernel_chunks(geom->n) * geom->k * geom->k * geom->cin;
-
-    return (floats + 15) / 16 * 16;
-}
-
-static float *take(float **from, size_t floats)
-{
-    float *taken = *from;
-
-    *from += floats;
-    return taken;
-}
-
-/* Starts a task on group `group`, in this thread's scratch. */
-static void task_init(dw_task *task, const dw_plan *plan, int group, float *scratch)
-{
-    const nas_conv_geom *geom = plan->geom;
-    const size_t taps = (size_t)plan->vectors * geom->k * geom->k * NAS_VL;
-    float *at = scratch + partial_floats(geom) + task_floats(plan) * omp_get_thread_num();
-
-    task->plan = plan;
-    task->first = group * plan->vectors * NAS_VL;
-    task->channels = smaller(geom->cin - task->first, plan->vectors * NAS_VL);
-    task->vectors = ceil_div(task->channels, NAS_VL);
-    task->x = take(&at, window_floats(plan, &plan->x));
-    task->dy = take(&at, window_floats(plan, &plan->dy));
-    task->row = take(&at, (size_t)plan->vectors * plan->row_columns * NAS_VL);
-    task->w = take(&at, taps);
-    task->dw = take(&at, taps);
-    task->zeros = take(&at, (size_t)plan->x.columns * NAS_VL);
-}
-
-/* The group's part of a [c] array, or `otherwise` for all. */
-static void pick(const dw_task *task, const float *from, float otherwise, group_floats to)
-{
-    for (int c = 0; c < task->vectors * NAS_VL; c++)
-        to[c] = !from ? otherwise : c < task->channels ? from[task->first + c] : 0;
-}
-
-/* Writes the group's part of a [c] array. */
-static void put(const dw_task *task, const group_floats from, float *to)
-{
-    memcpy(to + task->first, from, (size_t)task->channels * sizeof *to);
-}
-
-static void zero(const dw_task *task, group_floats to)
-{
-    memset(to, 0, (size_t)task->vectors * NAS_VL * sizeof *to);
-}
-
-/* Vector v of row `row` in a rolling window. */
-NAS_INLINE float *row_at(const dw_task *task, const dw_window *window, float *rows, int row, int v)
-{
-    return rows + (size_t)((row & window->mask) * task->vectors + v) * window->columns * NAS_VL;
-}
-
-/* Asks for the group's part of a row of pixels before it is used: rows are as far
- * apart as the tensor is wide, which the processor does not guess. */
-NAS_INLINE void prefetch_pixel(const dw_task *task, const float *pixel)
-{
-    for (int c = 0; c < task->channels; c += 16)
-        __builtin_prefetch(pixel + c);
-}
-
-/* -- rows into the rolling windows -------------------------------------------------- */
-
-NAS_INLINE vfloat load_channels(const float *p, int n)
-{
-    return __builtin_expect(n >= NAS_VL, 1) ? v_load(p) : v_load_n(p, n);
-}
-
-NAS_INLINE void store_channels(float *p, vfloat v, int n)
-{
-    if (__builtin_expect(n >= NAS_VL, 1))
-        v_store(p, v);
-    else
-        v_store_n(p, v, n);
-}
-
-NAS_INLINE void load_view_row(const nas_act act, const dw_task *task, const float *from, float *to)
-{
-    const nas_conv_geom *geom = task->plan->geom;
-    const size_t plane = (size_t)task->plan->x.columns * NAS_VL;
-
-    for (int p = 0; p < geom->w; p++, from += geom->cin, to += NAS_VL) {
-        prefetch_pixel(task, from + (size_t)geom->w * geom->cin);
-        for (int v = 0; v < task->vectors; v++) {
-            const int c = v * NAS_VL;
-            const vfloat raw = load_channels(from + c, task->channels - c);
-            const vfloat z = raw * v_load(task->scale + c) + v_load(task->shift + c);
-
-            v_store(to + v * plane, v_act(act, z) * v_load(task->gate + c));
-        }
-    }
-}
-
-/* Loads the rows of x before `end` that are not there yet. */
-static void load_x(dw_task *task, const nas_view *x, int img, int end)
-{
-    const nas_conv_geom *geom = task->plan->geom;
-    const dw_window *window = &task->plan->x;
-
-    for (; task->next_x < smaller(end, geom->h); task->next_x++) {
-        const size_t pixel = ((size_t)img * geom->h + task->next_x) * geom->w;
-        const float *from = x->x + pixel * geom->cin + task->first;
-        float *to = row_at(task, window, task->x, task->next_x, 0) + window->lead * NAS_VL;
-
-        NAS_WITH_ACT(x->act, load_view_row(ACT, task, from, to));
-    }
-}
-
-NAS_INLINE void load_grad_row(const bool plain, const dw_task *task, const float *g, const float *raw,
-                              float *to)
-{
-    const nas_conv_geom *geom = task->plan->geom;
-    const size_t plane = (size_t)task->plan->dy.columns * NAS_VL;
-
-    for (int p = 0; p < geom->ow; p++, to += NAS_VL) {
-        prefetch_pixel(task, g + (size_t)(p + geom->ow) * geom->cout);
-        if (!plain)
-            prefetch_pixel(task, raw + (size_t)(p + geom->ow) * geom->cout);
-        for (int v = 0; v < task->vectors; v++) {
-            const int c = v * NAS_VL;
-            const size_t at = (size_t)p * geom->cout + c;
-            vfloat value = load_channels(g + at, task->channels - c);
-
-            if (!plain)
-                value = value * v_load(task->a + c) + v_load(task->k + c) +
-                        v_load(task->b + c) * load_channels(raw + at, task->channels - c);
-            v_store(to + v * plane, value);
-        }
-    }
-}
-
-static void load_dy(dw_task *task, const nas_grad_view *dy, int img, int end)
-{
-    const nas_conv_geom *geom = task->plan->geom;
-    const dw_window *window = &task->plan->dy;
-
-    for (; task->next_dy < end; task->next_dy++) {
-        const size_t pixel = ((size_t)img * geom->oh + task->next_dy) * geom->ow;
-        const size_t from = pixel * geom->cout + task->first;
-        float *to = row_at(task, window, task->dy, task->next_dy, 0) + window->lead * NAS_VL;
-
-        if (dy->a)
-            load_grad_row(false, task, dy->g + from, dy->raw + from, to);
-        else
-            load_grad_row(true, task, dy->g + from, NULL, to);
-    }
-}
-
-static void pick_view(dw_task *task, const nas_view *x)
-{
-    pick(task, x->scale, 1, task->scale);
-    pick(task, x->shift, 0, task->shift);
-    pick(task, NULL, 1, task->gate);
-    memset(task->x, 0, window_floats(task->plan, &task->plan->x) * sizeof *task->x);
-}
-
-/* What changes from image to image. */
-static void start_image(dw_task *task, const nas_view *x, int img, int row)
-{
-    if (x->gate)
-        pick(task, x->gate + (size_t)img * task->plan->geom->cin, 1, task->gate);
-    task->next_x = row > 0 ? row : 0;
-    task->next_dy = 0;
-}
 
 /* -- forward --------------------------------------------------------------------------- */
 
@@ -361,14 +45,13 @@ static void convolve_row(const dw_task *task, int i)
     const int from = larger(0, -top), to = smaller(k, geom->h - top);
     const float *in[MAX_K], *w[MAX_K];
 
-    for (int v = 0; v < task->vectors; v++) {
-        for (int a = from; a < to; a++) {
-            in[a - from] = row_at(task, &plan->x, task->x, top + a, v);
-            w[a - from] = task->w + (size_t)(v * k + a) * k * NAS_VL;
-        }
-        plan->forward(in, w, to - from, plan->blocks,
-                      task->row + (size_t)v * plan->row_columns * NAS_VL, 1);
+    const row_span span = span_of(task, &plan->x, plan->blocks);
+
+    for (int a = from; a < to; a++) {
+        in[a - from] = row_at(task, &plan->x, task->x, top + a);
+        w[a - from] = task->w + (size_t)a * k * NAS_VL;
     }
+    plan->forward(&span, in, w, to - from, task->row, 1);
 }
 
 /* Stores the row raw; its moments are taken about the first value of the band,
@@ -569,30 +252,21 @@ static void convolve_back_row(const dw_task *task, int row)
     const dw_plan *plan = task->plan;
     const nas_conv_geom *geom = plan->geom;
     const int k = geom->k, s = geom->stride;
-    const float *in[MAX_K], *w[MAX_K], *shifted[MAX_K];
+    const float *in[MAX_K], *w[MAX_K];
+    const int below = row + geom->pad;
 
-    for (int v = 0; v < task->vectors; v++) {
-        float *dst = task->row + (size_t)v * plan->row_columns * NAS_VL;
+    for (int p = 0; p < s; p++) {
+        const dw_phase *phase = &plan->phases[p];
+        const row_span span = span_of(task, &plan->dy, phase->blocks);
         int rows = 0;
 
-        for (int a = (row + geom->pad) % s; a < k && a <= row + geom->pad; a += s) {
-            const int from = (row + geom->pad - a) / s;
-
-            if (from >= geom->oh)
-                continue;
-            in[rows] = row_at(task, &plan->dy, task->dy, from, v);
-            w[rows++] = task->w + (size_t)(v * k + a) * k * NAS_VL;
-        }
-        for (int p = 0; p < s; p++) {
-            const dw_phase *phase = &plan->phases[p];
-            const float *phase_w[MAX_K];
-
-            for (int r = 0; r < rows; r++) {
-                shifted[r] = in[r] + phase->start * NAS_VL;
-                phase_w[r] = w[r] + phase->weight * NAS_VL;
+        for (int a = below % s; a < k && a <= below; a += s)
+            if ((below - a) / s < geom->oh) {
+                in[rows] = row_at(task, &plan->dy, task->dy, (below - a) / s) +
+                           phase->start * NAS_VL;
+                w[rows++] = task->w + (size_t)(a * k + phase->weight) * NAS_VL;
             }
-            phase->run(shifted, phase_w, rows, phase->blocks, dst + p * NAS_VL, s);
-        }
+        phase->run(&span, in, w, rows, task->row + p * NAS_VL, s);
     }
 }
 
@@ -651,24 +325,25 @@ static void gather_weights(const dw_task *task, int begin, int end)
     const int k = geom->k, taps = taps_of(k);
     const float *x[BAND * 3], *dy[BAND];
 
-    for (int v = 0; v < task->vectors; v++)
-        for (int a = 0; a < k; a += taps) {
-            int rows = 0;
+    row_span span = span_of(task, &plan->x, plan->blocks);
 
-            for (int i = begin; i < end; i++) {
-                const int top = i * geom->stride - geom->pad + a;
+    span.out = (size_t)plan->dy.columns * NAS_VL;
+    for (int a = 0; a < k; a += taps) {
+        int rows = 0;
 
-                if (top + taps <= 0 || top >= geom->h)
-                    continue;
-                for (int t = 0; t < taps; t++)
-                    x[rows * taps + t] = top + t < 0 || top + t >= geom->h
-                                             ? task->zeros
-                                             : row_at(task, &plan->x, task->x, top + t, v);
-                dy[rows++] = row_at(task, &plan->dy, task->dy, i, v) + plan->dy.lead * NAS_VL;
-            }
-            plan->weights(x, dy, rows, plan->blocks,
-                          task->dw + (size_t)(v * k + a) * k * NAS_VL);
+        for (int i = begin; i < end; i++) {
+            const int top = i * geom->stride - geom->pad + a;
+
+            if (top + taps <= 0 || top >= geom->h)
+                continue;
+            for (int t = 0; t < taps; t++)
+                x[rows * taps + t] = top + t < 0 || top + t >= geom->h
+                                         ? task->zeros
+                                         : row_at(task, &plan->x, task->x, top + t);
+            dy[rows++] = row_at(task, &plan->dy, task->dy, i) + plan->dy.lead * NAS_VL;
         }
+        plan->weights(&span, x, dy, rows, task->dw + (size_t)a * k * NAS_VL);
+    }
 }
 
 static void backward_image(dw_task *task, const nas_view *x, const nas_grad_view *dy,
@@ -705,8 +380,8 @@ static void backward_image(dw_task *task, const nas_view *x, const nas_grad_view
     }
 }
 
-static void start_backward(dw_task *task, const nas_view *x, const float *w, const nas_grad_view *dy,
-                           const nas_conv_grad *out)
+static void start_backward(dw_task *task, const nas_view *x, const float *w,
+                           const nas_grad_view *dy, const nas_conv_grad *out)
 {
     const dw_plan *plan = task->plan;
     const int k = plan->geom->k;
@@ -724,7 +399,8 @@ static void start_backward(dw_task *task, const nas_view *x, const float *w, con
     }
     memset(task->dy, 0, window_floats(plan, &plan->dy) * sizeof *task->dy);
     memset(task->dw, 0, (size_t)task->vectors * k * k * NAS_VL * sizeof *task->dw);
-    memset(task->zeros, 0, (size_t)plan->x.columns * NAS_VL * sizeof *task->zeros);
+    memset(task->zeros, 0,
+           (size_t)plan->vectors * plan->x.columns * NAS_VL * sizeof *task->zeros);
 }
 
 /* What a task leaves behind: its sums and its partial weight gradient. */
