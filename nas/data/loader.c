@@ -6,6 +6,7 @@
  * named by its place in the epoch, so who fills what does not show in the result. */
 #include "nas/data/loader.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -386,6 +387,7 @@ nas_status nas_loader_next(nas_loader *l, const nas_batch **out, nas_err *err)
 
     *out = NULL;
     pthread_mutex_lock(&l->lock);
+    assert(l->open); /* nas_loader_start comes first */
     l->released = l->given; /* the batch handed out last may be filled again */
     pthread_cond_broadcast(&l->work);
     if (l->given < l->end) {

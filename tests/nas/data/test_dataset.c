@@ -172,6 +172,19 @@ Test(nas_data_dataset, hostile_tables_are_refused)
     free(bytes);
 }
 
+/* Ranges whose sum comes round to the right number of images. */
+Test(nas_data_dataset, ranges_that_overflow_are_refused)
+{
+    const uint64_t far = (uint64_t)1 << 40;
+
+    bytes = packed_read(packed_synth("d", 4, 4), &size, &header);
+    const uint64_t ranges[] = {0, far, far, 8 - far};
+    memcpy(bytes + nas_data__tables(header->record_bytes), ranges, sizeof ranges);
+    packed_sign(bytes, size);
+    expect_refused("ranges");
+    free(bytes);
+}
+
 Test(nas_data_dataset, hostile_index_is_refused)
 {
     const char *root = folder_make("src", 4, false);

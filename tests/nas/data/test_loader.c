@@ -204,6 +204,24 @@ Test(nas_data_loader, epochs_seeds_and_streams_differ)
     }
 }
 
+Test(nas_data_loader, the_same_image_is_augmented_anew_in_every_epoch)
+{
+    nas_loader_options o = standard;
+    float *before = malloc(BATCH * FLOATS * sizeof *before);
+    int same = 0;
+
+    o.shuffle = false;
+    open_loader(&o);
+    nas_loader_start(loader, 0, 0);
+    memcpy(before, next()->x, BATCH * FLOATS * sizeof *before);
+    nas_loader_start(loader, 1, 0);
+    const nas_batch *b = next();
+    for (size_t i = 0; i < BATCH * FLOATS; i += FLOATS)
+        same += memcmp(before + i, b->x + i, FLOATS * sizeof *before) == 0;
+    cr_assert_eq(same, 0);
+    free(before);
+}
+
 Test(nas_data_loader, a_batch_stays_until_the_next_call)
 {
     nas_loader_options o = standard;
