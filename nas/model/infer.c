@@ -5,6 +5,8 @@
 #include <omp.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 typedef struct infer_block {
     nas_layer layer;
     float *params;
@@ -102,7 +104,8 @@ void nas_infer_free(nas_infer *infer)
     free(infer);
 }
 
-const float *nas_infer_run(nas_infer *infer, int n, const float *input)
+/* `stamp` NULL: without looking at the clock. */
+static const float *run_blocks(nas_infer *infer, int n, const float *input, double *stamp)
 {
     const nas_run run = {.kernels = nas_kernels_get(), .arena = &infer->arena,
                          .scratch = infer->scratch, .n = n};
@@ -111,15 +114,29 @@ const float *nas_infer_run(nas_infer *infer, int n, const float *input)
 
     assert(n >= 1 && n <= infer->max_batch);
     nas_arena_release(&infer->arena, infer->run_mark);
+    if (stamp != NULL)
+        *stamp++ = nas_clock_seconds();
     for (int i = 0; i < infer->count; i++) {
         infer_block *block = &infer->block[i];
-        if (block->skip)
-            continue;
-        float *y = infer->buffer[turn ^= 1];
-        nas_layer_forward(&block->layer, &run, block->params, x, block->shortcut ? x : NULL, y);
-        x = y;
+        if (!block->skip) {
+            float *y = infer->buffer[turn ^= 1];
+            nas_layer_forward(&block->layer, &run, block->params, x, block->shortcut ? x : NULL, y);
+            x = y;
+        }
+        if (stamp != NULL)
+            *stamp++ = nas_clock_seconds();
     }
     return x;
+}
+
+const float *nas_infer_run(nas_infer *infer, int n, const float *input)
+{
+    return run_blocks(infer, n, input, NULL);
+}
+
+const float *nas_infer_run_stamped(nas_infer *infer, int n, const float *input, double *stamp)
+{
+    return run_blocks(infer, n, input, stamp);
 }
 
 size_t nas_infer_input_floats(const nas_infer *infer) { return infer->input_floats; }

@@ -19,6 +19,9 @@ void nas_infer_free(nas_infer *infer);
 /** Output [n][..] of `input` [n][..]; the whole network: logits of images.  Valid
  * until the next call. */
 const float *nas_infer_run(nas_infer *infer, int n, const float *input);
+/** As nas_infer_run; stamp[0] gets the time (nas_clock_seconds) before the first block,
+ * stamp[i] that after the i-th: one more than there are blocks. */
+const float *nas_infer_run_stamped(nas_infer *infer, int n, const float *input, double *stamp);
 /** Floats of input and of output for one image. */
 size_t nas_infer_input_floats(const nas_infer *infer);
 size_t nas_infer_output_floats(const nas_infer *infer);

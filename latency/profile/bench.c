@@ -1,0 +1,145 @@
+/* Timing one network: built, warmed, and then run with its input written afresh. */
+#include "latency/profile/bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "base/stats.h"
+
+enum { WARM_RUNS = 2, RUNS = 5, MAX_TRIES = 20 };
+
+/* Random shifts of the size of the values keep every activation away from zero and from
+ * numbers too small for the hardware's fast path, however deep the network is. */
+static void spread_shifts(nas_model *model, uint64_t seed)
+{
+    nas_rng rng;
+
+    nas_rng_init(&rng, seed, "profile shifts", 0);
+    for (int s = 0; s < model->slots; s++)
+        for (int c = 0; c < model->slot[s].count; c++) {
+            const nas_layer *layer = &model->slot[s].layer[c];
+
+            for (int p = 0; p < layer->params; p++) {
+                const nas_param *param = &layer->param[p];
+                float *values = model->params + model->slot[s].offset[c] + param->offset;
+
+                for (size_t i = 0; param->kind == NAS_PARAM_BETA && i < param->count; i++)
+                    values[i] = (float)(2.0 * nas_rng_uniform(&rng) - 1.0);
+            }
+        }
+}
+
+/* The shortest of many tries is what the clock itself takes. */
+static double clock_cost_ms(void)
+{
+    double least = 1.0;
+
+    for (int i = 0; i < 1000; i++) {
+        const double before = nas_clock_seconds(), cost = nas_clock_seconds() - before;
+
+        least = cost < least ? cost : least;
+    }
+    return least * 1e3;
+}
+
+nas_status nas_bench__init(nas_bench *bench, const nas_space *space, uint64_t seed, nas_err *err)
+{
+    const size_t side = (size_t)space->image_size;
+    const nas_status status = nas_model_new(&bench->model, space, err);
+    nas_rng rng;
+
+    if (status != NAS_OK)
+        return status;
+    bench->floats = side * side * (size_t)space->channels;
+    bench->image = malloc(bench->floats * sizeof *bench->image);
+    bench->input = malloc(bench->floats * sizeof *bench->input);
+    bench->stamps = malloc(RUNS * ((size_t)space->count + 1) * sizeof *bench->stamps);
+    if (!bench->image || !bench->input || !bench->stamps)
+        return nas_fail(err, NAS_E_NOMEM, "profile: no memory for an image of %zu pixels", side);
+    nas_model_reset(bench->model, seed);
+    spread_shifts(bench->model, seed);
+    nas_rng_init(&rng, seed, "profile image", 0);
+    for (size_t i = 0; i < bench->floats; i++)
+        bench->image[i] = (float)nas_rng_normal(&rng);
+    bench->clock_ms = clock_cost_ms();
+    return NAS_OK;
+}
+
+void nas_bench__fini(nas_bench *bench)
+{
+    nas_model_free(bench->model);
+    free(bench->image);
+    free(bench->input);
+    free(bench->stamps);
+    *bench = (nas_bench){0};
+}
+
+/* How often the scheduler took a core away from this process. */
+static long preemptions(void)
+{
+    struct rusage usage = {0};
+
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_nivcsw;
+}
+
+/* One run of the whole network or, for `stamp`, with a look at the clock after each block. */
+static double run_ms(nas_bench *bench, nas_infer *infer, double *stamp)
+{
+    memcpy(bench->input, bench->image, bench->floats * sizeof *bench->input);
+    const double begin = nas_clock_seconds();
+
+    if (stamp != NULL)
+        nas_infer_run_stamped(infer, 1, bench->input, stamp);
+    else
+        nas_infer_run(infer, 1, bench->input);
+    return (nas_clock_seconds() - begin) * 1e3 - bench->clock_ms;
+}
+
+static void block_medians(const nas_bench *bench, double *block_ms)
+{
+    const int slots = bench->model->slots;
+
+    for (int s = 0; s < slots; s++) {
+        double ms[RUNS];
+
+        for (int r = 0; r < RUNS; r++) {
+            const double *stamp = bench->stamps + (size_t)r * ((size_t)slots + 1) + s;
+
+            ms[r] = (stamp[1] - stamp[0]) * 1e3 - bench->clock_ms;
+            ms[r] = ms[r] > 0.0 ? ms[r] : 0.0;
+        }
+        block_ms[s] = nas_quantile(ms, RUNS, 0.5);
+    }
+}
+
+nas_status nas_bench__turn(nas_bench *bench, const int *choice, double *total_ms, double *block_ms,
+                           nas_err *err)
+{
+    const size_t row = (size_t)bench->model->slots + 1;
+    nas_infer *infer = NULL;
+    double ms[RUNS];
+    const nas_status status = nas_infer_new(&infer, bench->model, choice, 1, err);
+
+    if (status != NAS_OK)
+        return status;
+    for (int r = 0; r < WARM_RUNS; r++)
+        run_ms(bench, infer, NULL);
+    for (int r = 0, tries = 0; r < RUNS; tries++) {
+        const long before = preemptions();
+
+        ms[r] = run_ms(bench, infer, block_ms ? bench->stamps + (size_t)r * row : NULL);
+        /* What other programs did meanwhile is not this network's time: once more. */
+        if (preemptions() == before || tries >= MAX_TRIES)
+            r++;
+    }
+    if (total_ms)
+        *total_ms = nas_quantile(ms, RUNS, 0.5);
+    if (block_ms)
+        block_medians(bench, block_ms);
+    nas_infer_free(infer);
+    return NAS_OK;
+}

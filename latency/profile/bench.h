@@ -1,0 +1,25 @@
+/* Private to this folder: how a network is timed, the same way for a profile and for its
+ * verification. */
+#ifndef NAS_LATENCY_PROFILE_BENCH_H
+#define NAS_LATENCY_PROFILE_BENCH_H
+
+#include "nas/model/infer.h"
+
+typedef struct nas_bench {
+    nas_model *model;    /* every candidate, with random parameters            */
+    float *image, *input; /* what is looked at, and where it is put before a run */
+    size_t floats;       /* of each                                            */
+    double *stamps;      /* [RUNS][slots + 1]                                  */
+    double clock_ms;     /* what reading the clock costs                       */
+} nas_bench;
+
+nas_status nas_bench__init(nas_bench *bench, const nas_space *space, uint64_t seed, nas_err *err);
+void nas_bench__fini(nas_bench *bench);
+
+/** One turn: builds the path `choice`, runs it until its memory is warm, then a few times on
+ * the clock.  *total_ms is the median time of a run, block_ms[slots] that of each block;
+ * of these one is given, the other NULL.  NAS_E_NOMEM. */
+nas_status nas_bench__turn(nas_bench *bench, const int *choice, double *total_ms, double *block_ms,
+                           nas_err *err);
+
+#endif

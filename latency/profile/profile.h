@@ -1,0 +1,35 @@
+/* The profiler: what every operation of a space costs on this machine.
+ *
+ * An operation is timed where it will work: inside networks.  In each turn a network is
+ * drawn in which every slot takes its next candidate (so all come up equally often), it is
+ * built as an inference engine, run until warm, and run with the clock read between its
+ * blocks.  So a block finds its input, its weights and the caches as it does in use, and
+ * the sum of the means predicts whole networks. */
+#ifndef NAS_LATENCY_PROFILE_PROFILE_H
+#define NAS_LATENCY_PROFILE_PROFILE_H
+
+#include "latency/table/table.h"
+#include "nas/train/observer.h"
+
+typedef struct nas_latency_profile_options {
+    const char *engine;   /* name and version of the program, for the table             */
+    double interval;      /* goal: half the 95 % confidence interval, part of the mean   */
+    int min_samples;      /* of each key, whatever its interval; at least 2              */
+    int max_samples;      /* of the key that has most of them                            */
+    double seconds;       /* time limit; min 2 samples of each key are taken regardless  */
+    uint64_t seed;        /* of the networks                                             */
+    const nas_observer *observer; /* progress and stop; may be NULL                      */
+} nas_latency_profile_options;
+
+/** 1.5 %, 20 to 2000 samples, 240 s, seed 1. */
+nas_latency_profile_options nas_latency_profile_defaults(void);
+
+/** Measures every key of `space` at its image size, one image at a time, with the current
+ * number of OpenMP threads.  `*out` is yours.  A sample is the median of a few runs of one
+ * network; `mean` and `std` leave out samples farther than 3 deviations (by the median
+ * deviation) from the median.  NAS_E_INTERRUPTED if the observer said stop; NAS_E_CONFIG,
+ * NAS_E_NOMEM. */
+nas_status nas_latency_profile(nas_latency_table **out, const nas_space *space,
+                               const nas_latency_profile_options *options, nas_err *err);
+
+#endif

@@ -1,0 +1,169 @@
+/* Networks over the whole range of a space, measured in turns. */
+#include "latency/profile/verify.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/stats.h"
+#include "latency/lut.h"
+#include "latency/profile/bench.h"
+
+enum { MAX_CHANGES = 10000 };
+
+typedef struct trial {
+    const nas_space *space;
+    const nas_latency_verify_options *options;
+    nas_latency_lut *lut;
+    nas_bench bench;
+    int (*choice)[NAS_MAX_SLOTS]; /* [samples]                         */
+    uint32_t *order;              /* [samples]: of this round          */
+    double *ms;                   /* [samples][rounds]                 */
+} trial;
+
+/* A random network, moved slot by slot towards the fastest or the slowest until its
+ * prediction passes `target_ms`. */
+static void draw(const trial *v, nas_rng *rng, double target_ms, const int *fastest,
+                 const int *slowest, int *choice)
+{
+    nas_space_sample(v->space, rng, choice);
+    const bool slower = nas_latency_lut_total(v->lut, choice) < target_ms;
+    const int *goal = slower ? slowest : fastest;
+
+    for (int i = 0; i < MAX_CHANGES; i++) {
+        if ((nas_latency_lut_total(v->lut, choice) < target_ms) != slower)
+            return;
+        const uint32_t s = nas_rng_below(rng, (uint32_t)v->space->count);
+        const int before = choice[s];
+
+        choice[s] = goal[s];
+        if (!nas_space_valid(v->space, choice))
+            choice[s] = before; /* depth: only the end of a stage may be skipped */
+    }
+}
+
+static nas_status start(trial *v, nas_latency_pair *pairs, nas_err *err)
+{
+    const int samples = v->options->samples;
+    int fastest[NAS_MAX_SLOTS], slowest[NAS_MAX_SLOTS];
+    double least, most;
+    nas_rng rng;
+
+    v->choice = calloc((size_t)samples, sizeof *v->choice);
+    v->order = calloc((size_t)samples, sizeof *v->order);
+    v->ms = calloc((size_t)samples * (size_t)v->options->rounds, sizeof *v->ms);
+    if (!v->choice || !v->order || !v->ms)
+        return nas_fail(err, NAS_E_NOMEM, "verify: no memory for %d networks", samples);
+    nas_latency_lut_range(v->lut, v->space, &least, &most, fastest, slowest);
+    for (int i = 0; i < samples; i++) {
+        nas_rng_init(&rng, v->options->seed, "verify", (uint64_t)i);
+        v->order[i] = (uint32_t)i;
+        draw(v, &rng, least + (most - least) * (i + 0.5) / samples, fastest, slowest,
+             v->choice[i]);
+        pairs[i].predicted_ms = nas_latency_lut_total(v->lut, v->choice[i]);
+    }
+    return nas_bench__init(&v->bench, v->space, v->options->seed, err);
+}
+
+static void finish(trial *v)
+{
+    nas_bench__fini(&v->bench);
+    nas_latency_lut_free(v->lut);
+    free(v->choice);
+    free(v->order);
+    free(v->ms);
+}
+
+/* One turn of each network, in an order of its own. */
+static nas_status run_round(trial *v, int round, nas_rng *rng, nas_err *err)
+{
+    const nas_latency_verify_options *o = v->options;
+
+    nas_rng_shuffle(rng, v->order, (uint32_t)o->samples);
+    for (int i = 0; i < o->samples; i++) {
+        const nas_progress at = {.phase = "verify", .batch = (int64_t)round * o->samples + i,
+                                 .batches = (int64_t)o->rounds * o->samples,
+                                 .step = (int64_t)round * o->samples + i,
+                                 .images_per_second = NAN, .loss = NAN, .latency_ms = NAN,
+                                 .entropy = NAN};
+        const size_t n = v->order[i];
+
+        nas_observe_progress(o->observer, &at);
+        if (nas_observe_stop(o->observer))
+            return nas_fail(err, NAS_E_INTERRUPTED, "verify: stopped after %d of %d rounds", round,
+                            o->rounds);
+        const nas_status status =
+            nas_bench__turn(&v->bench, v->choice[n],
+                            &v->ms[n * (size_t)o->rounds + (size_t)round], NULL, err);
+        if (status != NAS_OK)
+            return status;
+    }
+    return NAS_OK;
+}
+
+static nas_status measure(trial *v, nas_latency_pair *pairs, nas_err *err)
+{
+    const nas_latency_verify_options *o = v->options;
+    nas_status status = NAS_OK;
+    nas_rng rng;
+
+    nas_rng_init(&rng, o->seed, "verify order", 0);
+    for (int round = 0; round < o->rounds && status == NAS_OK; round++)
+        status = run_round(v, round, &rng, err);
+    for (int i = 0; i < o->samples && status == NAS_OK; i++)
+        pairs[i].measured_ms = nas_quantile(v->ms + (size_t)i * (size_t)o->rounds, o->rounds, 0.5);
+    return status;
+}
+
+static nas_status compare(nas_latency_verification *out, nas_err *err)
+{
+    const size_t count = (size_t)out->count;
+    double *columns = malloc(2 * count * sizeof *columns), squares = 0.0;
+
+    if (columns == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "verify: no memory for %d networks", out->count);
+    for (size_t i = 0; i < count; i++) {
+        const nas_latency_pair *pair = &out->pairs[i];
+        const double error = pair->predicted_ms - pair->measured_ms;
+        const double relative = error / pair->measured_ms;
+
+        columns[i] = pair->predicted_ms;
+        columns[count + i] = pair->measured_ms;
+        out->mape += fabs(relative) / (double)count;
+        out->bias += relative / (double)count;
+        out->within_10 += (fabs(relative) <= 0.1) / (double)count;
+        squares += error * error;
+    }
+    out->rmse_ms = sqrt(squares / (double)count);
+    out->spearman = nas_spearman(columns, columns + count, out->count);
+    out->kendall = nas_kendall(columns, columns + count, out->count);
+    free(columns);
+    return NAS_OK;
+}
+
+nas_status nas_latency_verify(nas_latency_verification *out, const nas_latency_table *table,
+                              const nas_space *space, const nas_latency_verify_options *options,
+                              nas_err *err)
+{
+    trial v = {.space = space, .options = options};
+    nas_status status;
+
+    *out = (nas_latency_verification){.count = options->samples};
+    out->pairs = calloc((size_t)options->samples, sizeof *out->pairs);
+    if (out->pairs == NULL)
+        status = nas_fail(err, NAS_E_NOMEM, "verify: no memory for %d networks", options->samples);
+    else if ((status = nas_latency_lut_new(&v.lut, table, space, 0, err)) == NAS_OK &&
+             (status = start(&v, out->pairs, err)) == NAS_OK &&
+             (status = measure(&v, out->pairs, err)) == NAS_OK)
+        status = compare(out, err);
+    finish(&v);
+    if (status != NAS_OK)
+        nas_latency_verification_fini(out);
+    return status;
+}
+
+void nas_latency_verification_fini(nas_latency_verification *verification)
+{
+    free(verification->pairs);
+    *verification = (nas_latency_verification){0};
+}

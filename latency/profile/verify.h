@@ -1,0 +1,39 @@
+/* Whether a table tells the truth: networks measured whole against their prediction. */
+#ifndef NAS_LATENCY_PROFILE_VERIFY_H
+#define NAS_LATENCY_PROFILE_VERIFY_H
+
+#include "latency/table/table.h"
+#include "nas/train/observer.h"
+
+typedef struct nas_latency_pair {
+    double predicted_ms, measured_ms;
+} nas_latency_pair;
+
+typedef struct nas_latency_verification {
+    int count;
+    nas_latency_pair *pairs; /* [count]                                              */
+    double mape;             /* mean of |predicted - measured| / measured            */
+    double within_10;        /* part of the pairs that are at most 10 % off          */
+    double bias;             /* mean of (predicted - measured) / measured            */
+    double rmse_ms;
+    double spearman, kendall; /* NAN for fewer than two different values             */
+} nas_latency_verification;
+
+typedef struct nas_latency_verify_options {
+    int samples;   /* networks: half way from random ones to the fastest and the slowest,
+                      so that their predictions spread evenly over the range             */
+    int rounds;    /* turns of each network, those of all interleaved                    */
+    uint64_t seed; /* of the networks                                                    */
+    const nas_observer *observer; /* may be NULL                                         */
+} nas_latency_verify_options;
+
+/** Measures networks of `space` at its image size with the current number of OpenMP
+ * threads; a network's time is the median over its turns.  `out` is filled on NAS_OK,
+ * yours (nas_latency_verification_fini).  NAS_E_INFEASIBLE names keys that the table
+ * lacks; NAS_E_INTERRUPTED, NAS_E_CONFIG, NAS_E_NOMEM. */
+nas_status nas_latency_verify(nas_latency_verification *out, const nas_latency_table *table,
+                              const nas_space *space, const nas_latency_verify_options *options,
+                              nas_err *err);
+void nas_latency_verification_fini(nas_latency_verification *verification);
+
+#endif
