@@ -23,6 +23,7 @@ struct nas_exec {
     void *scratch;
     size_t max_output; /* floats of the largest slot output */
     int max_batch;
+    nas_memory memory;
     const int *choice;
     int *choice_copy;
     nas_run run;
@@ -79,6 +80,7 @@ nas_status nas_exec_new(nas_exec **out, nas_model *model, int max_batch, nas_err
         return nas_fail(err, NAS_E_NOMEM, "network: out of memory");
     exec->model = model;
     exec->max_batch = max_batch;
+    exec->memory = NAS_MEMORY_BALANCED;
     const plan p = make_plan(exec);
     exec->state = calloc((size_t)model->slots, sizeof *exec->state);
     exec->choice_copy = calloc((size_t)model->slots, sizeof *exec->choice_copy);
@@ -108,6 +110,8 @@ void nas_exec_free(nas_exec *exec)
     free(exec->state);
     free(exec);
 }
+
+void nas_exec_set_memory(nas_exec *exec, nas_memory memory) { exec->memory = memory; }
 
 size_t nas_exec_planned_bytes(const nas_exec *exec) { return exec->acts.size + exec->grads.size; }
 size_t nas_exec_peak_bytes(const nas_exec *exec) { return exec->acts.peak + exec->grads.peak; }
@@ -150,7 +154,8 @@ const float *nas_exec_forward(nas_exec *exec, const int *choice, int n, const fl
                           .scratch = exec->scratch, .n = n, .train = how->train,
                           .dropout = how->dropout,
                           .keep = how->train && how->keep, .bn_eps = model->bn_eps,
-                          .bn_momentum = how->bn_momentum, .seed = how->seed, .step = how->step};
+                          .bn_momentum = how->bn_momentum, .seed = how->seed, .step = how->step,
+                          .memory = exec->memory};
     nas_arena_release(&exec->acts, 0);
     nas_arena_release(&exec->grads, 0);
     for (int i = 0; i < 2; i++)

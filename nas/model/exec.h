@@ -15,6 +15,10 @@ typedef struct nas_exec nas_exec;
 nas_status nas_exec_new(nas_exec **out, nas_model *model, int max_batch, nas_err *err);
 void nas_exec_free(nas_exec *exec);
 
+/** Trades recomputation for memory from the next forward pass on; the results stay the
+ * same to the bit.  Default: NAS_MEMORY_BALANCED. */
+void nas_exec_set_memory(nas_exec *exec, nas_memory memory);
+
 /** Bytes that were planned for the worst path (address space, not memory in use). */
 size_t nas_exec_planned_bytes(const nas_exec *exec);
 /** Bytes of activations and gradients used at most so far. */

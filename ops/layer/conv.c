@@ -39,7 +39,9 @@ static void *forward(const nas_layer *layer, const nas_run *run, float *params, 
         return NULL;
     }
     nas_unit_kept *kept = nas_arena_alloc(run->arena, sizeof *kept);
-    *kept = nas_unit__forward(unit, run, params, &in);
+    *kept = nas_unit__vectors(unit, run);
+    kept->raw = nas_unit__raw(unit, run);
+    nas_unit__forward(unit, run, params, &in, kept);
     const nas_view view = nas_unit__view(unit, kept);
     run->kernels->apply(run->n, layer->oh * layer->ow, layer->spec.out, &view, residual, y);
     return kept;

@@ -54,6 +54,13 @@ typedef struct nas_layer {
     size_t linear, linear_bias;                                  /* offsets: linear */
 } nas_layer;
 
+/** What a training pass keeps for backward, and what it computes again instead. */
+typedef enum nas_memory {
+    NAS_MEMORY_FAST,     /* every raw convolution output                                  */
+    NAS_MEMORY_BALANCED, /* mbconv: not the expand output (one pointwise forward again)    */
+    NAS_MEMORY_LOW       /* mbconv: nor the depthwise output (one depthwise forward more)  */
+} nas_memory;
+
 /** How layers are run. */
 typedef struct nas_run {
     const nas_kernels *kernels;
@@ -66,6 +73,7 @@ typedef struct nas_run {
     float bn_eps;
     float bn_momentum; /* train: weight of the batch in the running statistics; 0: leave them */
     unsigned long long seed, step; /* key of dropout's mask                       */
+    nas_memory memory; /* changes no bit of any result                             */
 } nas_run;
 
 /** Checks `spec` and the input size, lays out parameters.  NAS_E_CONFIG. */
@@ -75,7 +83,8 @@ nas_status nas_layer_init(nas_layer *layer, const nas_op_spec *spec, int h, int 
 size_t nas_layer_floats(const nas_layer *layer);
 
 /** Bytes that a forward pass keeps in the arena for backward (train, keep), that
- * a pass needs at most beside them while it runs, and of kernel scratch. */
+ * a pass needs at most beside them while it runs, and of kernel scratch; enough for every
+ * nas_memory (kept is that of NAS_MEMORY_FAST). */
 size_t nas_layer_kept(const nas_layer *layer, int n);
 size_t nas_layer_temporary(const nas_layer *layer, int n);
 size_t nas_layer_scratch(const nas_layer *layer, int n, int threads);

@@ -75,28 +75,33 @@ static size_t kept_bytes(const nas_layer *layer, int n)
     return bytes;
 }
 
-/* Backward: gradients of the depthwise and of the expand output. */
+/* Backward: gradients of the depthwise and of the expand output, and these two outputs
+ * themselves where they are computed again. */
 static size_t temporary_bytes(const nas_layer *layer, int n)
 {
     size_t bytes = 3 * se_bytes(layer, n);
 
     for (int i = 0; i < layer->units; i++)
-        bytes += nas_arena_round(nas_unit__outputs(&layer->unit[i], n) * sizeof(float)) +
+        bytes += 2 * nas_arena_round(nas_unit__outputs(&layer->unit[i], n) * sizeof(float)) +
                  nas_unit__sums_bytes(&layer->unit[i], n) +
                  8 * nas_arena_round((size_t)layer->unit[i].geom.cout * sizeof(float));
     return bytes;
 }
 
+static void book_gate(const nas_layer *layer, const nas_run *run, mbconv_kept *kept)
+{
+    kept->pooled = nas_arena_floats(run->arena, (size_t)run->n * (size_t)layer->spec.mid);
+    kept->hidden = nas_arena_floats(run->arena, (size_t)run->n * (size_t)layer->spec.se);
+    kept->gate = nas_arena_floats(run->arena, (size_t)run->n * (size_t)layer->spec.mid);
+}
+
 /* gate = h_sigmoid(expand(relu(reduce(mean(u))))) of the view u. */
 static void squeeze_excite(const nas_layer *layer, const nas_run *run, const float *params,
-                           const nas_view *u, mbconv_kept *kept)
+                           const nas_view *u, const mbconv_kept *kept)
 {
     const nas_kernels *k = run->kernels;
     const int mid = layer->spec.mid, se = layer->spec.se;
 
-    kept->pooled = nas_arena_floats(run->arena, (size_t)run->n * (size_t)mid);
-    kept->hidden = nas_arena_floats(run->arena, (size_t)run->n * (size_t)se);
-    kept->gate = nas_arena_floats(run->arena, (size_t)run->n * (size_t)mid);
     k->mean_pool(run->n, layer->oh * layer->ow, mid, u, kept->pooled);
     k->linear(run->n, mid, se, kept->pooled, params + layer->se_reduce,
               params + layer->se_reduce_bias, NAS_ACT_RELU, kept->hidden);
@@ -120,6 +125,7 @@ static void evaluate(const nas_layer *layer, const nas_run *run, float *params, 
     in.x = d;
     if (layer->spec.se > 0) {
         mbconv_kept gate;
+        book_gate(layer, run, &gate);
         squeeze_excite(layer, run, params, &in, &gate);
         in.gate = gate.gate;
     }
@@ -134,30 +140,87 @@ static nas_view gated_view(const nas_layer *layer, const mbconv_kept *kept)
     return view;
 }
 
+static nas_view expand_view(const nas_layer *layer, const mbconv_kept *kept, const float *x)
+{
+    return has_expand(layer) ? nas_unit__view(expand_of(layer), &kept->expand)
+                             : (nas_view){.x = x};
+}
+
+/* Raw outputs that are not kept (nas_memory): room for them at the top of the arena. */
+static void book_again(const nas_layer *layer, const nas_run *run, mbconv_kept *kept)
+{
+    if (has_expand(layer) && kept->expand.raw == NULL)
+        kept->expand.raw = nas_unit__raw(expand_of(layer), run);
+    if (kept->depthwise.raw == NULL)
+        kept->depthwise.raw = nas_unit__raw(depthwise_of(layer), run);
+}
+
+/* Books what is kept first and what is not last, so that the latter can be given back. */
+static mbconv_kept *book(const nas_layer *layer, const nas_run *run)
+{
+    const nas_memory memory = run->keep ? run->memory : NAS_MEMORY_FAST;
+    mbconv_kept *kept = nas_arena_alloc(run->arena, sizeof *kept);
+
+    memset(kept, 0, sizeof *kept);
+    if (has_expand(layer))
+        kept->expand = nas_unit__vectors(expand_of(layer), run);
+    kept->depthwise = nas_unit__vectors(depthwise_of(layer), run);
+    kept->project = nas_unit__vectors(project_of(layer), run);
+    kept->project.raw = nas_unit__raw(project_of(layer), run);
+    if (layer->spec.se > 0)
+        book_gate(layer, run, kept);
+    if (memory < NAS_MEMORY_LOW)
+        kept->depthwise.raw = nas_unit__raw(depthwise_of(layer), run);
+    if (has_expand(layer) && memory < NAS_MEMORY_BALANCED)
+        kept->expand.raw = nas_unit__raw(expand_of(layer), run);
+    return kept;
+}
+
 static void *forward(const nas_layer *layer, const nas_run *run, float *params, const float *x,
                      const float *residual, float *y)
 {
-    nas_view in = {.x = x};
+    const nas_view plain = {.x = x};
 
     if (!run->train) {
         evaluate(layer, run, params, x, residual, y);
         return NULL;
     }
-    mbconv_kept *kept = nas_arena_alloc(run->arena, sizeof *kept);
-    memset(kept, 0, sizeof *kept);
-    if (has_expand(layer)) {
-        kept->expand = nas_unit__forward(expand_of(layer), run, params, &in);
-        in = nas_unit__view(expand_of(layer), &kept->expand);
-    }
-    kept->depthwise = nas_unit__forward(depthwise_of(layer), run, params, &in);
+    mbconv_kept *kept = book(layer, run);
+    const float *expand_raw = kept->expand.raw, *depthwise_raw = kept->depthwise.raw;
+    const size_t mark = nas_arena_mark(run->arena);
+    book_again(layer, run, kept);
+    if (has_expand(layer))
+        nas_unit__forward(expand_of(layer), run, params, &plain, &kept->expand);
+    nas_view in = expand_view(layer, kept, x);
+    nas_unit__forward(depthwise_of(layer), run, params, &in, &kept->depthwise);
     in = nas_unit__view(depthwise_of(layer), &kept->depthwise);
     if (layer->spec.se > 0)
         squeeze_excite(layer, run, params, &in, kept);
     in.gate = kept->gate;
-    kept->project = nas_unit__forward(project_of(layer), run, params, &in);
+    nas_unit__forward(project_of(layer), run, params, &in, &kept->project);
     const nas_view out = nas_unit__view(project_of(layer), &kept->project);
     run->kernels->apply(run->n, layer->oh * layer->ow, layer->spec.out, &out, residual, y);
+    nas_arena_release(run->arena, mark);
+    kept->expand.raw = (float *)expand_raw;
+    kept->depthwise.raw = (float *)depthwise_raw;
     return kept;
+}
+
+/* Computes what was not kept again: the same kernels on the same values give the same bits. */
+static void compute_again(const nas_layer *layer, const nas_run *run, const float *params,
+                          const float *x, mbconv_kept *kept)
+{
+    const bool expand = has_expand(layer) && kept->expand.raw == NULL;
+    const bool depthwise = kept->depthwise.raw == NULL;
+    const nas_view plain = {.x = x};
+
+    book_again(layer, run, kept);
+    if (expand)
+        nas_unit__again(expand_of(layer), run, params, &plain, &kept->expand);
+    if (depthwise) {
+        const nas_view in = expand_view(layer, kept, x);
+        nas_unit__again(depthwise_of(layer), run, params, &in, &kept->depthwise);
+    }
 }
 
 /* dv: gradient of the gated values, turned in place into the masked gradient of
@@ -192,13 +255,14 @@ static void squeeze_excite_backward(const nas_layer *layer, const nas_run *run,
 static void backward(const nas_layer *layer, const nas_run *run, const float *params,
                      const float *x, void *saved, float *dy, float *dx, bool add, float *grads)
 {
-    const mbconv_kept *kept = saved;
+    mbconv_kept *kept = saved;
     const nas_unit *pw = project_of(layer), *dw = depthwise_of(layer), *ex = expand_of(layer);
     const bool expand = has_expand(layer);
     const nas_view plain = {.x = x};
     nas_conv_geom geom = pw->geom;
 
     geom.n = run->n;
+    compute_again(layer, run, params, x, kept);
     nas_grad_view grad = nas_unit__last_grad(pw, run, params, &kept->project, dy, grads);
     nas_view in = gated_view(layer, kept);
     float *gd = nas_arena_floats(run->arena, nas_unit__outputs(dw, run->n));
@@ -214,7 +278,7 @@ static void backward(const nas_layer *layer, const nas_run *run, const float *pa
     grad = nas_unit__grad_view(dw, run, params, &kept->depthwise, gd, sums, grads);
     geom = dw->geom;
     geom.n = run->n;
-    in = expand ? nas_unit__view(ex, &kept->expand) : plain;
+    in = expand_view(layer, kept, x);
     out = (nas_conv_grad){.dx = dx, .add = add, .dw = grads ? grads + dw->weight : NULL};
     if (expand) {
         out.dx = nas_arena_floats(run->arena, nas_unit__outputs(ex, run->n));

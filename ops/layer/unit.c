@@ -83,36 +83,57 @@ float *nas_unit__sums(const nas_run *run, int channels)
     return nas_arena_floats(run->arena, (size_t)nas_kernel_chunks(run->n) * 2 * (size_t)channels);
 }
 
-nas_unit_kept nas_unit__forward(const nas_unit *unit, const nas_run *run, float *params,
-                                const nas_view *in)
+float *nas_unit__raw(const nas_unit *unit, const nas_run *run)
 {
-    const struct nas_conv_kernels *kernels = nas_unit__kernels(unit, run->kernels);
-    nas_conv_geom geom = unit->geom;
-    const size_t c = (size_t)geom.cout;
+    return nas_arena_floats(run->arena, nas_unit__outputs(unit, run->n));
+}
+
+nas_unit_kept nas_unit__vectors(const nas_unit *unit, const nas_run *run)
+{
+    const size_t c = (size_t)unit->geom.cout;
     nas_unit_kept kept = {0};
 
-    geom.n = run->n;
-    kept.raw = nas_arena_floats(run->arena, nas_unit__outputs(unit, run->n));
-    nas_conv_out out = {.y = kept.raw, .act = NAS_ACT_NONE};
-    if (!unit->bn) {
-        out.bias = unit->bias ? params + unit->beta : NULL;
-        kernels->forward(&geom, in, params + unit->weight, NULL, &out, run->scratch);
+    if (!unit->bn)
         return kept;
-    }
     kept.mean = nas_arena_floats(run->arena, c);
     kept.invstd = nas_arena_floats(run->arena, c);
     kept.scale = nas_arena_floats(run->arena, c);
     kept.shift = nas_arena_floats(run->arena, c);
+    return kept;
+}
+
+void nas_unit__again(const nas_unit *unit, const nas_run *run, const float *params,
+                     const nas_view *in, const nas_unit_kept *kept)
+{
+    const nas_conv_out out = {.y = kept->raw, .act = NAS_ACT_NONE,
+                              .bias = unit->bias && !unit->bn ? params + unit->beta : NULL};
+    nas_conv_geom geom = unit->geom;
+
+    geom.n = run->n;
+    nas_unit__kernels(unit, run->kernels)
+        ->forward(&geom, in, params + unit->weight, NULL, &out, run->scratch);
+}
+
+void nas_unit__forward(const nas_unit *unit, const nas_run *run, float *params, const nas_view *in,
+                       nas_unit_kept *kept)
+{
     const size_t mark = nas_arena_mark(run->arena);
-    out.stats = nas_unit__sums(run, geom.cout);
-    kernels->forward(&geom, in, params + unit->weight, NULL, &out, run->scratch);
     const bool update = run->bn_momentum > 0.0f;
+    nas_conv_geom geom = unit->geom;
+
+    if (!unit->bn) {
+        nas_unit__again(unit, run, params, in, kept);
+        return;
+    }
+    geom.n = run->n;
+    const nas_conv_out out = {.y = kept->raw, .stats = nas_unit__sums(run, geom.cout)};
+    nas_unit__kernels(unit, run->kernels)
+        ->forward(&geom, in, params + unit->weight, NULL, &out, run->scratch);
     run->kernels->bn_forward(run->n, geom.oh * geom.ow, geom.cout, out.stats, params + unit->gamma,
                              params + unit->beta, run->bn_eps, run->bn_momentum,
                              update ? params + unit->mean : NULL, update ? params + unit->var : NULL,
-                             kept.mean, kept.invstd, kept.scale, kept.shift);
+                             kept->mean, kept->invstd, kept->scale, kept->shift);
     nas_arena_release(run->arena, mark);
-    return kept;
 }
 
 nas_view nas_unit__view(const nas_unit *unit, const nas_unit_kept *kept)

@@ -29,9 +29,15 @@ size_t nas_unit__outputs(const nas_unit *unit, int n); /* floats of its output *
 size_t nas_unit__kept_bytes(const nas_unit *unit, int n);
 size_t nas_unit__sums_bytes(const nas_unit *unit, int n);
 
-/** Training: raw output and statistics of batch norm, kept in the arena. */
-nas_unit_kept nas_unit__forward(const nas_unit *unit, const nas_run *run, float *params,
-                                const nas_view *in);
+/** Room in the arena for a raw output, and for the vectors of batch norm. */
+float *nas_unit__raw(const nas_unit *unit, const nas_run *run);
+nas_unit_kept nas_unit__vectors(const nas_unit *unit, const nas_run *run);
+/** Training: fills kept->raw and, with batch norm, the statistics. */
+void nas_unit__forward(const nas_unit *unit, const nas_run *run, float *params, const nas_view *in,
+                       nas_unit_kept *kept);
+/** The raw output once more, into kept->raw; the statistics stay as they are. */
+void nas_unit__again(const nas_unit *unit, const nas_run *run, const float *params,
+                     const nas_view *in, const nas_unit_kept *kept);
 /** How the next reader sees a kept output. */
 nas_view nas_unit__view(const nas_unit *unit, const nas_unit_kept *kept);
 /** Evaluation: y = act(conv(in) with batch norm folded) [+ residual]. */
