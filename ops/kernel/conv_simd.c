@@ -161,7 +161,6 @@ static void gather(const job *j, size_t first, int rows, int group, float *to)
 static void scatter(const job *j, size_t first, int rows, int group, const float *taps, float *dx)
 {
     const nas_conv_geom *g = j->g;
-
     window v = window_of(g, first);
 
     for (int r = 0; r < rows; r++, taps += j->ldt, window_next(g, &v))
@@ -292,7 +291,8 @@ static void backward_chunk(const job *j, const nas_grad_view *dy, const nas_conv
                            int chunk, float *dw, bool fresh)
 {
     const nas_conv_geom *g = j->g;
-    const size_t images = (size_t)tile_chunk(g->n, chunk), past = (size_t)tile_chunk(g->n, chunk + 1);
+    const size_t images = (size_t)tile_chunk(g->n, chunk);
+    const size_t past = (size_t)tile_chunk(g->n, chunk + 1);
     const size_t hw = (size_t)g->oh * (size_t)g->ow, input = (size_t)g->h * (size_t)g->w;
     const bool masked = tile_is_masked(j->x);
 

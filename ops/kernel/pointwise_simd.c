@@ -61,7 +61,10 @@ static job job_of(const nas_conv_geom *g, const nas_view *x, void *scratch)
     return j;
 }
 
-static float *my_tiles(const job *j) { return j->tiles + (size_t)omp_get_thread_num() * j->l.tiles; }
+static float *my_tiles(const job *j)
+{
+    return j->tiles + (size_t)omp_get_thread_num() * j->l.tiles;
+}
 
 static int least(int a, int b) { return a < b ? a : b; }
 

@@ -110,8 +110,8 @@ static void report(const struct nas_conv_kernels *kernels, const char *name, nas
     b.back.dx = NULL;
     const double dw = best_of(backward, &b);
     b.back = only;
-    printf("%-6s %2dx%-2d %4d -> %-4d forward %6.1f (%3.0f %%)  eval %6.1f  backward %6.1f (%3.0f %%)"
-           "  dx %6.1f  dw %6.1f\n",
+    printf("%-6s %2dx%-2d %4d -> %-4d forward %6.1f (%3.0f %%)  eval %6.1f"
+           "  backward %6.1f (%3.0f %%)  dx %6.1f  dw %6.1f\n",
            name, g.h, g.w, g.cin, g.cout, flop / train, 100 * flop / train / peak, flop / eval,
            2 * flop / back, 200 * flop / back / peak, flop / dx, flop / dw);
     bench_fini(&b);

@@ -190,13 +190,15 @@ static void check_case(const conv_kernels *fast, const conv_kernels *reference, 
     conv_result expected = conv_run(reference, c, 1), one = conv_run(fast, c, 1);
     const double error = conv_result_error(&one, &expected);
 
-    cr_expect(error <= tolerance, "n%d %dx%d %d->%d k%d s%d g%d view %d act %d,%d flags %d: error %g",
+    cr_expect(error <= tolerance,
+              "n%d %dx%d %d->%d k%d s%d g%d view %d act %d,%d flags %d: error %g",
               g->n, g->h, g->w, g->cin, g->cout, g->k, g->stride, g->groups, c->view, c->act,
               c->out_act, c->flags, error);
     for (int threads = 2; threads <= 4; threads++) {
         conv_result more = conv_run(fast, c, threads);
 
-        cr_expect(conv_result_equal(&more, &one), "n%d %dx%d %d->%d k%d: other bits with %d threads",
+        cr_expect(conv_result_equal(&more, &one),
+                  "n%d %dx%d %d->%d k%d: other bits with %d threads",
                   g->n, g->h, g->w, g->cin, g->cout, g->k, threads);
         conv_result_fini(&more);
     }

@@ -7,16 +7,23 @@
 
 typedef struct nas_conv_kernels conv_kernels;
 
-typedef enum conv_view { VIEW_PLAIN, VIEW_ACT, VIEW_NORM, VIEW_GATE, VIEW_NORM_GATE, VIEWS } conv_view;
+typedef enum conv_view {
+    VIEW_PLAIN,
+    VIEW_ACT,
+    VIEW_NORM,
+    VIEW_GATE,
+    VIEW_NORM_GATE,
+    VIEWS
+} conv_view;
 
 /** What a run does besides the bare convolution. */
 enum {
-    RUN_STATS = 1,     /* training: raw output and statistics                  */
-    RUN_BIAS = 2,      /* evaluation                                           */
-    RUN_RESIDUAL = 4,  /* evaluation                                           */
-    RUN_W_SCALE = 8,   /* filters scaled                                       */
+    RUN_STATS = 1,      /* training: raw output and statistics                 */
+    RUN_BIAS = 2,       /* evaluation                                          */
+    RUN_RESIDUAL = 4,   /* evaluation                                          */
+    RUN_W_SCALE = 8,    /* filters scaled                                      */
     RUN_GRAD_VIEW = 16, /* backward: the gradient comes as a*g + b*raw + k     */
-    RUN_ADD = 32,      /* backward: dx += (only where the view is not masked)  */
+    RUN_ADD = 32,       /* backward: dx += (only where the view is not masked) */
     RUN_NO_DX = 64,
     RUN_NO_DW = 128
 };

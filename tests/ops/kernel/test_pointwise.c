@@ -16,9 +16,8 @@ static nas_conv_geom pointwise(int n, int h, int w, int cin, int cout)
 static void check_sets(nas_conv_geom geom)
 {
     /* Sums of up to 96 products in float32 against double: sqrt(96) * 2^-24 is
-     * 6e-7; statistics and weight gradients add up to 900 rows, and two errors
-     * meet in their quotient.  Worst seen 3e-6. */
-    const double tolerance = 1e-5;
+     * 6e-7; statistics and weight gradients add up 900 rows.  Worst seen 1.1e-6. */
+    const double tolerance = 5e-6;
 
     for (const char *const *name = nas_kernels_names(); *name; name++)
         if (strcmp(*name, "reference") != 0)
