@@ -261,8 +261,10 @@ Test(nas_data_loader, grey_images_have_one_channel)
 {
     uint8_t labels[24] = {0, 0, 8, 1, 0, 0, 0, 8, 0, 1, 0, 1, 0, 1, 0, 1};
     uint8_t images[16 + 8 * 36] = {0, 0, 8, 3, 0, 0, 0, 8, 0, 0, 0, 6, 0, 0, 0, 6};
-    static const char *const names[] = {"src/train-images-idx3-ubyte", "src/train-labels-idx1-ubyte",
-                                        "src/t10k-images-idx3-ubyte", "src/t10k-labels-idx1-ubyte"};
+    static const char *const names[] = {
+        "src/train-images-idx3-ubyte", "src/train-labels-idx1-ubyte",
+        "src/t10k-images-idx3-ubyte", "src/t10k-labels-idx1-ubyte",
+    };
     nas_loader_options o = {.batch = 4, .augment = {.pad = 1, .flip = true, .contrast = 0.5,
                                                     .hue = 0.1, .cutout = 2}};
     int height, width, channels;
