@@ -11,8 +11,11 @@
 #include "ops/kernel/ref.h"
 
 enum {
-    GROUP = 144, /* channels that a task takes at most: long runs of memory   */
-    BAND = 8,    /* output rows at a time at most, where rows are short       */
+    GROUP = 256,      /* channels that a task takes at most: memory likes long runs */
+    GROUP_LEAST = 48, /* ... and at least, if there are so many, ...                */
+    WINDOW = 49152,   /* ... so that a rolling window has so many floats at most:
+                       * two of them then share 512 KiB of cache                    */
+    BAND = 8,         /* output rows at a time at most, where rows are short        */
     MAX_K = 7
 };
 
@@ -95,17 +98,25 @@ static void plan_phases(dw_plan *plan, bool keeps_size)
     }
 }
 
+/* Cuts the channels into groups of about the same size. */
+static void plan_groups(dw_plan *plan)
+{
+    const int vectors = ceil_div(plan->geom->cin, NAS_VL);
+    const int fitting = WINDOW / ((plan->x.mask + 1) * plan->x.columns * NAS_VL);
+    const int most = smaller(larger(fitting, GROUP_LEAST / NAS_VL), GROUP / NAS_VL);
+
+    plan->vectors = ceil_div(vectors, ceil_div(vectors, most));
+    plan->groups = ceil_div(vectors, plan->vectors);
+}
+
 static dw_plan make_plan(const nas_conv_geom *geom)
 {
-    const int vectors = ceil_div(geom->cin, NAS_VL), k = geom->k, s = geom->stride;
+    const int k = geom->k, s = geom->stride;
     const bool keeps_size = s == 1 && geom->pad == k / 2;
     const row_cut cut = row_cut_of(geom->ow, keeps_size);
     const int block = row_cut_block(cut);
     dw_plan plan = {.geom = geom};
 
-    plan.groups = ceil_div(vectors, GROUP / NAS_VL);
-    plan.vectors = ceil_div(vectors, plan.groups);
-    plan.groups = ceil_div(vectors, plan.vectors);
     plan.band = geom->ow <= 8 ? smaller(geom->oh, BAND) : 1;
     plan.blocks = ceil_div(geom->ow, block);
     plan.forward = conv_row_table[s - 1][k][cut];
@@ -116,6 +127,7 @@ static dw_plan make_plan(const nas_conv_geom *geom)
     plan.x.mask = power_of_two((plan.band - 1) * s + k) - 1;
     plan.dy.mask = power_of_two(plan.band + (k - 1) / s) - 1;
     plan_phases(&plan, keeps_size);
+    plan_groups(&plan);
     return plan;
 }
 

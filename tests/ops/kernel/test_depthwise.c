@@ -109,7 +109,7 @@ Test(ops_depthwise, agrees_with_reference_for_other_paddings_and_windows)
 Test(ops_depthwise, agrees_with_reference_over_many_images_and_channels)
 {
     check_sets(depthwise(37, 4, 4, 24, 5, 1, 2)); /* chunks of two and three images */
-    check_sets(depthwise(2, 5, 5, 300, 3, 2, 1)); /* three groups of channels       */
+    check_sets(depthwise(2, 5, 5, 300, 3, 2, 1)); /* two groups of channels         */
 }
 
 /* Without padding every output is a large number and a little: the inputs have
