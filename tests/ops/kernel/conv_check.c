@@ -194,7 +194,8 @@ static void check_case(const conv_kernels *fast, const conv_kernels *reference, 
               "n%d %dx%d %d->%d k%d s%d g%d view %d act %d,%d flags %d: error %g",
               g->n, g->h, g->w, g->cin, g->cout, g->k, g->stride, g->groups, c->view, c->act,
               c->out_act, c->flags, error);
-    for (int threads = 2; threads <= 4; threads++) {
+    /* Once a view: threads meet in the sums, not in the activations. */
+    for (int threads = 2; threads <= 4 && c->act == NAS_ACT_HSIGMOID; threads++) {
         conv_result more = conv_run(fast, c, threads);
 
         cr_expect(conv_result_equal(&more, &one),
