@@ -1,0 +1,242 @@
+/* The profiler on a space that takes seconds, and what it says about whole networks.
+ * Other programs share the machine with the tests, so times are compared with wide margins. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "latency/predict.h"
+#include "latency/profile/profile.h"
+#include "latency/profile/verify.h"
+#include "tests/latency/published.h"
+
+static nas_err err;
+
+/* One thread: several that wait for each other crawl while other tests have the cores. */
+static void one_thread(void)
+{
+    omp_set_num_threads(1);
+}
+
+TestSuite(latency_profile, .init = one_thread);
+TestSuite(latency_verify, .init = one_thread);
+
+static nas_latency_profile_options quick(void)
+{
+    nas_latency_profile_options options = nas_latency_profile_defaults();
+
+    options.engine = "test";
+    options.seconds = 1.5;
+    return options;
+}
+
+static nas_space *load(const char *name)
+{
+    nas_space *space;
+
+    REQUIRE_OK(nas_space_load(&space, name, &err));
+    return space;
+}
+
+static nas_latency_table *profile(const nas_space *space,
+                                  const nas_latency_profile_options *options)
+{
+    nas_latency_table *table;
+
+    REQUIRE_OK(nas_latency_profile(&table, space, options, &err));
+    return table;
+}
+
+static double mean_of(const nas_latency_table *table, const char *key)
+{
+    const nas_latency_stat *stat = nas_latency_table_find(table, key);
+
+    cr_assert_not_null(stat, "no entry %s", key);
+    return stat->mean;
+}
+
+Test(latency_profile, table_covers_the_space_and_says_how_it_was_made)
+{
+    nas_space *space = load("tiny");
+    const nas_latency_profile_options options = quick();
+    nas_latency_table *table = profile(space, &options), *again;
+    nas_latency_entry *missing;
+    char *text;
+    size_t size;
+    int count;
+
+    REQUIRE_OK(nas_latency_check(&missing, &count, table, space, 0, &err));
+    cr_assert_eq(count, 0, "%s", count ? missing[0].key : "");
+    for (int i = 0; i < table->count; i++) {
+        const nas_latency_stat *stat = &table->rows[i].stat;
+
+        cr_assert_geq(stat->count, 2);
+        cr_assert(stat->mean > 0.0 && stat->mean < 1000.0, "%s: %g", table->rows[i].key,
+                  stat->mean);
+        cr_assert(stat->std >= 0.0 && stat->median > 0.0 && stat->p95 >= stat->median);
+    }
+    cr_assert_gt(strlen(table->meta.device), 0);
+    cr_assert_eq(strncmp(table->meta.engine, "test, ", 6), 0);
+    cr_assert_str_eq(table->meta.space, "tiny");
+    cr_assert(table->meta.threads >= 1 && table->meta.cores >= 1 && table->meta.batch == 1);
+    cr_assert_eq(table->meta.image_size, space->image_size);
+    REQUIRE_OK(nas_latency_table_text(table, &text, &size, &err));
+    REQUIRE_OK(nas_latency_table_parse(&again, text, size, "again", &err));
+    cr_assert_eq(again->count, table->count);
+    nas_latency_table_free(again);
+    free(text);
+    free(missing);
+    nas_latency_table_free(table);
+    nas_space_free(space);
+}
+
+/* Six times the channels and a window of 25 taps, not 9: far more than twice the work. */
+Test(latency_profile, bigger_operations_take_longer)
+{
+    nas_space *space = load("proxyless-cifar-0.5");
+    const nas_latency_profile_options options = quick();
+    nas_latency_table *table = profile(space, &options);
+    const char *form = "expanded_conv-input:32x32x16-output:32x32x16-expand:%d-kernel:%d"
+                       "-stride:1-idskip:1";
+    char small[NAS_LATENCY_KEY_SIZE], big[NAS_LATENCY_KEY_SIZE];
+
+    snprintf(small, sizeof small, form, 3, 3);
+    snprintf(big, sizeof big, form, 6, 7);
+    cr_assert_gt(mean_of(table, big), 1.3 * mean_of(table, small));
+    nas_latency_table_free(table);
+    nas_space_free(space);
+}
+
+Test(latency_profile, time_limit_is_kept)
+{
+    nas_space *space = load("tiny");
+    nas_latency_profile_options options = quick();
+
+    options.seconds = 0.3;
+    options.interval = 1e-9; /* never reached */
+    options.max_samples = 1 << 30;
+    const double begin = nas_clock_seconds();
+    nas_latency_table *table = profile(space, &options);
+    const double seconds = nas_clock_seconds() - begin;
+
+    cr_assert(seconds >= 0.3, "%g s", seconds);
+    cr_assert_lt(seconds, 5.0); /* a turn more, at worst while the machine does other things */
+    nas_latency_table_free(table);
+    nas_space_free(space);
+}
+
+/* Without a goal that could be missed, every key gets what was asked for and hardly more. */
+Test(latency_profile, ends_when_every_key_is_known_well_enough)
+{
+    nas_space *space = load("tiny");
+    nas_latency_profile_options options = quick();
+
+    options.seconds = 60;
+    options.interval = 1e9;
+    options.min_samples = 5;
+    nas_latency_table *table = profile(space, &options);
+    int64_t least = INT64_MAX;
+
+    for (int i = 0; i < table->count; i++)
+        least = table->rows[i].stat.count < least ? table->rows[i].stat.count : least;
+    cr_assert(least >= 5 && least <= 12, "%lld", (long long)least);
+    nas_latency_table_free(table);
+    nas_space_free(space);
+}
+
+static bool stop_at_once(void *user)
+{
+    return ++*(int *)user >= 3;
+}
+
+Test(latency_profile, stops_when_asked_and_leaves_nothing)
+{
+    nas_space *space = load("tiny");
+    int asked = 0;
+    const nas_observer observer = {.user = &asked, .stop = stop_at_once};
+    nas_latency_profile_options options = quick();
+    nas_latency_table *table;
+
+    options.observer = &observer;
+    options.seconds = 60;
+    cr_assert_eq(nas_latency_profile(&table, space, &options, &err), NAS_E_INTERRUPTED);
+    cr_assert_null(table);
+    cr_assert_eq(asked, 3);
+    nas_space_free(space);
+}
+
+Test(latency_verify, pairs_spread_over_the_range_and_agree)
+{
+    nas_space *space = load("tiny");
+    const nas_latency_profile_options options = quick();
+    nas_latency_table *table = profile(space, &options);
+    const nas_latency_verify_options how = {.samples = 10, .rounds = 5, .seed = 3};
+    nas_latency_verification v;
+
+    REQUIRE_OK(nas_latency_verify(&v, table, space, &how, &err));
+    cr_assert_eq(v.count, 10);
+    cr_assert_gt(v.pairs[9].predicted_ms, 1.5 * v.pairs[0].predicted_ms);
+    for (int i = 0; i < v.count; i++)
+        cr_assert_gt(v.pairs[i].measured_ms, 0.0);
+    /* Alone on the machine 0.01 and 0.99; these margins hold among other tests. */
+    cr_assert_lt(v.mape, 0.5);
+    cr_assert_gt(v.spearman, 0.5);
+    nas_latency_verification_fini(&v);
+    nas_latency_table_free(table);
+    nas_space_free(space);
+}
+
+Test(latency_verify, measures_are_what_they_are_called)
+{
+    nas_space *space = load("tiny");
+    nas_latency_table *table = nas_latency_table_new(&err);
+    nas_latency_entry *entries;
+    const nas_latency_verify_options how = {.samples = 4, .rounds = 1, .seed = 3};
+    nas_latency_verification v;
+    double mape = 0.0, bias = 0.0, squares = 0.0;
+    int count;
+
+    /* A device where everything takes a second is far from this one. */
+    REQUIRE_OK(nas_latency_space_entries(&entries, &count, space, nas_latency_grammar_of(space), 0,
+                                         &err));
+    count = nas_latency_entries_unique(entries, count);
+    for (int i = 0; i < count; i++) {
+        const nas_latency_stat stat = {1, 1000.0, NAN, NAN, NAN};
+
+        REQUIRE_OK(nas_latency_table_add(table, entries[i].key, &stat, &err));
+    }
+    REQUIRE_OK(nas_latency_verify(&v, table, space, &how, &err));
+    for (int i = 0; i < v.count; i++) {
+        const double error = v.pairs[i].predicted_ms - v.pairs[i].measured_ms;
+
+        mape += fabs(error) / v.pairs[i].measured_ms / v.count;
+        bias += error / v.pairs[i].measured_ms / v.count;
+        squares += error * error / v.count;
+    }
+    cr_assert_float_eq(v.mape, mape, 1e-9 * mape);
+    cr_assert_float_eq(v.bias, bias, 1e-9 * fabs(bias));
+    cr_assert_float_eq(v.rmse_ms, sqrt(squares), 1e-9 * v.rmse_ms);
+    cr_assert_eq(v.within_10, 0.0);
+    nas_latency_verification_fini(&v);
+    free(entries);
+    nas_latency_table_free(table);
+    nas_space_free(space);
+}
+
+Test(latency_verify, table_of_another_space_is_told)
+{
+    nas_space *tiny = load("tiny"), *other = load("proxyless-cifar-0.5");
+    nas_latency_profile_options options = quick();
+    const nas_latency_verify_options how = {.samples = 4, .rounds = 1, .seed = 3};
+    nas_latency_verification v;
+
+    options.interval = 1e9;
+    nas_latency_table *table = profile(tiny, &options);
+    cr_assert_eq(nas_latency_verify(&v, table, other, &how, &err), NAS_E_INFEASIBLE);
+    cr_assert_not_null(strstr(err.message, "expanded_conv"), "%s", err.message);
+    nas_latency_table_free(table);
+    nas_space_free(other);
+    nas_space_free(tiny);
+}
