@@ -1,0 +1,275 @@
+/* nas demo - the whole story on the generated task: images, latency table, search, and whether
+ * the chosen network beats random ones that are as fast and were trained in the same way. */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/stats.h"
+#include "cli/commands.h"
+#include "cli/load.h"
+#include "cli/outcome.h"
+#include "cli/output.h"
+#include "cli/search_task.h"
+#include "cli/version.h"
+#include "latency/profile/profile.h"
+#include "nas/data/synth.h"
+#include "nas/train/train.h"
+
+enum { MAX_RIVALS = 100, PATH_SIZE = 4096 };
+static const char space_name[] = "tiny";
+
+typedef struct demo_options {
+    cli_common common;
+    int64_t rivals, train, search_epochs, warmup_epochs, train_epochs;
+    double profile_seconds;
+} demo_options;
+
+#define AT(field) offsetof(demo_options, field)
+
+static const nas_option demo_table[] = {
+    {"--rivals", NAS_OPT_INT, AT(rivals), "20", 1, MAX_RIVALS, NULL, "N",
+     "random networks to compare with"},
+    {"--train-images", NAS_OPT_INT, AT(train), "4000", 1000, 100000, NULL, "N",
+     "images of the task"},
+    {"--warmup-epochs", NAS_OPT_INT, AT(warmup_epochs), "4", 0, 1000, NULL, "N",
+     "of the search"},
+    {"--search-epochs", NAS_OPT_INT, AT(search_epochs), "12", 1, 1000, NULL, "N",
+     "of the search"},
+    {"--train-epochs", NAS_OPT_INT, AT(train_epochs), "4", 1, 1000, NULL, "N",
+     "that each compared network is trained"},
+    {"--profile-seconds", NAS_OPT_REAL, AT(profile_seconds), "10", 0.1, 1000, NULL, "S",
+     "time limit of the latency table"},
+    {0},
+};
+
+typedef struct demo {
+    const cli_context *context;
+    const demo_options *options;
+    char data[PATH_SIZE], table[PATH_SIZE], target[40], warmup[24], epochs[24];
+    cli_parsed search; /* the command line of the search, as a user would type it */
+    cli_search_task task;
+    cli_progress progress;
+    nas_observer observer;
+} demo;
+
+static nas_status make_data(demo *d, nas_err *err)
+{
+    const nas_synth_options how = {.train = (uint32_t)d->options->train,
+                                   .seed = (uint64_t)d->context->common->seed,
+                                   .threads = (int)d->context->common->threads,
+                                   .progress = cli_progress_images,
+                                   .progress_user = &d->progress};
+
+    nas_log(NAS_LOG_INFO, "1/4 draws a task of %lld images in 10 classes",
+            (long long)d->options->train);
+    return nas_data_synth(d->data, &how, err);
+}
+
+/* Measures the space, and puts the target half way between its fastest and slowest network. */
+static nas_status make_table(demo *d, nas_err *err)
+{
+    const cli_space_options about = {.space = space_name, .data = d->data};
+    nas_latency_profile_options how = nas_latency_profile_defaults();
+    nas_space *space = NULL;
+    nas_latency_table *table = NULL;
+    nas_latency_lut *lut = NULL;
+    nas_status status;
+
+    nas_log(NAS_LOG_INFO, "2/4 measures what each operation costs on this machine");
+    how.engine = "nas " NAS_VERSION;
+    how.seconds = d->options->profile_seconds;
+    how.seed = (uint64_t)d->context->common->seed;
+    how.observer = &d->observer;
+    if ((status = cli_space_load(&space, &about, err)) == NAS_OK &&
+        (status = nas_latency_profile(&table, space, &how, err)) == NAS_OK &&
+        (status = nas_latency_table_save(table, d->table, err)) == NAS_OK &&
+        (status = nas_latency_lut_new(&lut, table, space, 0, err)) == NAS_OK) {
+        double least, most;
+
+        nas_latency_lut_range(lut, space, &least, &most, NULL, NULL);
+        snprintf(d->target, sizeof d->target, "%.17g", (least + most) / 2);
+        nas_log(NAS_LOG_INFO, "    networks of '%s' take %.3g to %.3g ms here; the target is %.3g",
+                space_name, least, most, (least + most) / 2);
+    }
+    nas_latency_lut_free(lut);
+    nas_latency_table_free(table);
+    nas_space_free(space);
+    return status;
+}
+
+static nas_status search(demo *d, nas_search_result *found, json_t *result, nas_err *err)
+{
+    const cli_common *common = d->context->common;
+    nas_status status;
+
+    snprintf(d->warmup, sizeof d->warmup, "%lld", (long long)d->options->warmup_epochs);
+    snprintf(d->epochs, sizeof d->epochs, "%lld", (long long)d->options->search_epochs);
+    const char *const argv[] = {"--data", d->data, "--space", space_name, "--table", d->table,
+                                "--target-ms", d->target, "--warmup-epochs", d->warmup, "--epochs",
+                                d->epochs, "--arch-every", "2", "--batch", "64"};
+    nas_log(NAS_LOG_INFO, "3/4 searches: trains the supernet and chooses a network");
+    if ((status = cli_parse(&d->search, &cmd_search, NULL, (int)(sizeof argv / sizeof *argv), argv,
+                            err)) != NAS_OK)
+        return status;
+    cli_search_options *o = d->search.options;
+    o->run.common = *common;
+    const nas_search_config config = cli_search_config(o);
+    if ((status = cli_search_prepare(&d->task, o->data, o->space, o->table, &config, err)) !=
+        NAS_OK)
+        return status;
+    json_object_set_new(d->search.merged, "seed", json_integer(common->seed));
+    return cli_search_execute(&d->search.context, &d->task, found, result, err);
+}
+
+/* An evaluator: trains the network from scratch for a few epochs, always in the same way, and
+ * counts hits on the test images, which the search never saw. */
+static nas_status judge(void *user, const int *choice, double *score, nas_err *err)
+{
+    demo *d = user;
+    const cli_common *common = d->context->common;
+    const nas_dataset *data = d->task.data;
+    const nas_train_config config = {
+        .epochs = d->options->train_epochs, .batch = 64, .lr = 0.05, .momentum = 0.9,
+        .decay = 4e-5, .label_smoothing = 0.1, .augment = "cifar",
+        .seed = (uint64_t)common->seed, .loader_threads = (int)common->threads};
+    nas_arch *arch = NULL;
+    nas_model *model = NULL;
+    nas_trainer *trainer = NULL;
+    nas_train_result trained;
+    nas_score hits;
+    nas_status status;
+
+    if ((status = nas_space_arch(&arch, d->task.space, choice, err)) ||
+        (status = nas_model_new_arch(&model, arch, err)))
+        goto done;
+    nas_model_reset(model, config.seed);
+    if ((status = nas_trainer_new(&trainer, model, data, &config, err)) ||
+        (status = nas_trainer_run(trainer, &d->observer, &trained, err)) ||
+        (status = cli_score_split(&hits, model, data, nas_dataset_test_split(data),
+                                  (int)common->threads, NULL, NULL, err)))
+        goto done;
+    *score = (double)hits.top1 / (double)hits.images;
+
+done:
+    nas_trainer_free(trainer);
+    nas_model_free(model);
+    nas_arch_free(arch);
+    return status;
+}
+
+/* ---- the table at the end ---- */
+
+static int by_latency(const void *a, const void *b)
+{
+    const nas_candidate *x = a, *y = b;
+
+    return (x->latency_ms > y->latency_ms) - (x->latency_ms < y->latency_ms);
+}
+
+/* No other is both at least as fast and better. */
+static bool on_front(const nas_candidate *list, int count, int i)
+{
+    for (int k = 0; k < count; k++)
+        if (list[k].latency_ms <= list[i].latency_ms && list[k].score > list[i].score)
+            return false;
+    return true;
+}
+
+/* `list` holds the chosen network and its rivals; sorts it. */
+static json_t *pareto_json(nas_candidate *list, int count, const int *chosen, int slots)
+{
+    json_t *rows = json_array();
+
+    qsort(list, (size_t)count, sizeof *list, by_latency);
+    for (int i = 0; i < count; i++) {
+        const bool ours = memcmp(list[i].choice, chosen, (size_t)slots * sizeof *chosen) == 0;
+
+        json_array_append_new(rows, json_pack("{s:s, s:f, s:f, s:b}", "network",
+                                              ours ? "chosen" : "random", "latency_ms",
+                                              list[i].latency_ms, "top1", list[i].score, "pareto",
+                                              on_front(list, count, i)));
+    }
+    return rows;
+}
+
+static nas_status compare(demo *d, const nas_search_result *found, json_t *result, nas_err *err)
+{
+    const nas_evaluator evaluator = {.user = d, .score = judge};
+    const int slots = d->task.space->count;
+    nas_candidate list[MAX_RIVALS + 1];
+    double scores[MAX_RIVALS], chosen;
+    int rivals = 0;
+    nas_status status;
+
+    nas_log(NAS_LOG_INFO, "4/4 trains it and %lld random networks that meet the target, %lld "
+            "epochs each", (long long)d->options->rivals, (long long)d->options->train_epochs);
+    if ((status = judge(d, found->choice, &chosen, err)) ||
+        (status = nas_random_search(d->task.space, d->task.lut, d->task.config.target_ms,
+                                    (uint64_t)d->context->common->seed, (int)d->options->rivals,
+                                    &evaluator, list, &rivals, err)))
+        return status;
+    for (int i = 0; i < rivals; i++)
+        scores[i] = list[i].score;
+    const double median = nas_quantile(scores, rivals, 0.5);
+    memset(&list[rivals], 0, sizeof *list);
+    memcpy(list[rivals].choice, found->choice, sizeof list->choice);
+    list[rivals].latency_ms = found->latency_ms;
+    list[rivals].score = chosen;
+    json_object_update_new(
+        result, json_pack("{s:f, s:f, s:f, s:i, s:b}", "top1", chosen, "random_median_top1",
+                          median, "random_best_top1", nas_quantile(scores, rivals, 1), "rivals",
+                          rivals, "beats_median", chosen > median));
+    json_object_set_new(result, "networks",
+                        pareto_json(list, rivals + 1, found->choice, slots));
+    return NAS_OK;
+}
+
+static nas_status run_demo(demo *d, nas_search_result *found, json_t *result, nas_err *err)
+{
+    const double started = nas_clock_seconds();
+    nas_status status;
+
+    if ((status = nas_dir_make(d->context->common->store, err)) || (status = make_data(d, err)) ||
+        (status = make_table(d, err)) || (status = search(d, found, result, err)) ||
+        (status = compare(d, found, result, err)))
+        return status;
+    json_object_set_new(result, "data", json_string(d->data));
+    json_object_set_new(result, "table", json_string(d->table));
+    json_object_set_new(result, "seconds", json_real(nas_clock_seconds() - started));
+    return NAS_OK;
+}
+
+static nas_status demo_run(const cli_context *context, const void *options, nas_err *err)
+{
+    demo d = {.context = context, .options = options};
+    nas_search_result found = {0};
+    json_t *result = json_object();
+
+    snprintf(d.data, sizeof d.data, "%s/demo.nasd", context->common->store);
+    snprintf(d.table, sizeof d.table, "%s/demo.yaml", context->common->store);
+    cli_progress_init(&d.progress, context->common);
+    d.observer = cli_progress_observer(&d.progress);
+    nas_status status = run_demo(&d, &found, result, err);
+    cli_progress_end(&d.progress);
+    if (status == NAS_OK) {
+        const char *run = json_string_value(json_object_get(result, "run"));
+
+        nas_log(NAS_LOG_INFO, "next, on images of your own: nas data import DIR --out mine.nasd");
+        nas_log(NAS_LOG_INFO, "or look at what was recorded: nas runs show %s", run);
+        status = cli_emit(context, json_incref(result), err);
+    }
+    free(found.judgement);
+    cli_search_finish(&d.task);
+    cli_parsed_fini(&d.search);
+    json_decref(result);
+    return status;
+}
+
+const cli_command cmd_demo = {
+    .name = "demo", .summary = "the whole story on a generated task, in two minutes",
+    .example = "demo", .tables = {demo_table}, .size = sizeof(demo_options),
+    .stop = CLI_STOP_ENDS, .run = demo_run,
+};

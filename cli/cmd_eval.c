@@ -1,0 +1,190 @@
+/* nas eval - how good and how fast a trained network is. */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/stats.h"
+#include "cli/commands.h"
+#include "cli/outcome.h"
+#include "cli/output.h"
+#include "latency/predict.h"
+#include "latency/table/set.h"
+#include "nas/train/checkpoint.h"
+
+enum { TIMED_RUNS = 30, WARM_RUNS = 3 };
+
+typedef struct eval_options {
+    cli_common common;
+    const char *model, *data, *split, *logits, *table;
+} eval_options;
+
+#define AT(field) offsetof(eval_options, field)
+
+static const nas_option eval_table[] = {
+    {"--model", NAS_OPT_STRING, AT(model), NULL, 0, 0, NULL, "FILE",
+     "trained network: model.safetensors of a run", true},
+    {"--data", NAS_OPT_STRING, AT(data), NULL, 0, 0, NULL, "FILE", "packed images", true},
+    {"--split", NAS_OPT_STRING, AT(split), NULL, 0, 0, NULL, "NAME",
+     "which of its images; default: test, else val"},
+    {"--logits", NAS_OPT_STRING, AT(logits), NULL, 0, 0, NULL, "FILE",
+     "write logits and labels there (safetensors)", false, true},
+    {"--table", NAS_OPT_STRING, AT(table), NULL, 0, 0, NULL, "FILE",
+     "latency by this table; default: measured here, one image at a time"},
+    {0},
+};
+
+/* Logits and labels of all images, as they come. */
+typedef struct record {
+    float *logits;
+    int32_t *labels;
+    int64_t images;
+    int classes;
+} record;
+
+static nas_status keep(void *user, const nas_batch *batch, const float *logits, nas_err *err)
+{
+    record *r = user;
+    const size_t floats = (size_t)batch->n * (size_t)r->classes;
+
+    memcpy(r->logits + (size_t)r->images * (size_t)r->classes, logits, floats * sizeof *logits);
+    for (int i = 0; i < batch->n; i++)
+        r->labels[r->images + i] = batch->labels[i];
+    r->images += batch->n;
+    return NAS_OK;
+}
+
+static nas_status save_record(const record *r, const char *path, nas_err *err)
+{
+    nas_safetensors_builder *builder = nas_safetensors_builder_new();
+    const int64_t shape[] = {r->images, r->classes};
+
+    if (builder != NULL) {
+        nas_safetensors_builder_add(builder, "logits", NAS_DTYPE_F32, 2, shape, r->logits);
+        nas_safetensors_builder_add(builder, "labels", NAS_DTYPE_I32, 1, shape, r->labels);
+    }
+    const nas_status status = nas_safetensors_builder_write(builder, path, NULL, err);
+    nas_safetensors_builder_free(builder);
+    return status;
+}
+
+static nas_status pick_split(const nas_data_split **out, const nas_dataset *data, const char *name,
+                             nas_err *err)
+{
+    char names[256] = "";
+
+    *out = name != NULL ? nas_dataset_split(data, name) : nas_dataset_test_split(data);
+    if (*out != NULL)
+        return NAS_OK;
+    for (int i = 0; i < data->splits; i++)
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i > 0 ? ", " : "",
+                 data->split[i].name);
+    nas_fail(err, NAS_E_CONFIG, "%s has no split '%.60s'", data->path, name);
+    nas_hint(err, "it has %s", names);
+    return NAS_E_CONFIG;
+}
+
+static nas_status measure_ms(double *out, const nas_model *model, nas_err *err)
+{
+    const int choice[NAS_MAX_SLOTS] = {0};
+    double ms[TIMED_RUNS];
+    nas_infer *infer = NULL;
+    nas_status status = nas_infer_new(&infer, model, choice, 1, err);
+    float *image = status == NAS_OK ? calloc(nas_infer_input_floats(infer), sizeof *image) : NULL;
+
+    if (status == NAS_OK && image == NULL)
+        status = nas_fail(err, NAS_E_NOMEM, "timing: out of memory");
+    for (int i = -WARM_RUNS; i < TIMED_RUNS && status == NAS_OK; i++) {
+        const double start = nas_clock_seconds();
+
+        nas_infer_run(infer, 1, image);
+        if (i >= 0)
+            ms[i] = 1e3 * (nas_clock_seconds() - start);
+    }
+    if (status == NAS_OK)
+        *out = nas_quantile(ms, TIMED_RUNS, 0.5);
+    free(image);
+    nas_infer_free(infer);
+    return status;
+}
+
+static nas_status latency_ms(double *out, const eval_options *o, const nas_model *model,
+                             const nas_arch *arch, nas_err *err)
+{
+    nas_latency_report report = {0};
+    nas_latency_set *set = NULL;
+    const nas_latency_table *table;
+    nas_status status;
+
+    if (o->table == NULL)
+        return measure_ms(out, model, err);
+    if ((status = nas_latency_set_load(&set, o->table, err)) == NAS_OK &&
+        (status = nas_latency_set_pick(&table, set, arch->image_size, err)) == NAS_OK &&
+        (status = nas_latency_predict(&report, table, arch, 0, err)) == NAS_OK)
+        *out = report.latency_ms;
+    nas_latency_report_fini(&report);
+    nas_latency_set_free(set);
+    return status;
+}
+
+static nas_status eval_run(const cli_context *context, const void *options, nas_err *err)
+{
+    const eval_options *o = options;
+    nas_model *model = NULL;
+    nas_arch *arch = NULL;
+    nas_dataset *data = NULL;
+    const nas_data_split *split;
+    nas_score score = {0};
+    record r = {0};
+    double ms = 0;
+    nas_status status;
+
+    if ((status = nas_model_load(&model, &arch, o->model, err)) ||
+        (status = nas_dataset_open(&data, o->data, err)) ||
+        (status = pick_split(&split, data, o->split, err)))
+        goto done;
+    if (model->classes != data->classes || model->channels != data->channels) {
+        status = nas_fail(err, NAS_E_CONFIG, "%s has %d channels and %d classes, %s has %d and %d",
+                          o->model, model->channels, model->classes, o->data, data->channels,
+                          data->classes);
+        goto done;
+    }
+    if (o->logits != NULL) {
+        r.classes = model->classes;
+        r.logits = calloc((size_t)split->count * (size_t)r.classes, sizeof *r.logits);
+        r.labels = calloc(split->count, sizeof *r.labels);
+        if (r.logits == NULL || r.labels == NULL) {
+            status = nas_fail(err, NAS_E_NOMEM, "logits: out of memory");
+            goto done;
+        }
+    }
+    if ((status = cli_score_split(&score, model, data, split, (int)o->common.threads,
+                                  r.logits != NULL ? keep : NULL, &r, err)) ||
+        (status = latency_ms(&ms, o, model, arch, err)) ||
+        (o->logits != NULL && (status = save_record(&r, o->logits, err))))
+        goto done;
+    const double images = (double)score.images;
+    const nas_op_cost cost = nas_arch_cost(arch, 0);
+    status = cli_emit(
+        context,
+        json_pack("{s:s, s:o, s:o, s:o, s:I, s:f, s:I, s:I}", "split", split->name, "top1",
+                  cli_real((double)score.top1 / images), "top5",
+                  cli_real((double)score.top5 / images), "loss", cli_real(score.loss / images),
+                  "images", (json_int_t)score.images, "latency_ms", ms, "macs",
+                  (json_int_t)cost.macs, "parameters", (json_int_t)cost.parameters),
+        err);
+
+done:
+    free(r.logits);
+    free(r.labels);
+    nas_dataset_close(data);
+    nas_arch_free(arch);
+    nas_model_free(model);
+    return status;
+}
+
+const cli_command cmd_eval = {
+    .name = "eval", .summary = "accuracy, latency and size of a trained network",
+    .example = "eval --model .nas/runs/2/model.safetensors --data photos.nasd --split test",
+    .tables = {eval_table}, .size = sizeof(eval_options), .run = eval_run,
+};

@@ -1,0 +1,154 @@
+/* nas runs export - the store's rows as JSON lines or CSV, for other programs. */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+
+typedef struct export_options {
+    cli_common common;
+    const char *out;
+    int format, table;
+} export_options;
+
+enum { FORMAT_CSV, FORMAT_JSONL };
+#define TABLES "run|metric|evaluation|artifact|probability|entropy"
+
+static const nas_option export_table[] = {
+    {"--format", NAS_OPT_CHOICE, offsetof(export_options, format), "csv", 0, 0, "csv|jsonl", NULL,
+     "csv: one table; jsonl: all of them, one object a line"},
+    {"--table", NAS_OPT_CHOICE, offsetof(export_options, table), "metric", 0, 0, TABLES, NULL,
+     "what csv shows"},
+    {"--out", NAS_OPT_STRING, offsetof(export_options, out), NULL, 0, 0, NULL, "FILE",
+     "file to write; default: stdout", false, true},
+    {0},
+};
+
+typedef struct sink {
+    nas_writer *writer; /* NULL: stdout */
+    const char *table;  /* csv          */
+    bool jsonl, begun;
+} sink;
+
+static void put(sink *to, const char *text, size_t size)
+{
+    if (to->writer != NULL)
+        nas_writer_put(to->writer, text, size);
+    else
+        fwrite(text, 1, size, stdout);
+}
+
+static void put_text(sink *to, const char *text)
+{
+    put(to, text, strlen(text));
+}
+
+/* RFC 4180, and no text that a spreadsheet would run as a formula. */
+static void put_csv_text(sink *to, const char *text)
+{
+    put_text(to, "\"");
+    if (*text != '\0' && strchr("=+-@\t\r", *text) != NULL)
+        put_text(to, "'");
+    for (; *text != '\0'; text++)
+        put(to, *text == '"' ? "\"\"" : text, *text == '"' ? 2 : 1);
+    put_text(to, "\"");
+}
+
+static void put_csv_value(sink *to, const json_t *value)
+{
+    char number[40] = "";
+
+    if (json_is_string(value)) {
+        put_csv_text(to, json_string_value(value));
+        return;
+    }
+    if (json_is_integer(value))
+        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
+    else if (json_is_real(value))
+        snprintf(number, sizeof number, "%.17g", json_real_value(value));
+    else if (json_is_boolean(value))
+        snprintf(number, sizeof number, "%d", json_is_true(value));
+    put_text(to, number);
+}
+
+static void put_csv_row(sink *to, const json_t *row)
+{
+    const char *key, *between = "";
+    json_t *value;
+
+    if (!to->begun)
+        json_object_foreach((json_t *)row, key, value) {
+            put_text(to, between);
+            put_text(to, key);
+            between = ",";
+        }
+    put_text(to, to->begun ? "" : "\n");
+    to->begun = true;
+    between = "";
+    json_object_foreach((json_t *)row, key, value) {
+        put_text(to, between);
+        put_csv_value(to, value);
+        between = ",";
+    }
+    put_text(to, "\n");
+}
+
+static nas_status visit(void *user, const char *table, const json_t *row, nas_err *err)
+{
+    sink *to = user;
+
+    if (!to->jsonl) {
+        if (strcmp(table, to->table) == 0)
+            put_csv_row(to, row);
+        return NAS_OK;
+    }
+    json_t *line = json_pack("{s:s}", "table", table);
+    json_object_update(line, (json_t *)row);
+    char *text = json_dumps(line, JSON_REAL_PRECISION(17) | JSON_COMPACT);
+    json_decref(line);
+    if (text == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "export: out of memory");
+    put_text(to, text);
+    put_text(to, "\n");
+    free(text);
+    return NAS_OK;
+}
+
+static nas_status export_run(const cli_context *context, const void *options, nas_err *err)
+{
+    static const char *const tables[] = {"run", "metric", "evaluation", "artifact", "probability",
+                                         "entropy"};
+    const export_options *o = options;
+    sink to = {.table = tables[o->table], .jsonl = o->format == FORMAT_JSONL};
+    nas_store *store = NULL;
+    nas_store_run *run = NULL;
+    nas_status status;
+
+    if ((status = nas_store_open(&store, o->common.store, NAS_STORE_READ, err)) ||
+        (context->count > 0 &&
+         (status = nas_store_run_get(store, context->args[0], &run, err))) ||
+        (o->out != NULL && (status = nas_writer_open(&to.writer, o->out, err))))
+        goto done;
+    status = nas_store_export(store, run != NULL ? run->id : 0, visit, &to, err);
+    if (status == NAS_OK && to.writer == NULL)
+        status = cli_flush(err);
+    if (to.writer != NULL && status == NAS_OK) {
+        status = nas_writer_commit(to.writer, err);
+        to.writer = NULL;
+    }
+
+done:
+    if (to.writer != NULL)
+        nas_writer_abort(to.writer);
+    nas_store_run_free(run);
+    nas_store_close(store);
+    return status;
+}
+
+const cli_command cmd_runs_export = {
+    .name = "runs export", .summary = "metrics and results as CSV or JSON lines",
+    .arguments = "[RUN]", .example = "runs export search-1 --format csv --out metrics.csv",
+    .tables = {export_table}, .size = sizeof(export_options), .max_args = 1, .run = export_run,
+};

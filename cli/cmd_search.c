@@ -1,0 +1,236 @@
+/* nas search - the main job: a network for these images under a latency target. */
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "base/system.h"
+#include "cli/commands.h"
+#include "cli/describe.h"
+#include "cli/outcome.h"
+#include "cli/output.h"
+#include "cli/search_task.h"
+
+#define AT(field) offsetof(cli_search_options, field)
+
+static const nas_option task_table[] = {
+    {"--data", NAS_OPT_STRING, AT(data), NULL, 0, 0, NULL, "FILE", "packed images", true},
+    {"--space", NAS_OPT_STRING, AT(space), NULL, 0, 0, NULL, "SPACE",
+     "name of a built-in space, or its JSON file", true},
+    {"--table", NAS_OPT_STRING, AT(table), NULL, 0, 0, NULL, "FILE",
+     "latency table, or a folder of tables by image size", true},
+    {"--target-ms", NAS_OPT_REAL, AT(target_ms), NULL, 1e-6, 1e6, NULL, "MS",
+     "latency that the network must not exceed, by the table", true},
+    {0},
+};
+
+static const nas_option method_table[] = {
+    {"--method", NAS_OPT_CHOICE, AT(method), "gradient", 0, 0,
+     "gradient|reinforce|evolution|random", NULL, "how architectures are chosen"},
+    {"--arch-mode", NAS_OPT_CHOICE, AT(arch_mode), "full", 0, 0, "two|full", NULL,
+     "candidates that an architecture step compares"},
+    {"--latency-loss", NAS_OPT_CHOICE, AT(latency_loss), "mul-log", 0, 0, "mul-log|add-linear",
+     NULL, "how the expected latency enters the loss"},
+    {"--epochs", NAS_OPT_INT, AT(epochs), "120", 0, 1e6, NULL, "N",
+     "passes that train weights and architecture"},
+    {"--warmup-epochs", NAS_OPT_INT, AT(warmup_epochs), "40", 0, 1e6, NULL, "N",
+     "passes before them that train weights alone"},
+    {"--batch", NAS_OPT_INT, AT(batch), "64", 2, 4096, NULL, "N", "images a step"},
+    {"--max-minutes", NAS_OPT_REAL, AT(max_minutes), "0", 0, 1e7, NULL, "MIN",
+     "stop training then and choose; 0: no limit"},
+    {"--warmup-lr", NAS_OPT_REAL, AT(warmup_lr), "0.05", 0, 100, NULL, "X",
+     "first learning rate of the warm-up (cosine)"},
+    {"--lr", NAS_OPT_REAL, AT(lr), "0.025", 0, 100, NULL, "X",
+     "first learning rate of the search (cosine)"},
+    {"--decay", NAS_OPT_REAL, AT(decay), "4e-5", 0, 1, NULL, "X", "weight decay"},
+    {"--label-smoothing", NAS_OPT_REAL, AT(label_smoothing), "0.1", 0, 0.99, NULL, "X",
+     "share of the label given to all classes"},
+    {"--augment", NAS_OPT_STRING, AT(augment), "cifar", 0, 0, NULL, "PRESET",
+     "none, cifar (shift, flip) or imagenet (crop, flip, colour)"},
+    {"--valid-fraction", NAS_OPT_REAL, AT(valid_fraction), "0.1", 0.001, 0.9, NULL, "X",
+     "of the training images, held out for the architecture"},
+    {"--arch-every", NAS_OPT_INT, AT(arch_every), "5", 1, 1e6, NULL, "N",
+     "weight steps for each architecture step"},
+    {"--arch-lr", NAS_OPT_REAL, AT(arch_lr), "0", 0, 100, NULL, "X",
+     "learning rate of the architecture (Adam); 0: by the number of steps"},
+    {"--rl-samples", NAS_OPT_INT, AT(rl_samples), "4", 1, 1000, NULL, "N",
+     "reinforce: networks an update"},
+    {"--derive-samples", NAS_OPT_INT, AT(derive_samples), "10", 1, 10000, NULL, "N",
+     "networks judged at the end"},
+    {"--score-images", NAS_OPT_INT, AT(score_images), "1000", 1, 1e7, NULL, "N",
+     "validation images that judge each"},
+    {0},
+};
+
+nas_search_config cli_search_config(const cli_search_options *o)
+{
+    nas_search_config c = nas_search_default(o->target_ms);
+
+    c.method = (nas_search_method)o->method;
+    c.arch_mode = (nas_arch_mode)o->arch_mode;
+    c.latency_loss = (nas_latency_loss_kind)o->latency_loss;
+    c.warmup_epochs = o->warmup_epochs;
+    c.epochs = o->epochs;
+    c.batch = (int)o->batch;
+    c.warmup_lr = o->warmup_lr;
+    c.lr = o->lr;
+    c.decay = o->decay;
+    c.label_smoothing = o->label_smoothing;
+    c.augment = o->augment;
+    c.valid_fraction = o->valid_fraction;
+    c.arch_every = (int)o->arch_every;
+    c.arch_lr = o->arch_lr;
+    c.rl_samples = (int)o->rl_samples;
+    c.derive_samples = (int)o->derive_samples;
+    c.score_images = (int)o->score_images;
+    c.max_minutes = o->max_minutes;
+    c.seed = (uint64_t)o->run.common.seed;
+    c.loader_threads = (int)o->run.common.threads;
+    return c;
+}
+
+/* What no search can meet: shows the fastest network that there is. */
+static nas_status emit_closest(const cli_context *context, const nas_space *space,
+                               const nas_latency_lut *lut, double target_ms, nas_err *err)
+{
+    int fastest[NAS_MAX_SLOTS];
+    double least, most;
+    json_t *about = NULL;
+    nas_arch *arch = NULL;
+    nas_status status;
+
+    nas_latency_lut_range(lut, space, &least, &most, fastest, NULL);
+    if ((status = nas_space_arch(&arch, space, fastest, err)) == NAS_OK &&
+        (status = cli_arch_json(&about, arch, err)) == NAS_OK)
+        status = cli_emit(context, json_pack("{s:b, s:f, s:f, s:f, s:o}", "feasible", 0,
+                                             "target_ms", target_ms, "latency_ms", least,
+                                             "slowest_ms", most, "closest", about),
+                          err);
+    nas_arch_free(arch);
+    return status;
+}
+
+static nas_status load(void *self, const char *path, nas_err *err)
+{
+    return nas_search_load(self, path, err);
+}
+
+/* Every network judged at the end, the answer first. */
+static nas_status record_judgement(cli_session *session, const nas_space *space,
+                                   const nas_search_result *found, nas_err *err)
+{
+    nas_store_evaluation *list = calloc((size_t)found->judged + 1, sizeof *list);
+    nas_status status = list != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "result: no memory");
+
+    for (int i = 0; i < found->judged && status == NAS_OK; i++) {
+        const nas_candidate *candidate = &found->judgement[i];
+        nas_arch *arch = NULL;
+        char digest[NAS_DIGEST_SIZE];
+
+        if ((status = nas_space_arch(&arch, space, candidate->choice, err)) == NAS_OK &&
+            (status = nas_arch_digest(arch, digest, err)) == NAS_OK) {
+            const nas_op_cost cost = nas_arch_cost(arch, 0);
+            json_t *json = nas_arch_to_json(arch);
+            char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
+            const nas_store_architecture row = {.digest = digest, .json = text,
+                                                .space = space->name, .macs = cost.macs,
+                                                .parameters = cost.parameters};
+
+            list[i] = (nas_store_evaluation){.source = "derived", .rank = i,
+                                             .latency_ms = candidate->latency_ms, .loss = NAN,
+                                             .top1 = candidate->score, .top5 = NAN,
+                                             .selected = i == 0};
+            status = text != NULL ? nas_store_architecture_put(session->store, &row,
+                                                               &list[i].architecture, err)
+                                  : nas_fail(err, NAS_E_NOMEM, "result: out of memory");
+            free(text);
+            json_decref(json);
+        }
+        nas_arch_free(arch);
+    }
+    if (status == NAS_OK)
+        status = nas_store_evaluations_put(session->store, session->attempt, list, found->judged,
+                                           err);
+    free(list);
+    return status;
+}
+
+/* The chosen network with the supernet's weights, in the run's files and in `result`. */
+static nas_status save_choice(cli_session *session, const cli_search_task *task,
+                              const nas_search_result *found, json_t *result, nas_err *err)
+{
+    nas_arch *arch = NULL;
+    nas_model *model = NULL;
+    nas_status status;
+
+    if ((status = nas_space_arch(&arch, task->space, found->choice, err)) == NAS_OK &&
+        (status = nas_model_new_arch(&model, arch, err)) == NAS_OK) {
+        nas_model_inherit(model, nas_search_model(task->search), found->choice);
+        if ((status = record_judgement(session, task->space, found, err)) == NAS_OK)
+            status = cli_outcome_save(session, model, arch, found->steps, result, err);
+    }
+    nas_model_free(model);
+    nas_arch_free(arch);
+    return status;
+}
+
+nas_status cli_search_execute(const cli_context *context, const cli_search_task *task,
+                              nas_search_result *found, json_t *result, nas_err *err)
+{
+    char digest[NAS_DIGEST_SIZE];
+    cli_session session;
+    nas_status status = cli_session_open(&session, context, err);
+
+    if (status != NAS_OK)
+        return status;
+    if ((status = cli_search_record_table(&session, task, err)) ||
+        (status = cli_session_restore(&session, load, task->search, err)) ||
+        (status = nas_search_run(task->search, &session.observer, found, err)) ||
+        (status = nas_search_digest(task->search, digest, err)) ||
+        (status = save_choice(&session, task, found, result, err)))
+        return cli_session_close(&session, status, NULL, err);
+    json_object_update_new(
+        result,
+        json_pack("{s:b, s:f, s:f, s:o, s:o, s:o, s:I, s:i, s:f, s:f, s:s}", "feasible",
+                  found->feasible, "target_ms", task->config.target_ms, "latency_ms",
+                  found->latency_ms, "valid_top1", cli_real(found->valid_top1), "valid_top5",
+                  cli_real(found->valid_top5), "valid_loss", cli_real(found->valid_loss), "steps",
+                  (json_int_t)found->steps, "judged", found->judged, "seconds", found->seconds,
+                  "peak_rss_mib", nas_system_peak_rss_mib(), "digest", digest));
+    if (!found->feasible)
+        status = nas_fail(err, NAS_E_INFEASIBLE, "the closest network found takes %.6g ms",
+                          found->latency_ms);
+    return cli_session_close(&session, status, result, err);
+}
+
+static nas_status search_run(const cli_context *context, const void *options, nas_err *err)
+{
+    const cli_search_options *o = options;
+    const nas_search_config config = cli_search_config(o);
+    nas_search_result found = {0};
+    cli_search_task task;
+    json_t *result = json_object();
+    nas_status status = cli_search_prepare(&task, o->data, o->space, o->table, &config, err);
+
+    if (status == NAS_OK) {
+        status = cli_search_execute(context, &task, &found, result, err);
+        if (status == NAS_OK || status == NAS_E_INFEASIBLE) {
+            const nas_status printed = cli_emit(context, json_incref(result), err);
+            status = printed != NAS_OK ? printed : status;
+        }
+    } else if (status == NAS_E_INFEASIBLE && task.lut != NULL) {
+        const nas_status printed =
+            emit_closest(context, task.space, task.lut, o->target_ms, NULL);
+        status = printed != NAS_OK ? printed : status;
+    }
+    free(found.judgement);
+    cli_search_finish(&task);
+    json_decref(result);
+    return status;
+}
+
+const cli_command cmd_search = {
+    .name = "search", .summary = "find a network for images and a device",
+    .example = "search --data photos.nasd --space tiny --table here.yaml --target-ms 2",
+    .tables = {task_table, method_table, cli_run_table}, .size = sizeof(cli_search_options),
+    .stop = CLI_STOP_RESUMES, .run = search_run,
+};

@@ -1,0 +1,149 @@
+/* nas train - trains one architecture, from scratch or from the weights of a search. */
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/system.h"
+#include "cli/commands.h"
+#include "cli/outcome.h"
+#include "cli/output.h"
+#include "nas/train/checkpoint.h"
+#include "nas/train/train.h"
+
+typedef struct train_options {
+    cli_run_options run;
+    const char *data, *arch, *from;
+    int64_t epochs, batch;
+    double lr, momentum, decay, label_smoothing, valid_fraction;
+    const char *augment;
+} train_options;
+
+#define AT(field) offsetof(train_options, field)
+
+static const nas_option train_table[] = {
+    {"--data", NAS_OPT_STRING, AT(data), NULL, 0, 0, NULL, "FILE", "packed images", true},
+    {"--arch", NAS_OPT_STRING, AT(arch), NULL, 0, 0, NULL, "FILE",
+     "architecture, or net.config; default: that of --from"},
+    {"--from", NAS_OPT_STRING, AT(from), NULL, 0, 0, NULL, "FILE",
+     "model whose weights it starts from; default: fresh ones"},
+    {"--epochs", NAS_OPT_INT, AT(epochs), "60", 1, 1e6, NULL, "N", "passes over the images"},
+    {"--batch", NAS_OPT_INT, AT(batch), "64", 2, 4096, NULL, "N", "images a step"},
+    {"--lr", NAS_OPT_REAL, AT(lr), "0.05", 0, 100, NULL, "X",
+     "first learning rate; follows a cosine to 0"},
+    {"--momentum", NAS_OPT_REAL, AT(momentum), "0.9", 0, 0.9999, NULL, "X", "of SGD (Nesterov)"},
+    {"--decay", NAS_OPT_REAL, AT(decay), "4e-5", 0, 1, NULL, "X", "weight decay"},
+    {"--label-smoothing", NAS_OPT_REAL, AT(label_smoothing), "0.1", 0, 0.99, NULL, "X",
+     "share of the label given to all classes"},
+    {"--augment", NAS_OPT_STRING, AT(augment), "cifar", 0, 0, NULL, "PRESET",
+     "none, cifar (shift, flip) or imagenet (crop, flip, colour)"},
+    {"--valid-fraction", NAS_OPT_REAL, AT(valid_fraction), "0.1", 0, 0.9, NULL, "X",
+     "of the training images, held out to watch; 0: none"},
+    {0},
+};
+
+/* A network of the architecture, with the weights that training starts from. */
+static nas_status build(nas_model **model, nas_arch **arch, const train_options *o, nas_err *err)
+{
+    nas_model *from = NULL;
+    nas_arch *from_arch = NULL;
+    nas_status status = NAS_OK;
+
+    if (o->arch == NULL && o->from == NULL) {
+        nas_fail(err, NAS_E_USAGE, "--arch is required, or --from");
+        nas_hint(err, "nas search ends with an architecture; nas space sample draws one");
+        return NAS_E_USAGE;
+    }
+    if ((o->from != NULL && (status = nas_model_load(&from, &from_arch, o->from, err))) ||
+        (o->arch != NULL && (status = nas_arch_load(arch, o->arch, err))))
+        goto done;
+    if (o->arch == NULL) {
+        *arch = from_arch;
+        *model = from;
+        from_arch = NULL;
+        from = NULL;
+        goto done;
+    }
+    if ((status = nas_model_new_arch(model, *arch, err)) != NAS_OK)
+        goto done;
+    nas_model_reset(*model, (uint64_t)o->run.common.seed);
+    if (from != NULL) {
+        int choice[NAS_MAX_SLOTS] = {0};
+        const int copied = nas_model_inherit(*model, from, choice);
+
+        nas_log(NAS_LOG_INFO, "%d of %d blocks start from %s", copied, (*model)->slots, o->from);
+        if (copied == 0)
+            status = nas_fail(err, NAS_E_CONFIG, "%s shares no block with %s", o->from, o->arch);
+    }
+
+done:
+    nas_model_free(from);
+    nas_arch_free(from_arch);
+    return status;
+}
+
+static nas_status load(void *self, const char *path, nas_err *err)
+{
+    return nas_trainer_load(self, path, err);
+}
+
+static nas_status train(const cli_context *context, const train_options *o, nas_trainer *trainer,
+                        const nas_model *model, const nas_arch *arch, json_t *result,
+                        nas_err *err)
+{
+    cli_session session;
+    nas_train_result trained;
+    nas_status status = cli_session_open(&session, context, err);
+
+    if (status != NAS_OK)
+        return status;
+    if ((status = cli_session_restore(&session, load, trainer, err)) == NAS_OK &&
+        (status = nas_trainer_run(trainer, &session.observer, &trained, err)) == NAS_OK &&
+        (status = cli_outcome_save(&session, model, arch, trained.steps, result, err)) == NAS_OK)
+        json_object_update_new(
+            result, json_pack("{s:I, s:I, s:o, s:o, s:o, s:f, s:f}", "epochs",
+                              (json_int_t)o->epochs, "steps", (json_int_t)trained.steps,
+                              "train_loss", cli_real(trained.train_loss), "valid_top1",
+                              cli_real(trained.valid_top1), "valid_top5",
+                              cli_real(trained.valid_top5), "seconds",
+                              nas_clock_seconds() - session.started, "peak_rss_mib",
+                              nas_system_peak_rss_mib()));
+    return cli_session_close(&session, status, status == NAS_OK ? result : NULL, err);
+}
+
+static nas_status train_run(const cli_context *context, const void *options, nas_err *err)
+{
+    const train_options *o = options;
+    const nas_train_config config = {
+        .epochs = o->epochs, .batch = (int)o->batch, .lr = o->lr, .momentum = o->momentum,
+        .decay = o->decay, .label_smoothing = o->label_smoothing, .augment = o->augment,
+        .valid_fraction = o->valid_fraction, .seed = (uint64_t)o->run.common.seed,
+        .loader_threads = (int)o->run.common.threads};
+    nas_dataset *data = NULL;
+    nas_model *model = NULL;
+    nas_arch *arch = NULL;
+    nas_trainer *trainer = NULL;
+    json_t *result = json_object();
+    nas_status status;
+
+    if ((status = build(&model, &arch, o, err)) || (status = nas_dataset_open(&data, o->data, err)) ||
+        (status = nas_trainer_new(&trainer, model, data, &config, err)) ||
+        (status = train(context, o, trainer, model, arch, result, err)))
+        goto done;
+    status = cli_emit(context, json_incref(result), err);
+
+done:
+    json_decref(result);
+    nas_trainer_free(trainer);
+    nas_model_free(model);
+    nas_arch_free(arch);
+    nas_dataset_close(data);
+    return status;
+}
+
+const cli_command cmd_train = {
+    .name = "train", .summary = "train one architecture on images",
+    .example = "train --data photos.nasd --arch .nas/runs/1/arch.json --epochs 60",
+    .tables = {train_table, cli_run_table}, .size = sizeof(train_options),
+    .stop = CLI_STOP_RESUMES, .run = train_run,
+};

@@ -1,0 +1,23 @@
+/* The entries of all commands; cli/registry.c puts them in order. */
+#ifndef NAS_CLI_COMMANDS_H
+#define NAS_CLI_COMMANDS_H
+
+#include "cli/command.h"
+
+extern const cli_command cmd_bench;
+extern const cli_command cmd_data_import, cmd_data_info, cmd_data_synth;
+extern const cli_command cmd_demo;
+extern const cli_command cmd_doctor;
+extern const cli_command cmd_eval;
+extern const cli_command cmd_inspect;
+extern const cli_command cmd_latency_check, cmd_latency_predict, cmd_latency_verify;
+extern const cli_command cmd_profile;
+extern const cli_command cmd_resume;
+extern const cli_command cmd_runs_compare, cmd_runs_delete, cmd_runs_export, cmd_runs_list,
+    cmd_runs_show;
+extern const cli_command cmd_search;
+extern const cli_command cmd_space_count, cmd_space_list, cmd_space_sample, cmd_space_show;
+extern const cli_command cmd_store_backup, cmd_store_gc, cmd_store_migrate, cmd_store_verify;
+extern const cli_command cmd_train;
+
+#endif

@@ -1,0 +1,176 @@
+/* Options common to all commands, the configuration file, and how the sources of
+ * settings are merged: command line, then environment, then file, then defaults. */
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/system.h"
+#include "cli/command.h"
+#include "cli/output.h"
+
+#define AT(field) offsetof(cli_common, field)
+
+/* What a run's result depends on is its seed; everything else here is how, not what. */
+static const nas_option common_options[] = {
+    {"--store", NAS_OPT_STRING, AT(store), ".nas", 0, 0, NULL, "DIR",
+     "where runs are kept (environment: NAS_STORE)", false, true},
+    {"--threads", NAS_OPT_INT, AT(threads), NULL, 1, 1024, NULL, "N",
+     "threads; default: the cores it may use", false, true},
+    {"--seed", NAS_OPT_INT, AT(seed), "1", 0, 9007199254740992.0, NULL, "N",
+     "seed of all random numbers"},
+    {"--config", NAS_OPT_STRING, AT(config), NULL, 0, 0, NULL, "FILE",
+     "settings in JSON, below those of the command line", false, true},
+    {"--json", NAS_OPT_FLAG, AT(json), NULL, 0, 0, NULL, NULL,
+     "print the result as one JSON object", false, true},
+    {"--quiet", NAS_OPT_FLAG, AT(quiet), NULL, 0, 0, NULL, NULL,
+     "only warnings and errors on stderr", false, true},
+    {"--verbose", NAS_OPT_FLAG, AT(verbose), NULL, 0, 0, NULL, NULL,
+     "more about what is done (short: -v)", false, true},
+    {"--color", NAS_OPT_CHOICE, AT(color), "auto", 0, 0, "auto|always|never", NULL,
+     "colours on stderr (environment: NO_COLOR)", false, true},
+    {0},
+};
+
+void cli_command_tables(const cli_command *command, const nas_option *out[CLI_MAX_TABLES + 2])
+{
+    int count = 0;
+
+    while (count < CLI_MAX_TABLES && command->tables[count] != NULL) {
+        out[count] = command->tables[count];
+        count++;
+    }
+    out[count] = common_options;
+    out[count + 1] = NULL;
+}
+
+const nas_option *cli_common_options(void)
+{
+    return common_options;
+}
+
+/* The value of --config in argv, NULL if it is not there. */
+static const char *config_path(int argc, const char *const *argv)
+{
+    static const char flag[] = "--config";
+    const size_t length = sizeof flag - 1;
+
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], flag) == 0)
+            return i + 1 < argc ? argv[i + 1] : NULL;
+        if (strncmp(argv[i], flag, length) == 0 && argv[i][length] == '=')
+            return argv[i] + length + 1;
+    }
+    return NULL;
+}
+
+/* The configuration below the command line: the file's settings, over them the environment. */
+static nas_status load_config(json_t **out, int argc, const char *const *argv, nas_err *err)
+{
+    const char *path = config_path(argc, argv), *store = getenv("NAS_STORE");
+    nas_status status;
+
+    *out = NULL;
+    if (path != NULL && (status = nas_json_load(out, path, err)) != NAS_OK) {
+        if (status == NAS_E_DATA && err != NULL)
+            err->status = NAS_E_CONFIG; /* what is wrong is a setting, not data */
+        return status == NAS_E_DATA ? NAS_E_CONFIG : status;
+    }
+    if (*out != NULL && !json_is_object(*out))
+        return nas_fail(err, NAS_E_CONFIG, "%s: should be an object of settings", path);
+    if (*out == NULL)
+        *out = json_object();
+    if (*out == NULL || (store != NULL && *store != '\0' &&
+                         json_object_set_new(*out, "store", json_string(store)) != 0))
+        return nas_fail(err, NAS_E_NOMEM, "configuration: out of memory, or NAS_STORE is not UTF-8");
+    return NAS_OK;
+}
+
+/* Stored settings name files so that they are found again from any directory. */
+static void make_paths_absolute(const nas_option *const *tables, json_t *config)
+{
+    for (int t = 0; tables[t] != NULL; t++)
+        for (const nas_option *o = tables[t]; o->flag != NULL; o++) {
+            char key[64];
+
+            if (o->type != NAS_OPT_STRING || o->unit == NULL ||
+                (strcmp(o->unit, "FILE") != 0 && strcmp(o->unit, "DIR") != 0 &&
+                 strcmp(o->unit, "SPACE") != 0))
+                continue;
+            snprintf(key, sizeof key, "%s", o->flag + 2);
+            for (char *c = key; *c != '\0'; c++)
+                *c = *c == '-' ? '_' : *c;
+            const char *path = json_string_value(json_object_get(config, key));
+            /* a bare name stays one: a built-in space may be called as a file here is */
+            char *full = path != NULL && strcmp(o->unit, "SPACE") == 0 && strchr(path, '.') == NULL
+                             ? NULL
+                             : path != NULL ? realpath(path, NULL) : NULL;
+            if (full != NULL)
+                json_object_set_new(config, key, json_string(full));
+            free(full);
+        }
+}
+
+nas_status cli_parse(cli_parsed *out, const cli_command *command, const json_t *config, int argc,
+                     const char *const *argv, nas_err *err)
+{
+    const size_t size = command->size != 0 ? command->size : sizeof(cli_common);
+    const nas_option *tables[CLI_MAX_TABLES + 2];
+    nas_status status;
+    int count = 0;
+
+    memset(out, 0, sizeof *out);
+    cli_command_tables(command, tables);
+    if (config != NULL)
+        out->config = json_deep_copy(config);
+    else if ((status = load_config(&out->config, argc, argv, err)) != NAS_OK)
+        return status;
+    out->options = calloc(1, size);
+    if (out->options == NULL || out->config == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "options: out of memory");
+    if ((status = nas_options_parse(tables, out->options, size, out->config, argc, argv, out->args,
+                                    CLI_MAX_ARGS, &count, err)) != NAS_OK)
+        return status;
+    if (count > command->max_args)
+        return nas_fail(err, NAS_E_USAGE, "%s: unexpected argument '%.100s'", command->name,
+                        out->args[command->max_args]);
+    if (count < command->min_args) {
+        nas_fail(err, NAS_E_USAGE, "%s: an argument is missing", command->name);
+        nas_hint(err, "usage: nas %s %s [OPTIONS]", command->name, command->arguments);
+        return NAS_E_USAGE;
+    }
+    cli_common *common = out->options;
+    if (common->threads == 0)
+        common->threads = nas_system_cores();
+    out->merged = nas_options_json(tables, out->options);
+    if (out->merged == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "options: out of memory, or a value is not UTF-8");
+    make_paths_absolute(tables, out->merged);
+    out->context = (cli_context){.command = command, .common = common, .args = out->args,
+                                 .count = count, .config = out->merged};
+    return NAS_OK;
+}
+
+void cli_parsed_fini(cli_parsed *parsed)
+{
+    json_decref(parsed->merged);
+    json_decref(parsed->config);
+    free(parsed->options);
+}
+
+void cli_common_apply(const cli_common *common)
+{
+    nas_log_set_level(common->quiet     ? NAS_LOG_WARN
+                      : common->verbose ? NAS_LOG_DEBUG
+                                        : NAS_LOG_INFO);
+    cli_color_set((cli_color)common->color);
+    omp_set_dynamic(0); /* fewer threads than asked for would change timings, not results */
+    omp_set_num_threads((int)common->threads);
+}
+
+void cli_common_strip(json_t *config)
+{
+    for (const nas_option *o = common_options; o->flag != NULL; o++)
+        if (o->result_neutral)
+            json_object_del(config, o->flag + 2); /* none of their names has a second dash */
+}

@@ -1,0 +1,25 @@
+/* JSON objects that describe things; commands that show the same thing share them.
+ * NULL: no memory. */
+#ifndef NAS_CLI_DESCRIBE_H
+#define NAS_CLI_DESCRIBE_H
+
+#include "cli/command.h"
+#include "latency/table/table.h"
+#include "nas/data/dataset.h"
+#include "nas/space/space.h"
+
+/** What `nas data info` tells. */
+json_t *cli_dataset_json(const nas_dataset *data);
+/** Name, input, architectures, range of MACs, one entry a slot. */
+nas_status cli_space_json(json_t **out, const nas_space *space, nas_err *err);
+/** Name, input, MACs, parameters, digest, one entry a block. */
+nas_status cli_arch_json(json_t **out, const nas_arch *arch, nas_err *err);
+/** Origin and size of a table. */
+json_t *cli_table_json(const nas_latency_table *table);
+/** A run without its configuration and results. */
+json_t *cli_run_json(const nas_store_run *run);
+
+/** "7x7 mbconv e6", "skip", ...: an operation in few letters. */
+void cli_op_text(const nas_op_spec *op, char out[64]);
+
+#endif

@@ -1,0 +1,28 @@
+/* Things that several commands load in the same way. */
+#ifndef NAS_CLI_LOAD_H
+#define NAS_CLI_LOAD_H
+
+#include "cli/command.h"
+#include "latency/table/set.h"
+#include "nas/data/dataset.h"
+#include "nas/space/space.h"
+
+/** Options that name a space and the images it is for; embed after cli_common. */
+typedef struct cli_space_options {
+    cli_common common;
+    const char *space, *data;
+    int64_t image_size;
+} cli_space_options;
+extern const nas_option cli_space_table[];
+
+/** Makes a space one for these images: their size where they have one, otherwise its own. */
+nas_status cli_space_fit(nas_space *space, const nas_dataset *data, nas_err *err);
+
+/** Loads the space of the options, fitted to the images and the size that they name. */
+nas_status cli_space_load(nas_space **out, const cli_space_options *options, nas_err *err);
+
+/** Loads tables and picks the one for the space's images; `*set` (yours) owns it. */
+nas_status cli_table_load(nas_latency_set **set, const nas_latency_table **table,
+                          const char *where, int image_size, nas_err *err);
+
+#endif

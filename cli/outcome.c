@@ -1,0 +1,64 @@
+/* The files of a finished run, and how good its network is. */
+#include "cli/outcome.h"
+
+#include <stdlib.h>
+
+#include "nas/data/split.h"
+#include "nas/train/checkpoint.h"
+
+enum { EVAL_BATCH = 128 };
+
+nas_status cli_outcome_save(cli_session *session, const nas_model *model, const nas_arch *arch,
+                            int64_t step, json_t *result, nas_err *err)
+{
+    static const char arch_file[] = "arch.json", model_file[] = "model.safetensors";
+    const nas_op_cost cost = nas_arch_cost(arch, 0);
+    char *arch_path = cli_session_path(session, arch_file);
+    char *model_path = cli_session_path(session, model_file);
+    nas_status status;
+
+    if (arch_path == NULL || model_path == NULL) {
+        status = nas_fail(err, NAS_E_NOMEM, "result: out of memory");
+        goto done;
+    }
+    if ((status = nas_arch_save(arch, arch_path, err)) ||
+        (status = nas_model_save(model, arch, model_path, err)) ||
+        (status = cli_session_artifact(session, "arch", arch_file, step, err)) ||
+        (status = cli_session_artifact(session, "model", model_file, step, err)))
+        goto done;
+    json_object_set_new(result, "run", json_string(session->name));
+    json_object_set_new(result, "arch", json_string(arch_path));
+    json_object_set_new(result, "model", json_string(model_path));
+    json_object_set_new(result, "macs", json_integer(cost.macs));
+    json_object_set_new(result, "parameters", json_integer(cost.parameters));
+
+done:
+    free(arch_path);
+    free(model_path);
+    return status;
+}
+
+nas_status cli_score_split(nas_score *score, const nas_model *model, const nas_dataset *data,
+                           const nas_data_split *split, int threads,
+                           nas_status (*visit)(void *user, const nas_batch *batch,
+                                               const float *logits, nas_err *err),
+                           void *user, nas_err *err)
+{
+    const int choice[NAS_MAX_SLOTS] = {0}; /* one candidate a slot */
+    const nas_loader_options how = {.augment.size = model->image_size, .batch = EVAL_BATCH,
+                                    .threads = threads, .stream = "eval"};
+    nas_index index = {0};
+    nas_loader *loader = NULL;
+    nas_infer *infer = NULL;
+    nas_status status;
+
+    *score = (nas_score){0};
+    if ((status = nas_index_split(&index, split, err)) == NAS_OK &&
+        (status = nas_loader_open(&loader, data, index.items, index.count, &how, err)) == NAS_OK &&
+        (status = nas_infer_new(&infer, model, choice, EVAL_BATCH, err)) == NAS_OK)
+        status = nas_evaluate(infer, loader, model->classes, score, visit, user, err);
+    nas_infer_free(infer);
+    nas_loader_close(loader);
+    nas_index_fini(&index);
+    return status;
+}

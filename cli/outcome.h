@@ -1,0 +1,20 @@
+/* What commands that end with a network have in common: its files and its numbers. */
+#ifndef NAS_CLI_OUTCOME_H
+#define NAS_CLI_OUTCOME_H
+
+#include "cli/run_session.h"
+#include "nas/train/evaluate.h"
+
+/** Writes arch.json and model.safetensors into the run, registers both, and puts `run`,
+ * `arch`, `model`, `macs` and `parameters` into `result`. */
+nas_status cli_outcome_save(cli_session *session, const nas_model *model, const nas_arch *arch,
+                            int64_t step, json_t *result, nas_err *err);
+
+/** Scores all images of a split; `visit` (NULL: none) as in nas_evaluate. */
+nas_status cli_score_split(nas_score *score, const nas_model *model, const nas_dataset *data,
+                           const nas_data_split *split, int threads,
+                           nas_status (*visit)(void *user, const nas_batch *batch,
+                                               const float *logits, nas_err *err),
+                           void *user, nas_err *err);
+
+#endif

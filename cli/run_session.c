@@ -1,0 +1,263 @@
+/* Glue between a computation's observer and the store, the terminal and the signals. */
+#include "cli/run_session.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/signals.h"
+#include "cli/version.h"
+
+enum { MAX_METRICS = 32 };
+
+const nas_option cli_run_table[] = {
+    {"--name", NAS_OPT_STRING, offsetof(cli_run_options, name), NULL, 0, 0, NULL, "NAME",
+     "name of the run; default: made up", false, true},
+    {"--checkpoint-seconds", NAS_OPT_REAL, offsetof(cli_run_options, checkpoint_seconds), "60", 0,
+     1e6, NULL, "S", "at least this often, beside every epoch's end", false, true},
+    {0},
+};
+
+static void on_progress(void *user, const nas_progress *at)
+{
+    cli_session *session = user;
+
+    cli_progress_show(&session->progress, at);
+}
+
+static nas_status on_metrics(void *user, int64_t step, int64_t epoch, const nas_metric *metrics,
+                             int count, nas_err *err)
+{
+    cli_session *session = user;
+    nas_store_metric list[MAX_METRICS];
+    char line[512] = "";
+
+    count = count < MAX_METRICS ? count : MAX_METRICS;
+    for (int i = 0; i < count; i++) {
+        const size_t used = strlen(line);
+
+        list[i] = (nas_store_metric){metrics[i].name, metrics[i].value};
+        snprintf(line + used, sizeof line - used, "  %s %.4g", metrics[i].name, metrics[i].value);
+    }
+    cli_progress_end(&session->progress);
+    nas_log(NAS_LOG_INFO, "epoch %lld%s", (long long)epoch, line);
+    return nas_store_progress(session->store, session->attempt, step, epoch, list, count, err);
+}
+
+static nas_status on_probabilities(void *user, int64_t epoch, int slots, const int *counts,
+                                   const double *p, nas_err *err)
+{
+    cli_session *session = user;
+
+    return nas_store_probabilities_put(session->store, session->attempt, epoch, slots, counts, p,
+                                       err);
+}
+
+/* The file is whole under its name before the database names it. */
+static nas_status on_checkpoint(void *user, int64_t step, double score, nas_save_fn *save,
+                                void *self, nas_err *err)
+{
+    cli_session *session = user;
+    char file[64];
+
+    snprintf(file, sizeof file, "checkpoint-%lld.safetensors", (long long)step);
+    char *path = cli_session_path(session, file);
+    nas_status status = path != NULL ? save(self, path, err)
+                                     : nas_fail(err, NAS_E_NOMEM, "checkpoint: out of memory");
+    free(path);
+    if (status == NAS_OK)
+        status = nas_store_checkpoint(session->store, session->attempt, file, step, score, err);
+    session->next_checkpoint = nas_clock_seconds() + session->checkpoint_seconds;
+    return status;
+}
+
+static bool on_stop(void *user)
+{
+    return cli_stop_requested();
+}
+
+static bool on_checkpoint_due(void *user)
+{
+    const cli_session *session = user;
+
+    return nas_clock_seconds() >= session->next_checkpoint;
+}
+
+/* Digest of the settings that a result depends on; "" without memory for it. */
+static void config_digest(const json_t *config, char out[NAS_DIGEST_SIZE])
+{
+    json_t *copy = json_deep_copy(config);
+
+    out[0] = '\0';
+    if (copy == NULL)
+        return;
+    cli_common_strip(copy);
+    for (const nas_option *o = cli_run_table; o->flag != NULL; o++)
+        json_object_del(copy, strcmp(o->flag, "--name") == 0 ? "name" : "checkpoint_seconds");
+    char *text = json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+    if (text != NULL)
+        nas_digest(text, strlen(text), out);
+    free(text);
+    json_decref(copy);
+}
+
+static nas_status begin(cli_session *session, const char *name, nas_err *err)
+{
+    const cli_context *context = session->context;
+    char digest[NAS_DIGEST_SIZE];
+    char *config = json_dumps(context->config, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    nas_store_run *run = NULL;
+
+    if (config == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "run: out of memory");
+    config_digest(context->config, digest);
+    const nas_store_run_spec spec = {
+        .kind = context->command->name, .name = name, .config = config,
+        .config_digest = digest[0] != '\0' ? digest : NULL, .version = NAS_VERSION,
+        .seed = (uint64_t)context->common->seed, .threads = (int)context->common->threads};
+    nas_status status = nas_store_run_begin(session->store, &spec, &session->attempt, err);
+    free(config);
+    if (status == NAS_OK && name == NULL) {
+        char id[32];
+
+        snprintf(id, sizeof id, "%lld", (long long)session->attempt.run);
+        status = nas_store_run_get(session->store, id, &run, err);
+        name = status == NAS_OK ? run->name : "";
+    }
+    if (status == NAS_OK)
+        snprintf(session->name, sizeof session->name, "%s", name);
+    nas_store_run_free(run);
+    return status;
+}
+
+nas_status cli_session_open(cli_session *session, const cli_context *context, nas_err *err)
+{
+    const cli_run_options *options = (const cli_run_options *)context->common;
+    nas_status status;
+
+    memset(session, 0, sizeof *session);
+    session->context = context;
+    session->checkpoint_seconds = options->checkpoint_seconds;
+    session->observer = (nas_observer){
+        .user = session, .progress = on_progress, .metrics = on_metrics,
+        .probabilities = on_probabilities, .checkpoint = on_checkpoint, .stop = on_stop,
+        .checkpoint_due = on_checkpoint_due};
+    cli_progress_init(&session->progress, context->common);
+    if ((status = nas_store_open(&session->store, context->common->store, NAS_STORE_CREATE,
+                                 err)) != NAS_OK)
+        return status;
+    if (context->run == NULL) {
+        status = begin(session, options->name, err);
+    } else {
+        status = nas_store_run_claim(session->store, context->run->id, &session->attempt, err);
+        snprintf(session->name, sizeof session->name, "%s", context->run->name);
+    }
+    if (status != NAS_OK) {
+        nas_store_close(session->store);
+        session->store = NULL;
+        return status;
+    }
+    session->started = nas_clock_seconds();
+    session->next_checkpoint = session->started + session->checkpoint_seconds;
+    nas_log(NAS_LOG_INFO, "run %s, seed %lld, %lld threads", session->name,
+            (long long)context->common->seed, (long long)context->common->threads);
+    return NAS_OK;
+}
+
+nas_status cli_session_restore(cli_session *session,
+                               nas_status (*load)(void *self, const char *path, nas_err *err),
+                               void *self, nas_err *err)
+{
+    nas_store_artifact *list = NULL;
+    int count = 0;
+
+    if (session->context->run == NULL)
+        return NAS_OK;
+    nas_status status = nas_store_artifact_list(session->store, session->attempt.run, "checkpoint",
+                                                &list, &count, err);
+    bool restored = false;
+    for (int i = 0; i < count && status == NAS_OK && !restored; i++) {
+        nas_err why = {0};
+        char *path = cli_session_path(session, list[i].file);
+
+        if (path == NULL)
+            status = nas_fail(err, NAS_E_NOMEM, "checkpoint: out of memory");
+        else if (nas_store_artifact_check(session->store, &list[i], &why) == NAS_OK &&
+                 load(self, path, &why) == NAS_OK)
+            restored = true;
+        else
+            nas_log(NAS_LOG_WARN, "%s is damaged (%s); the one before it is tried", list[i].file,
+                    why.message);
+        if (restored)
+            nas_log(NAS_LOG_INFO, "continues at step %lld", (long long)list[i].step);
+        free(path);
+    }
+    if (status == NAS_OK && count > 0 && !restored)
+        status = nas_fail(err, NAS_E_DATA, "%s: none of its %d checkpoints can be read",
+                          session->name, count);
+    else if (status == NAS_OK && count == 0)
+        nas_log(NAS_LOG_INFO, "no checkpoint yet: starts at the beginning");
+    free(list);
+    return status;
+}
+
+char *cli_session_path(const cli_session *session, const char *file)
+{
+    return nas_store_path(session->store, session->attempt.run, file);
+}
+
+nas_status cli_session_artifact(cli_session *session, const char *kind, const char *file,
+                                int64_t step, nas_err *err)
+{
+    return nas_store_artifact_put(session->store, session->attempt, kind, file, step, err);
+}
+
+/* A full disk or too little memory passes; what else fails fails again. */
+static nas_store_state state_after(nas_status status)
+{
+    switch (status) {
+    case NAS_OK:
+    case NAS_E_INFEASIBLE:
+        return NAS_STORE_DONE;
+    case NAS_E_INTERRUPTED:
+    case NAS_E_IO:
+    case NAS_E_NOMEM:
+        return NAS_STORE_INTERRUPTED;
+    default:
+        return NAS_STORE_FAILED;
+    }
+}
+
+nas_status cli_session_close(cli_session *session, nas_status status, const json_t *result,
+                             nas_err *err)
+{
+    char *summary = result != NULL ? json_dumps(result, JSON_COMPACT | JSON_REAL_PRECISION(17))
+                                   : NULL;
+    const char *store = session->context->common->store;
+    nas_err late = {0};
+
+    cli_progress_end(&session->progress);
+    if (session->store == NULL) {
+        free(summary);
+        return status;
+    }
+    const nas_status finished = nas_store_run_finish(
+        session->store, session->attempt, state_after(status), summary,
+        status != NAS_OK && err != NULL ? err->message : NULL, &late);
+    free(summary);
+    nas_store_close(session->store);
+    session->store = NULL;
+    if (status == NAS_OK && finished != NAS_OK) {
+        if (err != NULL)
+            *err = late;
+        return finished;
+    }
+    if (state_after(status) == NAS_STORE_INTERRUPTED) {
+        const bool usual = strcmp(store, ".nas") == 0;
+        nas_hint(err, "to continue: nas resume %s%s%s", session->name, usual ? "" : " --store ",
+                 usual ? "" : store);
+    }
+    return status;
+}

@@ -1,0 +1,50 @@
+/* A run while it happens: the store, the progress line and the signals behind the one
+ * observer that training and search talk to. */
+#ifndef NAS_CLI_RUN_SESSION_H
+#define NAS_CLI_RUN_SESSION_H
+
+#include "cli/command.h"
+#include "cli/progress.h"
+#include "nas/train/observer.h"
+
+/** Options of commands that make a run; embed after cli_common. */
+typedef struct cli_run_options {
+    cli_common common;
+    const char *name;
+    double checkpoint_seconds;
+} cli_run_options;
+extern const nas_option cli_run_table[];
+
+typedef struct cli_session {
+    const cli_context *context;
+    nas_store *store;
+    nas_store_attempt attempt;
+    char name[NAS_STORE_NAME_SIZE];
+    nas_observer observer; /* hand it to the computation */
+    cli_progress progress;
+    double checkpoint_seconds, next_checkpoint;
+    double started;        /* monotonic seconds */
+} cli_session;
+
+/** Begins a run of the context's command, or claims the one that it continues. */
+nas_status cli_session_open(cli_session *session, const cli_context *context, nas_err *err);
+
+/** Loads the newest checkpoint that is whole; each that is not is told and passed over.
+ * Without any the computation starts at its beginning. */
+nas_status cli_session_restore(cli_session *session,
+                               nas_status (*load)(void *self, const char *path, nas_err *err),
+                               void *self, nas_err *err);
+
+/** Path of a file of the run (malloc'ed, yours); NULL: no memory. */
+char *cli_session_path(const cli_session *session, const char *file);
+/** Registers a finished file of the run. */
+nas_status cli_session_artifact(cli_session *session, const char *kind, const char *file,
+                                int64_t step, nas_err *err);
+
+/** Records how it ended and frees; `result` (borrowed, may be NULL) is what the store keeps.
+ * Returns `status`, or that of the store when all else went well.  After an interruption
+ * `err` says how to continue. */
+nas_status cli_session_close(cli_session *session, nas_status status, const json_t *result,
+                             nas_err *err);
+
+#endif

@@ -1,0 +1,46 @@
+/* A search with everything that it needs, put together from names and files. */
+#ifndef NAS_CLI_SEARCH_TASK_H
+#define NAS_CLI_SEARCH_TASK_H
+
+#include "cli/run_session.h"
+#include "latency/table/set.h"
+#include "search/proxyless/search.h"
+
+typedef struct cli_search_options {
+    cli_run_options run;
+    const char *data, *space, *table, *augment;
+    double target_ms, max_minutes, warmup_lr, lr, decay, label_smoothing, valid_fraction, arch_lr;
+    int method, arch_mode, latency_loss;
+    int64_t epochs, warmup_epochs, batch, arch_every, rl_samples, derive_samples, score_images;
+} cli_search_options;
+
+nas_search_config cli_search_config(const cli_search_options *options);
+
+typedef struct cli_search_task {
+    nas_search_config config;
+    nas_dataset *data;
+    nas_space *space;              /* fitted to the data            */
+    nas_latency_set *tables;
+    const nas_latency_table *table; /* the one for the images' size */
+    const char *table_path;        /* borrowed                      */
+    nas_latency_lut *lut;
+    nas_search *search;
+} cli_search_task;
+
+/** Loads, fits and checks.  After an error too, what was made is there (others NULL) until
+ * cli_search_finish.  NAS_E_INFEASIBLE: the table does not cover the space (lut is NULL), or
+ * nothing in the space is that fast. */
+nas_status cli_search_prepare(cli_search_task *task, const char *data, const char *space,
+                              const char *table, const nas_search_config *config, nas_err *err);
+void cli_search_finish(cli_search_task *task);
+
+/** Keeps the table's content with the run. */
+nas_status cli_search_record_table(cli_session *session, const cli_search_task *task,
+                                   nas_err *err);
+
+/** Runs the prepared task as a run of the store; fills `found` (its judgement is yours) and
+ * the members of `result` that every search ends with. */
+nas_status cli_search_execute(const cli_context *context, const cli_search_task *task,
+                              nas_search_result *found, json_t *result, nas_err *err);
+
+#endif

@@ -1,0 +1,48 @@
+/* Handlers do what a handler may do: set a flag, write(2), _exit(2). */
+#include "cli/signals.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t received;
+
+static void on_signal(int number)
+{
+    static const char text[] = "\nnas: stopping at the next safe point; once more to stop now\n";
+
+    if (received != 0)
+        _exit(128 + number);
+    received = number;
+    /* nothing to be done if stderr is closed */
+    const ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)ignored;
+}
+
+void cli_signals_init(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+}
+
+void cli_signals_catch(void)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool cli_stop_requested(void)
+{
+    return received != 0;
+}
+
+int cli_signal_exit_code(void)
+{
+    return received != 0 ? 128 + received : 0;
+}

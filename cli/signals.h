@@ -1,0 +1,17 @@
+/* Ctrl-C and SIGTERM: the first asks, the second ends. */
+#ifndef NAS_CLI_SIGNALS_H
+#define NAS_CLI_SIGNALS_H
+
+#include <stdbool.h>
+
+/** Makes broken pipes and file-size limits errors of write instead of signals. */
+void cli_signals_init(void);
+/** From now on the first SIGINT or SIGTERM only sets a flag, and says so; the second ends the
+ * process at once with exit code 130 or 143. */
+void cli_signals_catch(void);
+/** True once a signal came. */
+bool cli_stop_requested(void);
+/** 128 + the signal that came, 0 if none did. */
+int cli_signal_exit_code(void);
+
+#endif
