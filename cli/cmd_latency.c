@@ -1,5 +1,6 @@
 /* nas latency - what an architecture takes by a table, whether a table covers a space, and
  * whether it tells the truth on this machine. */
+#include <omp.h>
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -124,8 +125,8 @@ static const nas_option verify_table[] = {
     TABLE_OPTION(verify_options),
     {"--samples", NAS_OPT_INT, offsetof(verify_options, samples), "20", 2, 10000, NULL, "N",
      "networks to measure whole"},
-    {"--rounds", NAS_OPT_INT, offsetof(verify_options, rounds), "3", 1, 1000, NULL, "N",
-     "times each of them is measured"},
+    {"--rounds", NAS_OPT_INT, offsetof(verify_options, rounds), "9", 1, 1000, NULL, "N",
+     "turns of each of them"},
     {0},
 };
 
@@ -137,10 +138,11 @@ static json_t *verification_json(const nas_latency_verification *v)
         json_array_append_new(pairs,
                               json_pack("{s:f, s:f}", "predicted_ms", v->pairs[i].predicted_ms,
                                         "measured_ms", v->pairs[i].measured_ms));
-    return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "samples", v->count, "mape",
-                     cli_real(v->mape), "within_10", cli_real(v->within_10), "bias",
-                     cli_real(v->bias), "rmse_ms", cli_real(v->rmse_ms), "spearman",
-                     cli_real(v->spearman), "kendall", cli_real(v->kendall), "pairs", pairs);
+    return json_pack("{s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "samples", v->count,
+                     "threads", omp_get_max_threads(), "mape", cli_real(v->mape), "within_10",
+                     cli_real(v->within_10), "bias", cli_real(v->bias), "rmse_ms", cli_real(v->rmse_ms), "spearman",
+                     cli_real(v->spearman), "kendall", cli_real(v->kendall), "disturbed",
+                     cli_real(v->disturbed), "pairs", pairs);
 }
 
 static nas_status verify_run(const cli_context *context, const void *options, nas_err *err)

@@ -1,5 +1,6 @@
 /* nas profile - measures what each operation of a space costs here, and writes the table. */
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -31,20 +32,55 @@ static const nas_option profile_table[] = {
     {0},
 };
 
+/* A run that is done as soon as it begins: what was measured until it was stopped is worth
+ * nothing, so there is none to continue. */
+static nas_status record(const cli_context *context, const nas_latency_table *table,
+                         const char *path, const json_t *result, nas_err *err)
+{
+    char *config = json_dumps(context->config, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    char *summary = json_dumps(result, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    nas_store *store = NULL;
+    nas_store_attempt attempt;
+    nas_status status;
+
+    if (config == NULL || summary == NULL) {
+        status = nas_fail(err, NAS_E_NOMEM, "run: out of memory");
+        goto done;
+    }
+    const nas_store_run_spec spec = {.kind = context->command->name, .config = config,
+                                     .version = NAS_VERSION,
+                                     .seed = (uint64_t)context->common->seed,
+                                     .threads = (int)context->common->threads};
+    if ((status = nas_store_open(&store, context->common->store, NAS_STORE_CREATE, err)) ||
+        (status = nas_store_run_begin(store, &spec, &attempt, err)))
+        goto done;
+    if ((status = cli_table_record(store, attempt, table, path, err)) == NAS_OK)
+        status = nas_store_run_finish(store, attempt, NAS_STORE_DONE, summary, NULL, err);
+    else
+        nas_store_run_finish(store, attempt, NAS_STORE_FAILED, NULL, "its table was not kept", NULL);
+
+done:
+    nas_store_close(store);
+    free(summary);
+    free(config);
+    return status;
+}
+
 static nas_status profile_run(const cli_context *context, const void *options, nas_err *err)
 {
     const profile_options *o = options;
     nas_latency_profile_options how = nas_latency_profile_defaults();
     nas_latency_table *table = NULL;
     nas_space *space = NULL;
+    json_t *result = NULL;
     cli_progress progress;
     nas_status status;
 
     if (strcmp(o->via, "local") != 0) {
-        nas_fail(err, NAS_E_CONFIG, "--via %.60s: this version measures on this machine only",
+        nas_fail(err, NAS_E_USAGE, "--via %.60s: this version measures on this machine only",
                  o->via);
         nas_hint(err, "run 'nas profile' on the device itself and bring its table");
-        return NAS_E_CONFIG;
+        return NAS_E_USAGE;
     }
     cli_progress_init(&progress, context->common);
     const nas_observer observer = cli_progress_observer(&progress);
@@ -56,14 +92,21 @@ static nas_status profile_run(const cli_context *context, const void *options, n
     if ((status = cli_space_load(&space, &o->space, err)) == NAS_OK)
         status = nas_latency_profile(&table, space, &how, err);
     cli_progress_end(&progress);
-    if (status == NAS_OK && (status = nas_latency_table_save(table, o->out, err)) == NAS_OK) {
-        json_t *result = cli_table_json(table);
-
-        json_object_set_new(result, "table", json_string(o->out));
-        status = cli_emit(context, result, err);
-        nas_log(NAS_LOG_INFO, "next: nas search --space %s --table %s --data FILE --target-ms MS",
-                o->space.space, o->out);
+    if (status != NAS_OK || (status = nas_latency_table_save(table, o->out, err)) != NAS_OK)
+        goto done;
+    result = cli_table_json(table);
+    json_object_set_new(result, "table", json_string(o->out));
+    if ((status = record(context, table, o->out, result, err)) != NAS_OK) {
+        nas_err_prefix(err, "%s is written, but not recorded", o->out);
+        goto done;
     }
+    status = cli_emit(context, result, err);
+    result = NULL;
+    nas_log(NAS_LOG_INFO, "next: nas search --space %s --table %s --data FILE --target-ms MS",
+            o->space.space, o->out);
+
+done:
+    json_decref(result);
     nas_latency_table_free(table);
     nas_space_free(space);
     return status;

@@ -6,6 +6,7 @@
 #include "base/system.h"
 #include "cli/commands.h"
 #include "cli/describe.h"
+#include "cli/load.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
 #include "cli/search_task.h"
@@ -182,7 +183,8 @@ nas_status cli_search_execute(const cli_context *context, const cli_search_task 
 
     if (status != NAS_OK)
         return status;
-    if ((status = cli_search_record_table(&session, task, err)) ||
+    if ((status = cli_table_record(session.store, session.attempt, task->table,
+                                   task->table_path, err)) ||
         (status = cli_session_restore(&session, load, task->search, err)) ||
         (status = nas_search_run(task->search, &session.observer, found, err)) ||
         (status = nas_search_digest(task->search, digest, err)) ||

@@ -2,6 +2,7 @@
 #include "cli/load.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 
 #define AT(field) offsetof(cli_space_options, field)
 
@@ -12,6 +13,8 @@ const nas_option cli_space_table[] = {
      "packed images that the space shall be for: their size, channels and classes"},
     {"--image-size", NAS_OPT_INT, AT(image_size), NULL, 1, NAS_MAX_IMAGE_SIZE, NULL, "PX",
      "side of the images; default: theirs, or what the space was made for"},
+    {"--classes", NAS_OPT_INT, AT(classes), NULL, 1, 1e6, NULL, "N",
+     "classes; default: theirs, or what the space was made for"},
     {0},
 };
 
@@ -31,9 +34,10 @@ nas_status cli_space_load(nas_space **out, const cli_space_options *options, nas
     if (status == NAS_OK && options->data != NULL &&
         (status = nas_dataset_open(&data, options->data, err)) == NAS_OK)
         status = cli_space_fit(*out, data, err);
-    if (status == NAS_OK && options->image_size > 0)
-        status = nas_space_fit(*out, (int)options->image_size, (*out)->channels, (*out)->classes,
-                               err);
+    if (status == NAS_OK && (options->image_size > 0 || options->classes > 0))
+        status = nas_space_fit(
+            *out, options->image_size > 0 ? (int)options->image_size : (*out)->image_size,
+            (*out)->channels, options->classes > 0 ? (int)options->classes : (*out)->classes, err);
     nas_dataset_close(data);
     return status;
 }
@@ -44,4 +48,22 @@ nas_status cli_table_load(nas_latency_set **set, const nas_latency_table **table
     const nas_status status = nas_latency_set_load(set, where, err);
 
     return status == NAS_OK ? nas_latency_set_pick(table, *set, image_size, err) : status;
+}
+
+nas_status cli_table_record(nas_store *store, nas_store_attempt attempt,
+                            const nas_latency_table *table, const char *path, nas_err *err)
+{
+    char digest[NAS_DIGEST_SIZE];
+    char *text = NULL;
+    size_t size;
+    int64_t id;
+    nas_status status;
+
+    if ((status = nas_latency_table_digest(table, digest, err)) == NAS_OK &&
+        (status = nas_latency_table_text(table, &text, &size, err)) == NAS_OK &&
+        (status = nas_store_table_put(store, digest, path, table->meta.device, NULL, text, &id,
+                                      err)) == NAS_OK)
+        status = nas_store_run_table(store, attempt, id, err);
+    free(text);
+    return status;
 }

@@ -11,7 +11,7 @@
 typedef struct cli_space_options {
     cli_common common;
     const char *space, *data;
-    int64_t image_size;
+    int64_t image_size, classes;
 } cli_space_options;
 extern const nas_option cli_space_table[];
 
@@ -24,5 +24,9 @@ nas_status cli_space_load(nas_space **out, const cli_space_options *options, nas
 /** Loads tables and picks the one for the space's images; `*set` (yours) owns it. */
 nas_status cli_table_load(nas_latency_set **set, const nas_latency_table **table,
                           const char *where, int image_size, nas_err *err);
+
+/** Keeps a table's content, which came from or went to `path`, with a run. */
+nas_status cli_table_record(nas_store *store, nas_store_attempt attempt,
+                            const nas_latency_table *table, const char *path, nas_err *err);
 
 #endif

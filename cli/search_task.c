@@ -33,22 +33,3 @@ void cli_search_finish(cli_search_task *task)
     nas_space_free(task->space);
     nas_dataset_close(task->data);
 }
-
-nas_status cli_search_record_table(cli_session *session, const cli_search_task *task,
-                                   nas_err *err)
-{
-    const nas_latency_table *table = task->table;
-    char digest[NAS_DIGEST_SIZE];
-    char *text = NULL;
-    size_t size;
-    int64_t id;
-    nas_status status;
-
-    if ((status = nas_latency_table_digest(table, digest, err)) == NAS_OK &&
-        (status = nas_latency_table_text(table, &text, &size, err)) == NAS_OK &&
-        (status = nas_store_table_put(session->store, digest, task->table_path,
-                                      table->meta.device, NULL, text, &id, err)) == NAS_OK)
-        status = nas_store_run_table(session->store, session->attempt, id, err);
-    free(text);
-    return status;
-}

@@ -34,10 +34,6 @@ nas_status cli_search_prepare(cli_search_task *task, const char *data, const cha
                               const char *table, const nas_search_config *config, nas_err *err);
 void cli_search_finish(cli_search_task *task);
 
-/** Keeps the table's content with the run. */
-nas_status cli_search_record_table(cli_session *session, const cli_search_task *task,
-                                   nas_err *err);
-
 /** Runs the prepared task as a run of the store; fills `found` (its judgement is yours) and
  * the members of `result` that every search ends with. */
 nas_status cli_search_execute(const cli_context *context, const cli_search_task *task,

@@ -9,7 +9,7 @@
 #include "base/rng.h"
 #include "base/stats.h"
 
-enum { WARM_RUNS = 2, RUNS = 5, MAX_TRIES = 20 };
+enum { WARM_RUNS = 2, RUNS = 5, MORE_RUNS = 10 };
 
 /* Random shifts of the size of the values keep every activation away from zero and from
  * numbers too small for the hardware's fast path, however deep the network is. */
@@ -128,14 +128,18 @@ nas_status nas_bench__turn(nas_bench *bench, const int *choice, double *total_ms
         return status;
     for (int r = 0; r < WARM_RUNS; r++)
         run_ms(bench, infer, NULL);
-    for (int r = 0, tries = 0; r < RUNS; tries++) {
+    for (int r = 0, more = 0; r < RUNS; r++) {
         const long before = preemptions();
 
         ms[r] = run_ms(bench, infer, block_ms ? bench->stamps + (size_t)r * row : NULL);
-        /* What other programs did meanwhile is not this network's time: once more. */
-        if (preemptions() == before || tries >= MAX_TRIES)
-            r++;
+        if (block_ms || preemptions() == before)
+            continue; /* of the blocks an interruption hits one: the median leaves it out */
+        if (more++ < MORE_RUNS)
+            r--; /* what other programs did is not this network's time: once more */
+        else
+            bench->disturbed++;
     }
+    bench->runs += RUNS;
     if (total_ms)
         *total_ms = nas_quantile(ms, RUNS, 0.5);
     if (block_ms)

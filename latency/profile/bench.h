@@ -11,6 +11,7 @@ typedef struct nas_bench {
     size_t floats;       /* of each                                            */
     double *stamps;      /* [RUNS][slots + 1]                                  */
     double clock_ms;     /* what reading the clock costs                       */
+    long runs, disturbed; /* on the clock; of these, whole ones with an interruption */
 } nas_bench;
 
 nas_status nas_bench__init(nas_bench *bench, const nas_space *space, uint64_t seed, nas_err *err);

@@ -48,7 +48,8 @@ typedef struct profile {
 nas_latency_profile_options nas_latency_profile_defaults(void)
 {
     return (nas_latency_profile_options){.engine = "", .interval = 0.015, .min_samples = 20,
-                                         .max_samples = 2000, .seconds = 240, .seed = 1};
+                                         .max_samples = 20000, .least_seconds = 2,
+                                         .seconds = 240, .seed = 1};
 }
 
 static int find_key(const nas_latency_entry *entries, int count, const char *key)
@@ -230,6 +231,7 @@ static nas_status settle(profile *p, nas_err *err)
 
     while (status == NAS_OK) {
         const int least = fewest_samples(p);
+        const double now = nas_clock_seconds();
 
         if (nas_observe_stop(p->options->observer)) {
             nas_fail(err, NAS_E_INTERRUPTED, "profile: stopped before every key was measured");
@@ -239,11 +241,12 @@ static nas_status settle(profile *p, nas_err *err)
         if (least >= LEAST_SAMPLES && p->turns >= next_look) {
             judge(p);
             next_look = p->turns + 1 + p->turns / 20;
-            if (p->settled == p->keys || most_samples(p) >= p->options->max_samples)
+            if (most_samples(p) >= p->options->max_samples ||
+                (p->settled == p->keys && now >= p->started + p->options->least_seconds))
                 break;
         }
         report(p);
-        if (least >= LEAST_SAMPLES && nas_clock_seconds() >= p->deadline)
+        if (least >= LEAST_SAMPLES && now >= p->deadline)
             break;
         status = turn(p, err);
     }

@@ -16,12 +16,13 @@ typedef struct nas_latency_profile_options {
     double interval;      /* goal: half the 95 % confidence interval, part of the mean   */
     int min_samples;      /* of each key, whatever its interval; at least 2              */
     int max_samples;      /* of the key that has most of them                            */
-    double seconds;       /* time limit; min 2 samples of each key are taken regardless  */
+    double least_seconds; /* even if all is known before: a machine's speed varies       */
+    double seconds;       /* time limit; 2 samples of each key are taken regardless      */
     uint64_t seed;        /* of the networks                                             */
     const nas_observer *observer; /* progress and stop; may be NULL                      */
 } nas_latency_profile_options;
 
-/** 1.5 %, 20 to 2000 samples, 240 s, seed 1. */
+/** 1.5 %, 20 to 20000 samples, 2 to 240 s, seed 1. */
 nas_latency_profile_options nas_latency_profile_defaults(void);
 
 /** Measures every key of `space` at its image size, one image at a time, with the current

@@ -2,9 +2,10 @@
 #include "latency/profile/verify.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "base/log.h"
 #include "base/stats.h"
 #include "latency/lut.h"
 #include "latency/profile/bench.h"
@@ -141,6 +142,21 @@ static nas_status compare(nas_latency_verification *out, nas_err *err)
     return NAS_OK;
 }
 
+/* What makes a comparison unfair, whatever the table is worth. */
+static void warn(const nas_latency_table *table, const nas_latency_verification *v)
+{
+    const int threads = omp_get_max_threads();
+
+    if (table->meta.threads && table->meta.threads != threads)
+        nas_log(NAS_LOG_WARN, "verify: the table was made with %d threads, this is with %d",
+                table->meta.threads, threads);
+    if (v->disturbed > 0.1)
+        nas_log(NAS_LOG_WARN,
+                "verify: other programs interrupted %.0f %% of the runs; measured times hold "
+                "those interruptions",
+                100.0 * v->disturbed);
+}
+
 nas_status nas_latency_verify(nas_latency_verification *out, const nas_latency_table *table,
                               const nas_space *space, const nas_latency_verify_options *options,
                               nas_err *err)
@@ -154,8 +170,11 @@ nas_status nas_latency_verify(nas_latency_verification *out, const nas_latency_t
         status = nas_fail(err, NAS_E_NOMEM, "verify: no memory for %d networks", options->samples);
     else if ((status = nas_latency_lut_new(&v.lut, table, space, 0, err)) == NAS_OK &&
              (status = start(&v, out->pairs, err)) == NAS_OK &&
-             (status = measure(&v, out->pairs, err)) == NAS_OK)
-        status = compare(out, err);
+             (status = measure(&v, out->pairs, err)) == NAS_OK &&
+             (status = compare(out, err)) == NAS_OK) {
+        out->disturbed = (double)v.bench.disturbed / (double)v.bench.runs;
+        warn(table, out);
+    }
     finish(&v);
     if (status != NAS_OK)
         nas_latency_verification_fini(out);

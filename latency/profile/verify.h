@@ -17,6 +17,8 @@ typedef struct nas_latency_verification {
     double bias;             /* mean of (predicted - measured) / measured            */
     double rmse_ms;
     double spearman, kendall; /* NAN for fewer than two different values             */
+    double disturbed;        /* part of the runs that other programs interrupted; such runs are
+                                repeated, but not for ever                            */
 } nas_latency_verification;
 
 typedef struct nas_latency_verify_options {
@@ -28,7 +30,8 @@ typedef struct nas_latency_verify_options {
 } nas_latency_verify_options;
 
 /** Measures networks of `space` at its image size with the current number of OpenMP
- * threads; a network's time is the median over its turns.  `out` is filled on NAS_OK,
+ * threads (a warning if the table was made with another); a network's time is the median
+ * over its turns.  `out` is filled on NAS_OK,
  * yours (nas_latency_verification_fini).  NAS_E_INFEASIBLE names keys that the table
  * lacks; NAS_E_INTERRUPTED, NAS_E_CONFIG, NAS_E_NOMEM. */
 nas_status nas_latency_verify(nas_latency_verification *out, const nas_latency_table *table,

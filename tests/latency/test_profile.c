@@ -28,6 +28,7 @@ static nas_latency_profile_options quick(void)
     nas_latency_profile_options options = nas_latency_profile_defaults();
 
     options.engine = "test";
+    options.least_seconds = 0;
     options.seconds = 1.5;
     return options;
 }
