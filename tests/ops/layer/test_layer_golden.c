@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "tests/ops/layer/rig.h"
-#include "tests/support/golden.h"
+#include "tests/support/golden_op.h"
 #include "tests/support/numeric.h"
 
 /* Relative to the largest element of the expected tensor.  The golden values are
@@ -23,29 +23,14 @@ typedef struct golden_case {
 static golden_case read_case(const golden *file, size_t index)
 {
     const json_t *json = json_array_get(golden_cases(file), index);
-    const json_t *op = json_object_get(json, "op");
-    const char *act = json_string_value(json_object_get(op, "act"));
 
-    return (golden_case){
-        .file = file,
-        .name = json_string_value(json_object_get(json, "name")),
-        .json = json,
-        .n = golden_int(json, "n"),
-        .h = golden_int(json, "h"),
-        .w = golden_int(json, "w"),
-        .spec = {.type = nas_op_find(json_string_value(json_object_get(op, "type"))),
-                 .in = golden_int(op, "in"),
-                 .out = golden_int(op, "out"),
-                 .kernel = golden_int(op, "kernel"),
-                 .stride = golden_int(op, "stride"),
-                 .groups = golden_int(op, "groups"),
-                 .mid = golden_int(op, "mid"),
-                 .expand = (float)golden_int(op, "expand"),
-                 .act = act ? (nas_act)nas_act_find(act) : NAS_ACT_NONE,
-                 .se = golden_int(op, "se"),
-                 .bn = golden_int(op, "bn"),
-                 .bias = golden_int(op, "bias")},
-    };
+    return (golden_case){.file = file,
+                         .name = json_string_value(json_object_get(json, "name")),
+                         .json = json,
+                         .spec = golden_op(json_object_get(json, "op")),
+                         .n = golden_int(json, "n"),
+                         .h = golden_int(json, "h"),
+                         .w = golden_int(json, "w")};
 }
 
 static void expect(const golden_case *c, const char *kernels, const char *what, const float *found,

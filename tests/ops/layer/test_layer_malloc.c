@@ -1,48 +1,8 @@
-/* A step allocates nothing.  The linker sends every call of the allocator that
- * the engine makes through the counters below (see CMakeLists.txt). */
+/* A step of a layer allocates nothing. */
 #include <criterion/criterion.h>
-#include <stdatomic.h>
-#include <stddef.h>
 
 #include "tests/ops/layer/rig.h"
-
-static atomic_long allocations;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-int __real_posix_memalign(void **out, size_t alignment, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    allocations++;
-    return __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    allocations++;
-    return __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    allocations++;
-    return __real_realloc(old, size);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-    allocations++;
-    return __real_aligned_alloc(alignment, size);
-}
-
-int __wrap_posix_memalign(void **out, size_t alignment, size_t size)
-{
-    allocations++;
-    return __real_posix_memalign(out, alignment, size);
-}
+#include "tests/support/allocations.h"
 
 Test(ops_layer_malloc, training_and_evaluation_allocate_nothing)
 {
