@@ -12,7 +12,8 @@ foreach(line IN LISTS lines)
     set(test ${CMAKE_MATCH_1})
     string(APPEND text
       "add_test([=[${PREFIX}.${suite}.${test}]=] [=[${EXE}]=] --filter=${suite}/${test} --color=never -j1)\n"
-      "set_tests_properties([=[${PREFIX}.${suite}.${test}]=] PROPERTIES TIMEOUT ${TIMEOUT})\n")
+      "set_tests_properties([=[${PREFIX}.${suite}.${test}]=] PROPERTIES TIMEOUT ${TIMEOUT}\n"
+      "  ENVIRONMENT GOMP_SPINCOUNT=1000) # waiting threads leave the core to others\n")
   endif()
 endforeach()
 if(text STREQUAL "")

@@ -26,8 +26,10 @@ static void gradient_step(nas_search *s, const nas_batch *batch, nas_rng *rng)
     const nas_backward want = {.gates = s->path.gates, .gate_grad = s->gate_grad};
     const double ce = nas_step_gates(&s->step, s->path.choice, batch->n, batch->x, batch->labels,
                                      &want);
-    const nas_latency_loss_value loss =
-        nas_latency_loss_at(&s->loss, ce, nas_latency_lut_expected(s->lut, s->rows));
+    const double expected = nas_latency_lut_expected(s->lut, s->rows);
+    nas_latency_loss_value loss = nas_latency_loss_at(&s->loss, ce, expected);
+    if (expected <= s->config.target_ms)
+        loss.d_latency = 0.0; /* fast enough: from here on only accuracy counts */
     nas_alphas_add_gate_gradient(a, s->q, s->gate_grad, loss.d_ce);
     for (int i = 0; i < a->slots; i++)
         if (a->count[i] > 1)
@@ -38,7 +40,8 @@ static void gradient_step(nas_search *s, const nas_batch *batch, nas_rng *rng)
         nas_alphas_rescale(a, &s->path, s->before);
 }
 
-/* Reward of a sampled network: accuracy * (target / latency)^0.1 (MnasNet's form). */
+/* Reward of a sampled network: accuracy * (target / latency)^0.1 (MnasNet's form); being
+ * faster than the target earns nothing. */
 static double reward(nas_search *s, const nas_batch *batch)
 {
     nas_score score = {0};
@@ -46,7 +49,7 @@ static double reward(nas_search *s, const nas_batch *batch)
     nas_step_score(&s->step, s->path.choice, batch->n, batch->x, batch->labels, true, &score);
     const double accuracy = (double)score.top1 / (double)score.images;
     const double latency = nas_latency_lut_total(s->lut, s->path.choice);
-    return accuracy * pow(s->config.target_ms / fmax(latency, 1e-9), 0.1);
+    return accuracy * pow(fmin(1.0, s->config.target_ms / fmax(latency, 1e-9)), 0.1);
 }
 
 /* The baseline follows the mean reward slowly (0.1 an update; the published code's 0.99
