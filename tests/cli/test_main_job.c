@@ -1,0 +1,153 @@
+/* The main job as a user does it: search, stop, resume, train, evaluate, look back. */
+#include "tests/cli/nas.h"
+
+#include <math.h>
+#include <signal.h>
+
+TestSuite(cli_main_job, .init = nas_begin, .fini = nas_end, .timeout = 280);
+
+static const char *data, *table;
+
+static void prepare(void)
+{
+    data = make_data();
+    table = make_table();
+}
+
+/* make_table gives 0.1 ms and more to each of ten blocks; skips save up to three of them. */
+#define SEARCH                                                                                     \
+    "search", "--data", data, "--space", "tiny", "--table", table, "--target-ms", "1.0",           \
+        "--warmup-epochs", "1", "--epochs", "2", "--batch", "32", "--arch-every", "2"
+
+static char *member(const json_t *object, const char *key)
+{
+    const char *value = json_string_value(json_object_get(object, key));
+
+    cr_assert_not_null(value, "no string '%s'", key);
+    return strdup(value);
+}
+
+static double number(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+
+    cr_assert(json_is_number(value), "no number '%s'", key);
+    return json_number_value(value);
+}
+
+Test(cli_main_job, a_search_meets_its_target_and_its_network_is_trained_and_judged)
+{
+    prepare();
+    const json_t *found = NAS_JSON(SEARCH);
+    char *arch = member(found, "arch"), *model = member(found, "model");
+
+    cr_assert_leq(number(found, "latency_ms"), 1.0);
+    cr_assert(number(found, "valid_top1") >= 0 && number(found, "valid_top1") <= 1);
+    cr_assert_gt(number(found, "seconds"), 0);
+    cr_assert_gt(number(found, "peak_rss_mib"), 1);
+    const double predicted = number(found, "latency_ms");
+    cr_assert_float_eq(number(NAS_JSON("latency", "predict", "--table", table, "--arch", arch),
+                              "latency_ms"),
+                       predicted, 1e-12);
+
+    const json_t *trained = NAS_JSON("train", "--data", data, "--arch", arch, "--from", model,
+                                     "--epochs", "2", "--name", "finish");
+    free(model);
+    model = member(trained, "model");
+    const json_t *judged = NAS_JSON("eval", "--model", model, "--data", data, "--split", "test",
+                                    "--logits", nas_file("logits.safetensors"));
+    cr_assert_eq(number(judged, "images"), 100);
+    cr_assert_leq(number(judged, "top1"), number(judged, "top5"));
+    cr_assert_gt(number(judged, "loss"), 0);
+    cr_assert_gt(number(judged, "latency_ms"), 0);
+    cr_assert_gt(number(judged, "macs"), 0);
+    cr_assert_gt(number(judged, "parameters"), 0);
+    cr_assert_float_eq(number(NAS_JSON("eval", "--model", model, "--data", data, "--table", table),
+                              "latency_ms"),
+                       predicted, 1e-12);
+    cr_assert_eq(number(NAS_JSON("inspect", nas_file("logits.safetensors")), "elements"),
+                 100 * 10 + 100);
+    expect_exit(NAS("eval", "--model", model, "--data", data, "--split", "tset"), 78, "train");
+
+    cr_assert_eq(json_array_size(json_object_get(NAS_JSON("runs", "list"), "runs")), 2);
+    const json_t *shown = NAS_JSON("runs", "show", "finish");
+    cr_assert_eq(json_array_size(json_object_get(shown, "artifacts")), 4);
+    cr_assert_gt(json_array_size(json_object_get(shown, "metrics")), 1);
+    cr_assert_eq(number(json_object_get(shown, "config"), "epochs"), 2);
+    expect_exit(NAS("runs", "compare", "search-1", "finish"), 0, NULL);
+    expect_exit(NAS("runs", "show", "finsh"), 2, "finish");
+    const process_result *csv = NAS("runs", "export", "finish");
+    expect_exit(csv, 0, NULL);
+    cr_assert_not_null(strstr(csv->out, "train_loss"));
+    cr_assert(json_is_true(json_object_get(NAS_JSON("store", "verify"), "ok")));
+    expect_exit(NAS("store", "backup", nas_file("copy")), 0, NULL);
+    expect_exit(NAS("store", "backup", nas_file("copy")), 2, "already");
+    expect_exit(NAS("runs", "delete", "finish"), 0, NULL);
+    cr_assert_eq(json_array_size(json_object_get(NAS_JSON("runs", "list"), "runs")), 1);
+    cr_assert_eq(number(NAS_JSON("store", "gc", "--dry-run"), "orphans"), 0);
+    cr_assert_eq(json_array_size(json_object_get(
+                     NAS_JSON("runs", "list", "--store", nas_file("copy")), "runs")),
+                 2);
+    free(arch);
+    free(model);
+}
+
+Test(cli_main_job, threads_do_not_change_the_result)
+{
+    prepare();
+    char *one = member(NAS_JSON(SEARCH, "--threads", "1"), "digest");
+    char *four = member(NAS_JSON(SEARCH, "--threads", "4"), "digest");
+    char *other = member(NAS_JSON(SEARCH, "--seed", "2"), "digest");
+
+    cr_assert_str_eq(one, four);
+    cr_assert_str_neq(one, other);
+    free(one);
+    free(four);
+    free(other);
+}
+
+Test(cli_main_job, a_stopped_and_a_killed_run_continue_to_the_same_bits)
+{
+    static const struct {
+        const char *when;
+        int signal, code;
+    } stops[] = {
+        {"run s", SIGTERM, 75}, {"epoch 1", SIGKILL, 128 + SIGKILL}, {"epoch 2", SIGINT, 75}};
+
+    prepare();
+    char *straight = member(NAS_JSON(SEARCH), "digest");
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
+        const process_options stop = {.signal_on = stops[i].when, .signal = stops[i].signal};
+        const process_result *result = i == 0
+                                           ? nas_run(&stop, SEARCH, "--name", "stopped", NULL)
+                                           : nas_run(&stop, "resume", "stopped", NULL);
+
+        expect_exit(result, stops[i].code, stops[i].code == 75 ? "nas resume stopped" : NULL);
+    }
+    const json_t *resumed = NAS_JSON("resume"); /* finds it by itself */
+    cr_assert_str_eq(json_string_value(json_object_get(resumed, "run")), "stopped");
+    cr_assert_str_eq(json_string_value(json_object_get(resumed, "digest")), straight);
+    expect_exit(NAS("resume", "stopped"), 2, "done");
+    expect_exit(NAS("resume"), 2, NULL);
+    free(straight);
+}
+
+Test(cli_main_job, a_damaged_checkpoint_falls_back_loudly)
+{
+    char path[160];
+
+    prepare();
+    char *straight = member(NAS_JSON(SEARCH), "digest");
+    const process_options stop = {.signal_on = "epoch 2", .signal = SIGTERM};
+    expect_exit(nas_run(&stop, SEARCH, "--name", "bad", NULL), 75, NULL);
+    const json_t *files = json_object_get(NAS_JSON("runs", "show", "bad"), "artifacts");
+    snprintf(path, sizeof path, "store/%s",
+             json_string_value(json_object_get(json_array_get(files, 0), "path")));
+    nas_put(path, "damage");
+    const process_result *result = NAS("resume", "bad", "--json");
+    expect_exit(result, 0, "is damaged");
+    json_t *resumed = json_loads(result->out, 0, NULL);
+    cr_assert_str_eq(json_string_value(json_object_get(resumed, "digest")), straight);
+    json_decref(resumed);
+    free(straight);
+}

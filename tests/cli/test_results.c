@@ -1,0 +1,152 @@
+/* The keys that scripts rely on. */
+#include "tests/cli/nas.h"
+
+TestSuite(cli_results, .init = nas_begin, .fini = nas_end, .timeout = 240);
+
+/* Every key of the list "a b c" is in the object. */
+static void expect_keys(const json_t *object, const char *list)
+{
+    char *copy = strdup(list);
+
+    for (char *key = strtok(copy, " "); key != NULL; key = strtok(NULL, " "))
+        cr_assert_not_null(json_object_get(object, key), "no '%s'", key);
+    free(copy);
+}
+
+static const char *text(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
+Test(cli_results, data_info)
+{
+    const json_t *info = NAS_JSON("data", "info", make_data());
+
+    expect_keys(info, "classes height width channels splits digest");
+    cr_assert_eq(json_integer_value(json_object_get(info, "height")), 16);
+    cr_assert_eq(json_integer_value(json_object_get(json_object_get(info, "splits"), "train")),
+                 400);
+    cr_assert_eq(json_integer_value(json_object_get(json_object_get(info, "splits"), "test")), 100);
+}
+
+Test(cli_results, the_same_seed_makes_the_same_data)
+{
+    char digest[64];
+
+    snprintf(digest, sizeof digest, "%s", text(NAS_JSON("data", "info", make_data()), "digest"));
+    expect_exit(NAS("data", "synth", "--out", nas_file("again.nasd"), "--size", "16", "--train",
+                    "400", "--test", "100", "--threads", "1"),
+                0, NULL);
+    cr_assert_str_eq(text(NAS_JSON("data", "info", nas_file("again.nasd")), "digest"), digest);
+}
+
+Test(cli_results, counts_are_exact)
+{
+    const json_t *count = NAS_JSON("space", "count", "proxyless-imagenet");
+
+    cr_assert_str_eq(text(count, "architectures"), "221502229807900608"); /* 6^6 * 7^15 */
+    cr_assert_float_eq(json_real_value(json_object_get(count, "log10")), 17.345378102515713, 1e-12);
+}
+
+Test(cli_results, every_built_in_space_is_listed_and_shown)
+{
+    static const char *const names[] = {"proxyless-imagenet", "proxyless-cifar",
+                                        "proxyless-cifar-0.5", "ofa-mbv3-1.0", "ofa-mbv3-1.2",
+                                        "tiny"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *json = nas_file("space.json");
+
+        expect_keys(NAS_JSON("space", "show", names[i], "--out", json),
+                    "architectures log10 slots macs_min macs_max digest");
+        char digest[64];
+        snprintf(digest, sizeof digest, "%s", text(NAS_JSON("space", "show", names[i]), "digest"));
+        cr_assert_str_eq(text(NAS_JSON("space", "show", json), "digest"), digest,
+                         "%s from its own file", names[i]);
+    }
+    cr_assert_geq(json_array_size(json_object_get(NAS_JSON("space", "list"), "spaces")), 6);
+}
+
+Test(cli_results, a_sample_is_an_architecture)
+{
+    FILE *file = fopen(nas_file("a.json"), "w");
+
+    fputs(NAS("space", "sample", "tiny", "--seed", "3")->out, file);
+    fclose(file);
+    expect_keys(NAS_JSON("inspect", nas_file("a.json")), "kind macs parameters digest");
+    cr_assert_str_eq(text(NAS_JSON("inspect", nas_file("a.json")), "kind"), "architecture");
+}
+
+Test(cli_results, predictions_are_the_sum_of_their_layers)
+{
+    const char *table = make_table(), *arch = make_arch();
+    const json_t *report = NAS_JSON("latency", "predict", "--table", table, "--arch", arch);
+    json_t *layer;
+    double sum = 0;
+    size_t i;
+
+    expect_keys(report, "latency_ms layers");
+    json_array_foreach(json_object_get(report, "layers"), i, layer) {
+        expect_keys(layer, "key latency_ms");
+        sum += json_real_value(json_object_get(layer, "latency_ms"));
+    }
+    cr_assert_gt(i, 4);
+    cr_assert_float_eq(json_real_value(json_object_get(report, "latency_ms")), sum, 1e-12);
+    expect_exit(NAS("latency", "check", "--table", table, "--space", "tiny"), 0, NULL);
+}
+
+Test(cli_results, a_profile_covers_its_space_and_is_verified)
+{
+    const char *table = nas_file("here.yaml");
+
+    expect_keys(NAS_JSON("profile", "--space", "tiny", "--out", table, "--max-seconds", "0.2"),
+                "table entries device threads engine conditions");
+    expect_exit(NAS("latency", "check", "--table", table, "--space", "tiny"), 0, NULL);
+    const json_t *verified = NAS_JSON("latency", "verify", "--table", table, "--space", "tiny",
+                                      "--samples", "3", "--rounds", "1");
+    expect_keys(verified, "mape rmse_ms spearman kendall pairs");
+    cr_assert_eq(json_array_size(json_object_get(verified, "pairs")), 3);
+    expect_keys(json_array_get(json_object_get(verified, "pairs"), 0),
+                "predicted_ms measured_ms");
+}
+
+Test(cli_results, benches_know_the_peer_s_supernets)
+{
+    static const char *const modes[] = {"weight", "two", "full", "forward"};
+
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *bench = NAS_JSON("bench", "--space", "tiny", "--mode", modes[i], "--batch",
+                                       "4", "--threads", "2", "--steps", "2");
+
+        expect_keys(bench, "engine space mode batch threads images_per_second step_seconds "
+                           "step_seconds_min peak_rss_mib parameters");
+        cr_assert_str_eq(text(bench, "mode"), modes[i]);
+        cr_assert_gt(json_real_value(json_object_get(bench, "images_per_second")), 0);
+    }
+    const json_t *half = NAS_JSON("bench", "--space", "proxyless-cifar-0.5", "--mode", "forward",
+                                  "--batch", "1", "--steps", "1");
+    cr_assert_eq(json_integer_value(json_object_get(half, "parameters")), 4275922);
+}
+
+Test(cli_results, the_doctor_is_well_without_a_store)
+{
+    const json_t *doctor = NAS_JSON("doctor");
+
+    expect_keys(doctor, "ok machine engine build checks");
+    cr_assert(json_is_true(json_object_get(doctor, "ok")));
+    cr_assert_gt(json_array_size(json_object_get(json_object_get(doctor, "engine"),
+                                                 "kernel_sets")),
+                 0);
+}
+
+Test(cli_results, inspect_knows_each_of_our_files)
+{
+    const char *data = make_data(), *table = make_table(), *arch = make_arch();
+    const char *space = nas_file("space.json");
+
+    NAS("space", "show", "tiny", "--out", space);
+    cr_assert_str_eq(text(NAS_JSON("inspect", data), "kind"), "data set");
+    cr_assert_str_eq(text(NAS_JSON("inspect", table), "kind"), "latency table");
+    cr_assert_str_eq(text(NAS_JSON("inspect", arch), "kind"), "architecture");
+    cr_assert_str_eq(text(NAS_JSON("inspect", space), "kind"), "space");
+}
