@@ -1,6 +1,4 @@
 /* The conv layer: one unit, its output materialised. */
-#include <string.h>
-
 #include "ops/layer/unit.h"
 
 static void layout(nas_layer *layer)
@@ -20,7 +18,7 @@ static size_t kept_bytes(const nas_layer *layer, int n)
     return nas_arena_round(sizeof(nas_unit_kept)) + nas_unit__kept_bytes(&layer->unit[0], n);
 }
 
-/* The output once more: for output_dot, or dy where dx lies in it. */
+/* The output once more: for output_dot. */
 static size_t temporary_bytes(const nas_layer *layer, int n)
 {
     return nas_arena_round(nas_unit__outputs(&layer->unit[0], n) * sizeof(float)) +
@@ -55,10 +53,6 @@ static void backward(const nas_layer *layer, const nas_run *run, const float *pa
     nas_conv_geom geom = unit->geom;
 
     geom.n = run->n;
-    if (dx == dy) { /* dx is added to: dy must survive */
-        const size_t count = nas_unit__outputs(unit, run->n);
-        dy = memcpy(nas_arena_floats(run->arena, count), dy, count * sizeof *dy);
-    }
     const nas_grad_view grad = nas_unit__last_grad(unit, run, params, saved, dy, grads);
     const nas_conv_grad out = {.dx = dx, .add = add, .dw = grads ? grads + unit->weight : NULL};
     if (dx != NULL || grads != NULL)

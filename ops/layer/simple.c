@@ -304,17 +304,14 @@ static void linear_backward(const nas_layer *layer, const nas_run *run, const fl
 {
     const nas_op_spec *s = &layer->spec;
     const linear_kept *kept = saved;
-    float *to = dx, *g = dy;
+    float *to = dx;
 
-    if (kept->z != NULL) {
-        if (dx == dy) /* dx is added to: dy must survive */
-            g = nas_arena_floats(run->arena, floats_out(layer, run->n));
-        run->kernels->act_backward(floats_out(layer, run->n), s->act, kept->z, dy, g);
-    }
+    if (kept->z != NULL)
+        run->kernels->act_backward(floats_out(layer, run->n), s->act, kept->z, dy, dy);
     if (dx != NULL && add)
         to = nas_arena_floats(run->arena, floats_in(layer, run->n));
     run->kernels->linear_backward(run->n * layer->h * layer->w, s->in, s->out, kept->x,
-                                  params + layer->linear, g, to,
+                                  params + layer->linear, dy, to,
                                   grads ? grads + layer->linear : NULL,
                                   grads && s->bias ? grads + layer->linear_bias : NULL);
     if (dx == NULL)

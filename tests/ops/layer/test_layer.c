@@ -440,6 +440,46 @@ Test(ops_layer, passes_stay_within_their_plan)
     for_each_case(check_plan);
 }
 
+static void check_memory_modes(const struct layer_case *c, rig *r)
+{
+    rig_step(r);
+    float *y = copy_of(r->y, r->ys), *dx = copy_of(r->dx, r->xs);
+    float *grads = copy_of(r->grads, r->floats), *dy = copy_of(r->dy, r->ys);
+    const size_t temporary = nas_layer_temporary(&r->layer, r->run.n);
+    size_t least = nas_layer_kept(&r->layer, r->run.n);
+
+    for (r->run.memory = NAS_MEMORY_FAST; r->run.memory <= NAS_MEMORY_LOW; r->run.memory++) {
+        const size_t start = nas_arena_mark(&r->arena);
+        memset(r->grads, 0, r->floats * sizeof *r->grads);
+        memcpy(dy, r->dy, r->ys * sizeof *dy);
+        void *saved = nas_layer_forward(&r->layer, &r->run, r->params, r->x, NULL, r->y);
+        const size_t kept = nas_arena_mark(&r->arena) - start;
+        cr_expect_leq(kept, least, "%s, memory %d: keeps more", context(c, r), (int)r->run.memory);
+        if (has_type(c, NAS_OP_MBCONV) && r->run.memory > NAS_MEMORY_FAST &&
+            (c->spec.expand > 1 || r->run.memory == NAS_MEMORY_LOW))
+            cr_expect_lt(kept, least, "%s, memory %d: keeps all", context(c, r),
+                         (int)r->run.memory);
+        least = kept;
+        start_peak(r);
+        nas_layer_backward(&r->layer, &r->run, r->params, r->x, saved, dy, r->dx, false, r->grads);
+        cr_expect_leq(r->arena.peak - start - kept, temporary, "%s, memory %d: plan",
+                      context(c, r), (int)r->run.memory);
+        nas_arena_release(&r->arena, start);
+        cr_expect(same_bits(r->y, y, r->ys) && same_bits(r->dx, dx, r->xs) &&
+                      same_bits(r->grads, grads, r->floats),
+                  "%s, memory %d: bits", context(c, r), (int)r->run.memory);
+    }
+    free(y);
+    free(dx);
+    free(grads);
+    free(dy);
+}
+
+Test(ops_layer, memory_modes_keep_less_and_change_no_bit)
+{
+    for_each_case(check_memory_modes);
+}
+
 /* -- threads ------------------------------------------------------------------------------- */
 
 static void check_threads(const struct layer_case *c, rig *r)
