@@ -36,9 +36,9 @@ static const nas_option demo_table[] = {
      "images of the task"},
     {"--warmup-epochs", NAS_OPT_INT, AT(warmup_epochs), "4", 0, 1000, NULL, "N",
      "of the search"},
-    {"--search-epochs", NAS_OPT_INT, AT(search_epochs), "12", 1, 1000, NULL, "N",
+    {"--search-epochs", NAS_OPT_INT, AT(search_epochs), "10", 1, 1000, NULL, "N",
      "of the search"},
-    {"--train-epochs", NAS_OPT_INT, AT(train_epochs), "4", 1, 1000, NULL, "N",
+    {"--train-epochs", NAS_OPT_INT, AT(train_epochs), "3", 1, 1000, NULL, "N",
      "that each compared network is trained"},
     {"--profile-seconds", NAS_OPT_REAL, AT(profile_seconds), "10", 0.1, 1000, NULL, "S",
      "time limit of the latency table"},
@@ -169,11 +169,12 @@ static int by_latency(const void *a, const void *b)
     return (x->latency_ms > y->latency_ms) - (x->latency_ms < y->latency_ms);
 }
 
-/* No other is both at least as fast and better. */
+/* No other is at least as fast and as good, and better in one of the two. */
 static bool on_front(const nas_candidate *list, int count, int i)
 {
     for (int k = 0; k < count; k++)
-        if (list[k].latency_ms <= list[i].latency_ms && list[k].score > list[i].score)
+        if (list[k].latency_ms <= list[i].latency_ms && list[k].score >= list[i].score &&
+            (list[k].latency_ms < list[i].latency_ms || list[k].score > list[i].score))
             return false;
     return true;
 }

@@ -18,7 +18,7 @@ typedef struct predict_options {
 } predict_options;
 
 #define TABLE_OPTION(type)                                                                         \
-    {"--table", NAS_OPT_STRING, offsetof(type, table), NULL, 0, 0, NULL, "FILE",                    \
+    {"--table", NAS_OPT_STRING, offsetof(type, table), NULL, 0, 0, NULL, "FILE",                   \
      "latency table, or a folder of tables by image size", true}
 
 static const nas_option predict_table[] = {
@@ -140,8 +140,8 @@ static json_t *verification_json(const nas_latency_verification *v)
                                         "measured_ms", v->pairs[i].measured_ms));
     return json_pack("{s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "samples", v->count,
                      "threads", omp_get_max_threads(), "mape", cli_real(v->mape), "within_10",
-                     cli_real(v->within_10), "bias", cli_real(v->bias), "rmse_ms", cli_real(v->rmse_ms), "spearman",
-                     cli_real(v->spearman), "kendall", cli_real(v->kendall), "disturbed",
+                     cli_real(v->within_10), "bias", cli_real(v->bias),
+                     "rmse_ms", cli_real(v->rmse_ms), "spearman", cli_real(v->spearman), "kendall", cli_real(v->kendall), "disturbed",
                      cli_real(v->disturbed), "pairs", pairs);
 }
 

@@ -57,7 +57,8 @@ static nas_status record(const cli_context *context, const nas_latency_table *ta
     if ((status = cli_table_record(store, attempt, table, path, err)) == NAS_OK)
         status = nas_store_run_finish(store, attempt, NAS_STORE_DONE, summary, NULL, err);
     else
-        nas_store_run_finish(store, attempt, NAS_STORE_FAILED, NULL, "its table was not kept", NULL);
+        nas_store_run_finish(store, attempt, NAS_STORE_FAILED, NULL, "its table was not kept",
+                             NULL);
 
 done:
     nas_store_close(store);

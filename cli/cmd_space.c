@@ -134,11 +134,11 @@ static nas_status sample_run(const cli_context *context, const void *options, na
     if ((status = nas_space_arch(&arch, space, choice, err)) != NAS_OK)
         goto done;
     if (o->out == NULL) { /* the file itself: what --arch takes */
+        const size_t flags = JSON_REAL_PRECISION(17) |
+                             (context->common->json ? 0 : JSON_INDENT(2));
         json_t *json = nas_arch_to_json(arch);
 
-        if (json != NULL && json_dumpf(json, stdout, context->common->json
-                                                         ? JSON_REAL_PRECISION(17)
-                                                         : JSON_REAL_PRECISION(17) | JSON_INDENT(2)) == 0)
+        if (json != NULL && json_dumpf(json, stdout, flags) == 0)
             putchar('\n');
         status = json != NULL ? cli_flush(err) : nas_fail(err, NAS_E_NOMEM, "no memory");
         json_decref(json);

@@ -126,7 +126,8 @@ static nas_status train_run(const cli_context *context, const void *options, nas
     json_t *result = json_object();
     nas_status status;
 
-    if ((status = build(&model, &arch, o, err)) || (status = nas_dataset_open(&data, o->data, err)) ||
+    if ((status = build(&model, &arch, o, err)) ||
+        (status = nas_dataset_open(&data, o->data, err)) ||
         (status = nas_trainer_new(&trainer, model, data, &config, err)) ||
         (status = train(context, o, trainer, model, arch, result, err)))
         goto done;

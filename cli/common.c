@@ -82,7 +82,7 @@ static nas_status load_config(json_t **out, int argc, const char *const *argv, n
         *out = json_object();
     if (*out == NULL || (store != NULL && *store != '\0' &&
                          json_object_set_new(*out, "store", json_string(store)) != 0))
-        return nas_fail(err, NAS_E_NOMEM, "configuration: out of memory, or NAS_STORE is not UTF-8");
+        return nas_fail(err, NAS_E_NOMEM, "settings: out of memory, or NAS_STORE is not UTF-8");
     return NAS_OK;
 }
 

@@ -120,3 +120,10 @@ json_t *cli_run_json(const nas_store_run *run)
         "step", (json_int_t)run->step, "seed", (json_int_t)run->seed, "threads", run->threads,
         "created", created, "updated", updated, "host", run->host, "version", run->version);
 }
+
+json_t *cli_stored_json(const char *text)
+{
+    json_t *json = text != NULL ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+
+    return json != NULL ? json : json_null();
+}

@@ -19,7 +19,10 @@ json_t *cli_table_json(const nas_latency_table *table);
 /** A run without its configuration and results. */
 json_t *cli_run_json(const nas_store_run *run);
 
-/** "7x7 mbconv e6", "skip", ...: an operation in few letters. */
+/** Text that the store keeps as JSON (config, summary), as JSON again; null if there is none. */
+json_t *cli_stored_json(const char *text);
+
+/** "mbconv 7x7 e6", "skip", ...: an operation in few letters. */
 void cli_op_text(const nas_op_spec *op, char out[64]);
 
 #endif

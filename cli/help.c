@@ -5,8 +5,8 @@
 
 static const char exit_codes[] =
     "Exit codes: 0 done; 1 failed; 2 usage; 3 no architecture meets the constraint, or the table\n"
-    "does not cover the space; 65 bad data; 71 out of memory; 74 I/O error or disk full; 75 stopped\n"
-    "with a checkpoint (nas resume); 78 bad configuration; 130, 143 ended by a signal.\n";
+    "does not cover the space; 65 bad data; 71 out of memory; 74 I/O error or disk full; 75\n"
+    "stopped with a checkpoint (nas resume); 78 bad configuration; 130, 143 ended by a signal.\n";
 
 static void overview(FILE *out)
 {

@@ -123,6 +123,7 @@ Test(cli_main_job, a_stopped_and_a_killed_run_continue_to_the_same_bits)
                                            : nas_run(&stop, "resume", "stopped", NULL);
 
         expect_exit(result, stops[i].code, stops[i].code == 75 ? "nas resume stopped" : NULL);
+        cr_assert_eq(strstr(result->err, "continues at step") != NULL, i > 0, "%s", result->err);
     }
     const json_t *resumed = NAS_JSON("resume"); /* finds it by itself */
     cr_assert_str_eq(json_string_value(json_object_get(resumed, "run")), "stopped");

@@ -26,7 +26,8 @@ Test(cli_usage, every_command_has_help_with_json)
     int count = 0;
 
     cr_assert_not_null(line);
-    for (line = strtok(line + 10, "\n"); line != NULL && line[0] == ' '; line = strtok(NULL, "\n")) {
+    for (line = strtok(line + 10, "\n"); line != NULL && line[0] == ' ';
+         line = strtok(NULL, "\n")) {
         char name[32] = "", sub[32] = "", usage[96];
         const int words = line[2 + strcspn(line + 2, " ") + 1] != ' '
                               ? sscanf(line, "%31s %31s", name, sub)
