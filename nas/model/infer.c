@@ -15,6 +15,7 @@ typedef struct infer_block {
 
 struct nas_infer {
     int count, max_batch;
+    const nas_kernels *kernels; /* those that the weights are laid out for */
     infer_block *block;
     size_t input_floats, output_floats;
     nas_arena arena; /* parameters, then the two buffers, then temporaries */
@@ -39,6 +40,9 @@ static void fold_blocks(nas_infer *infer, const nas_model *model, const int *cho
         block->params = nas_arena_floats(&infer->arena, nas_layer_floats(&block->layer));
         nas_layer_fold(layer, model->params + slot->offset[choice[first + i]], model->bn_eps,
                        &block->layer, block->params);
+        nas_layer_pack(&block->layer, infer->kernels, block->params,
+                       nas_arena_floats(&infer->arena,
+                                        nas_layer_packed_floats(&block->layer, infer->kernels)));
         block->shortcut = slot->shortcut;
         block->skip = slot->shortcut && layer->spec.type == NAS_OP_ZERO;
     }
@@ -57,13 +61,15 @@ nas_status nas_infer_new_part(nas_infer **out, const nas_model *model, const int
         return nas_fail(err, NAS_E_NOMEM, "inference: out of memory");
     infer->count = count;
     infer->max_batch = max_batch;
+    infer->kernels = nas_kernels_get();
     infer->input_floats = slot_floats(from->in_h, from->in_w, from->in_c);
     infer->output_floats = slot_floats(to->out_h, to->out_w, to->out_c);
     infer->block = calloc((size_t)count, sizeof *infer->block);
     for (int s = first; s < first + count; s++) {
         const nas_model_slot *slot = &model->slot[s];
         const nas_layer *layer = &slot->layer[choice[s]];
-        bytes += nas_arena_round((nas_layer_floats(layer) + 64) * sizeof(float));
+        bytes += nas_arena_round((nas_layer_floats(layer) + 64) * sizeof(float)) +
+                 nas_arena_round(nas_layer_packed_floats(layer, infer->kernels) * sizeof(float));
         temporary = max_size(temporary, nas_layer_temporary(layer, max_batch) +
                                             nas_layer_kept(layer, max_batch));
         scratch = max_size(scratch, nas_layer_scratch(layer, max_batch, omp_get_max_threads()));
@@ -107,7 +113,7 @@ void nas_infer_free(nas_infer *infer)
 /* `stamp` NULL: without looking at the clock. */
 static const float *run_blocks(nas_infer *infer, int n, const float *input, double *stamp)
 {
-    const nas_run run = {.kernels = nas_kernels_get(), .arena = &infer->arena,
+    const nas_run run = {.kernels = infer->kernels, .arena = &infer->arena,
                          .scratch = infer->scratch, .n = n};
     const float *x = input;
     int turn = 0;

@@ -73,6 +73,7 @@ typedef struct nas_conv_out {
     const float *bias;
     nas_act act;
     const float *residual;
+    const float *packed; /* evaluation: the weights as `pack` laid them out (w is not read), or NULL */
 } nas_conv_out;
 
 /** What a backward convolution does with the gradient of its input value v:
@@ -120,6 +121,11 @@ typedef struct nas_kernels {
         /** Gradients of input and weights from that of the raw output, one pass. */
         void (*backward)(const nas_conv_geom *geom, const nas_view *x, const float *w,
                          const nas_grad_view *dy, const nas_conv_grad *out, void *scratch);
+        /** Floats of the layout of the weights that evaluation reads fastest, and the copy of
+         * w [cin][cout] into it (64-byte aligned); both NULL if w is it.  For weights that
+         * serve many times. */
+        size_t (*packed_floats)(const nas_conv_geom *geom);
+        void (*pack)(const nas_conv_geom *geom, const float *w, float *packed);
     } pointwise, depthwise, conv;
 
     /* -- batch norm ---------------------------------------------------------- */

@@ -142,6 +142,18 @@ static void forward_eval(const job *j, const nas_conv_out *out)
     }
 }
 
+size_t NAS_ISA_NAME(nas_k_pointwise_packed_floats)(const nas_conv_geom *geom)
+{
+    return gemm_packed_count(geom->cin, geom->cout);
+}
+
+void NAS_ISA_NAME(nas_k_pointwise_pack)(const nas_conv_geom *geom, const float *w, float *packed)
+{
+    const gemm_right given = {.data = w, .row = geom->cout, .col = 1};
+
+    gemm_pack(geom->cin, geom->cout, &given, NULL, packed);
+}
+
 void NAS_ISA_NAME(nas_k_pointwise_forward)(const nas_conv_geom *geom, const nas_view *x,
                                            const float *w, const float *w_scale,
                                            const nas_conv_out *out, void *scratch)
@@ -150,8 +162,9 @@ void NAS_ISA_NAME(nas_k_pointwise_forward)(const nas_conv_geom *geom, const nas_
     const gemm_right given = {.data = w, .row = geom->cout, .col = 1};
     job j = job_of(geom, x, scratch);
 
-    /* Below that packing takes longer than it saves. */
-    if (all < 128 && !(out->stats && w_scale))
+    if (out->packed)
+        j.w.data = out->packed;
+    else if (all < 128 /* below that packing takes longer than it saves */ && !(out->stats && w_scale))
         j.w = given;
     else
         gemm_pack(geom->cin, geom->cout, &given, out->stats ? w_scale : NULL, scratch);

@@ -15,6 +15,8 @@
                                                const float *w, const nas_grad_view *dy,      \
                                                const nas_conv_grad *out, void *scratch);
 NAS_SIMD_CONV(pointwise)
+size_t NAS_ISA_NAME(nas_k_pointwise_packed_floats)(const nas_conv_geom *geom);
+void NAS_ISA_NAME(nas_k_pointwise_pack)(const nas_conv_geom *geom, const float *w, float *packed);
 NAS_SIMD_CONV(depthwise)
 NAS_SIMD_CONV(conv)
 #undef NAS_SIMD_CONV

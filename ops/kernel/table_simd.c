@@ -14,7 +14,9 @@ extern const nas_kernels NAS_SET;
 
 const nas_kernels NAS_SET = {
     .name = NAS_STRING(NAS_ISA),
-    .pointwise = NAS_SIMD_TABLE(pointwise),
+    .pointwise = {NAS_ISA_NAME(nas_k_pointwise_scratch), NAS_ISA_NAME(nas_k_pointwise_forward),
+                  NAS_ISA_NAME(nas_k_pointwise_backward),
+                  NAS_ISA_NAME(nas_k_pointwise_packed_floats), NAS_ISA_NAME(nas_k_pointwise_pack)},
     .depthwise = NAS_SIMD_TABLE(depthwise),
     .conv = NAS_SIMD_TABLE(conv),
     .bn_forward = nas_ref_bn_forward,

@@ -238,6 +238,38 @@ void nas_layer_fold(const nas_layer *layer, const float *params, float bn_eps, n
             fold_unit(&layer->unit[u], params, bn_eps, &folded->unit[u], folded_params);
 }
 
+/* Floats of one unit's packed weights, in whole cache lines; 0: its kernels have no such layout. */
+static size_t unit_packed(const nas_unit *unit, const nas_kernels *kernels)
+{
+    const struct nas_conv_kernels *k = nas_unit__kernels(unit, kernels);
+
+    return k->pack != NULL ? (k->packed_floats(&unit->geom) + 15) / 16 * 16 : 0;
+}
+
+size_t nas_layer_packed_floats(const nas_layer *folded, const nas_kernels *kernels)
+{
+    size_t floats = 0;
+
+    for (int u = 0; u < folded->units; u++)
+        floats += unit_packed(&folded->unit[u], kernels);
+    return floats;
+}
+
+void nas_layer_pack(nas_layer *folded, const nas_kernels *kernels, const float *params,
+                    float *packed)
+{
+    for (int u = 0; u < folded->units; u++) {
+        nas_unit *unit = &folded->unit[u];
+        const size_t floats = unit_packed(unit, kernels);
+
+        if (floats == 0)
+            continue;
+        nas_unit__kernels(unit, kernels)->pack(&unit->geom, params + unit->weight, packed);
+        unit->packed = packed;
+        packed += floats;
+    }
+}
+
 /* Index in our layout of PyTorch's element [o][i][t] (t = tap). */
 static size_t own_index(const nas_param *p, size_t o, size_t i, size_t t)
 {

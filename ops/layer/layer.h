@@ -38,6 +38,8 @@ typedef struct nas_unit {
     bool bn, bias;
     nas_act act;
     size_t weight, gamma, beta, mean, var; /* offsets in the block; bias is at `beta` */
+    const float *packed; /* evaluation: its weights in the kernels' layout, or NULL; the owner
+                            of a folded layer sets it (nas_layer_pack) */
 } nas_unit;
 
 /** Parameters of a layer's block, in this order: weights (decayed), vectors
@@ -118,6 +120,13 @@ double nas_layer_output_dot(const nas_layer *layer, const nas_run *run, const fl
  * nas_layer_floats(folded) floats.  Call with folded_params NULL for the shape. */
 void nas_layer_fold(const nas_layer *layer, const float *params, float bn_eps, nas_layer *folded,
                     float *folded_params);
+
+/** Floats that the weights of a folded layer take in the layout in which `kernels` evaluate
+ * fastest, and the copy of them into `packed` (64-byte aligned), which the layer then reads
+ * from; `packed` must live as long as the layer is run, with these kernels. */
+size_t nas_layer_packed_floats(const nas_layer *folded, const nas_kernels *kernels);
+void nas_layer_pack(nas_layer *folded, const nas_kernels *kernels, const float *params,
+                    float *packed);
 
 /** Copies one parameter to or from PyTorch's layout ([out][in][k][k], ...). */
 void nas_param_to_torch(const nas_param *param, const float *params, float *torch_values);

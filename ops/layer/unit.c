@@ -151,7 +151,8 @@ void nas_unit__evaluate(const nas_unit *unit, const nas_run *run, const float *p
     float *scale = NULL;
     nas_conv_geom geom = unit->geom;
     nas_conv_out out = {.y = in_place ? nas_arena_floats(run->arena, count) : y,
-                        .act = unit->act, .residual = in_place ? NULL : residual};
+                        .act = unit->act, .residual = in_place ? NULL : residual,
+                        .packed = unit->packed};
 
     geom.n = run->n;
     if (unit->bn) {

@@ -2,6 +2,7 @@
  * the reference against finite differences; statistics that keep their digits. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,6 +42,45 @@ Test(ops_pointwise, agrees_with_reference_over_odd_shapes)
 Test(ops_pointwise, agrees_with_reference_over_many_tiles)
 {
     check_sets(pointwise(2, 21, 21, 24, 40)); /* 441 rows a chunk: three tiles */
+}
+
+/* Few rows are multiplied with weights as they lie unless those were packed before. */
+Test(ops_pointwise, packed_weights_are_the_same_weights)
+{
+    static const int shapes[][5] = {
+        {1, 4, 4, 96, 40}, {1, 1, 1, 100, 17}, {2, 9, 9, 24, 3}, {1, 13, 11, 17, 96},
+    };
+
+    for (const char *const *name = nas_kernels_names(); *name; name++) {
+        const conv_kernels *kernels = &nas_kernels_find(*name)->pointwise;
+
+        for (size_t i = 0; i < sizeof shapes / sizeof *shapes && kernels->pack; i++) {
+            const int *s = shapes[i];
+            const nas_conv_geom g = pointwise(s[0], s[1], s[2], s[3], s[4]);
+            const size_t weights = (size_t)(g.cin * g.cout), rows = (size_t)(g.n * g.h * g.w);
+            const size_t outputs = rows * (size_t)g.cout;
+            float *x = test_floats(rows * (size_t)g.cin, 1), *w = test_floats(weights, 2);
+            float *y = test_floats(outputs, 3), *expected = test_floats(outputs, 4);
+            float *packed = test_floats(kernels->packed_floats(&g), 5);
+            float *scratch = test_floats(kernels->scratch(&g, omp_get_max_threads()) / 4 + 1, 6);
+            const nas_view view = {.x = x};
+            nas_conv_out out = {.y = expected};
+
+            kernels->forward(&g, &view, w, NULL, &out, scratch);
+            kernels->pack(&g, w, packed);
+            test_fill(w, weights, 7); /* must not be read any more */
+            out.y = y;
+            out.packed = packed;
+            kernels->forward(&g, &view, w, NULL, &out, scratch);
+            cr_expect_lt(test_error(y, expected, outputs), 5e-6, "%s, shape %zu", *name, i);
+            free(scratch);
+            free(packed);
+            free(expected);
+            free(y);
+            free(w);
+            free(x);
+        }
+    }
 }
 
 Test(ops_pointwise, reference_gradient_matches_differences)
