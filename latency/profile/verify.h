@@ -22,8 +22,8 @@ typedef struct nas_latency_verification {
 } nas_latency_verification;
 
 typedef struct nas_latency_verify_options {
-    int samples;   /* networks: half way from random ones to the fastest and the slowest,
-                      so that their predictions spread evenly over the range             */
+    int samples;   /* networks: random ones, moved towards the fastest or the slowest until
+                      their predictions spread evenly over the range                     */
     int rounds;    /* turns of each network, those of all interleaved                    */
     uint64_t seed; /* of the networks                                                    */
     const nas_observer *observer; /* may be NULL                                         */
