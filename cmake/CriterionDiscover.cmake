@@ -2,6 +2,7 @@
 # add_test a test. Fails when there is none, because Criterion itself exits 0.
 execute_process(COMMAND ${EXE} --list --color=never
                 OUTPUT_VARIABLE listing ERROR_VARIABLE complaints RESULT_VARIABLE rc)
+# GOMP_SPINCOUNT: waiting threads leave the core to other tests.
 set(text "")
 string(REPLACE ";" " " listing "${listing}")
 string(REPLACE "\n" ";" lines "${listing}")
@@ -13,7 +14,7 @@ foreach(line IN LISTS lines)
     string(APPEND text
       "add_test([=[${PREFIX}.${suite}.${test}]=] [=[${EXE}]=] --filter=${suite}/${test} --color=never -j1)\n"
       "set_tests_properties([=[${PREFIX}.${suite}.${test}]=] PROPERTIES TIMEOUT ${TIMEOUT}\n"
-      "  ENVIRONMENT GOMP_SPINCOUNT=1000) # waiting threads leave the core to others\n")
+      "  ENVIRONMENT GOMP_SPINCOUNT=1000)\n")
   endif()
 endforeach()
 if(text STREQUAL "")
