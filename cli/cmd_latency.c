@@ -141,7 +141,8 @@ static json_t *verification_json(const nas_latency_verification *v)
     return json_pack("{s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "samples", v->count,
                      "threads", omp_get_max_threads(), "mape", cli_real(v->mape), "within_10",
                      cli_real(v->within_10), "bias", cli_real(v->bias),
-                     "rmse_ms", cli_real(v->rmse_ms), "spearman", cli_real(v->spearman), "kendall", cli_real(v->kendall), "disturbed",
+                     "rmse_ms", cli_real(v->rmse_ms), "spearman", cli_real(v->spearman), "kendall",
+                     cli_real(v->kendall), "disturbed",
                      cli_real(v->disturbed), "pairs", pairs);
 }
 

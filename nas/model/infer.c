@@ -80,8 +80,8 @@ nas_status nas_infer_new_part(nas_infer **out, const nas_model *model, const int
     if (infer->block == NULL || infer->scratch == NULL)
         status = nas_fail(err, NAS_E_NOMEM, "inference: out of memory");
     else
-        status = nas_arena_init(&infer->arena,
-                                bytes + temporary + 2 * nas_arena_round(buffer * sizeof(float)), err);
+        status = nas_arena_init(
+            &infer->arena, bytes + temporary + 2 * nas_arena_round(buffer * sizeof(float)), err);
     if (status != NAS_OK) {
         nas_infer_free(infer);
         return status;
