@@ -38,7 +38,7 @@ static const nas_option demo_table[] = {
      "of the search"},
     {"--search-epochs", NAS_OPT_INT, AT(search_epochs), "10", 1, 1000, NULL, "N",
      "of the search"},
-    {"--train-epochs", NAS_OPT_INT, AT(train_epochs), "3", 1, 1000, NULL, "N",
+    {"--train-epochs", NAS_OPT_INT, AT(train_epochs), "2", 1, 1000, NULL, "N",
      "that each compared network is trained"},
     {"--profile-seconds", NAS_OPT_REAL, AT(profile_seconds), "10", 0.1, 1000, NULL, "S",
      "time limit of the latency table"},
