@@ -36,7 +36,7 @@ static const nas_option demo_table[] = {
      "images of the task"},
     {"--warmup-epochs", NAS_OPT_INT, AT(warmup_epochs), "4", 0, 1000, NULL, "N",
      "of the search"},
-    {"--search-epochs", NAS_OPT_INT, AT(search_epochs), "10", 1, 1000, NULL, "N",
+    {"--search-epochs", NAS_OPT_INT, AT(search_epochs), "16", 1, 1000, NULL, "N",
      "of the search"},
     {"--train-epochs", NAS_OPT_INT, AT(train_epochs), "2", 1, 1000, NULL, "N",
      "that each compared network is trained"},
@@ -109,7 +109,7 @@ static nas_status search(demo *d, nas_search_result *found, json_t *result, nas_
     snprintf(d->epochs, sizeof d->epochs, "%lld", (long long)d->options->search_epochs);
     const char *const argv[] = {"--data", d->data, "--space", space_name, "--table", d->table,
                                 "--target-ms", d->target, "--warmup-epochs", d->warmup, "--epochs",
-                                d->epochs, "--arch-every", "2", "--batch", "64"};
+                                d->epochs, "--arch-every", "2", "--batch", "64", "--augment", "none"};
     nas_log(NAS_LOG_INFO, "3/4 searches: trains the supernet and chooses a network");
     if ((status = cli_parse(&d->search, &cmd_search, NULL, (int)(sizeof argv / sizeof *argv), argv,
                             err)) != NAS_OK)
@@ -124,8 +124,8 @@ static nas_status search(demo *d, nas_search_result *found, json_t *result, nas_
     return cli_search_execute(&d->search.context, &d->task, found, result, err);
 }
 
-/* An evaluator: trains the network from scratch for a few epochs, always in the same way, and
- * counts hits on the test images, which the search never saw. */
+/* An evaluator: trains the network for a few epochs from the supernet's weights, always in the
+ * same way, and counts hits on the test images, which the search never saw. */
 static nas_status judge(void *user, const int *choice, double *score, nas_err *err)
 {
     demo *d = user;
@@ -133,7 +133,7 @@ static nas_status judge(void *user, const int *choice, double *score, nas_err *e
     const nas_dataset *data = d->task.data;
     const nas_train_config config = {
         .epochs = d->options->train_epochs, .batch = 64, .lr = 0.05, .momentum = 0.9,
-        .decay = 4e-5, .label_smoothing = 0.1, .augment = "cifar",
+        .decay = 4e-5, .label_smoothing = 0.1, .augment = "none",
         .seed = (uint64_t)common->seed, .loader_threads = (int)common->threads};
     nas_arch *arch = NULL;
     nas_model *model = NULL;
@@ -146,6 +146,7 @@ static nas_status judge(void *user, const int *choice, double *score, nas_err *e
         (status = nas_model_new_arch(&model, arch, err)))
         goto done;
     nas_model_reset(model, config.seed);
+    nas_model_inherit(model, nas_search_model(d->task.search), choice);
     if ((status = nas_trainer_new(&trainer, model, data, &config, err)) ||
         (status = nas_trainer_run(trainer, &d->observer, &trained, err)) ||
         (status = cli_score_split(&hits, model, data, nas_dataset_test_split(data),

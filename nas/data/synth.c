@@ -8,7 +8,7 @@
 #include "base/rng.h"
 #include "nas/data/pack.h"
 
-enum { SHAPES = 5, TEXTURES = 4, CLASSES_MAX = SHAPES * TEXTURES, CLUTTER = 3, NAME_SIZE = 32 };
+enum { SHAPES = 5, TEXTURES = 4, CLASSES_MAX = SHAPES * TEXTURES, CLUTTER = 2, NAME_SIZE = 32 };
 static const double two_pi = 6.283185307179586;
 static const double noise = 0.05; /* standard deviation, of full scale */
 
@@ -117,9 +117,10 @@ static void draw_colours(nas_rng *rng, double colour[2][3])
     }
 }
 
-static void draw_turn(nas_rng *rng, double turn[2])
+/* Turned by at most `most` radians to either side. */
+static void draw_turn(nas_rng *rng, double most, double turn[2])
 {
-    const double angle = between(rng, 0, two_pi);
+    const double angle = between(rng, -most, most);
 
     turn[0] = cos(angle);
     turn[1] = sin(angle);
@@ -133,8 +134,8 @@ static figure draw_figure(nas_rng *rng, const pattern *shape, const pattern *tex
 
     f.x = side / 2 + between(rng, -room, room);
     f.y = side / 2 + between(rng, -room, room);
-    draw_turn(rng, f.turn);
-    draw_turn(rng, f.grain);
+    draw_turn(rng, 0.3, f.turn); /* upright enough for a square to be no diamond */
+    draw_turn(rng, two_pi / 2, f.grain);
     f.phase_x = between(rng, 0, 16);
     f.phase_y = between(rng, 0, 16);
     draw_colours(rng, f.colour);
@@ -180,7 +181,7 @@ static void draw(nas_rng *rng, uint32_t label, int side, uint8_t *pixels)
         figures[k].y -= 0.1 * side;
     }
     figures[CLUTTER] = draw_figure(rng, shape_of(label), texture_of(label), side,
-                                   side * between(rng, 0.33, 0.45));
+                                   side * between(rng, 0.36, 0.46));
     for (int y = 0; y < side; y++)
         for (int x = 0; x < side; x++) {
             const double t = 0.5 + dx * (x - side / 2) + dy * (y - side / 2);
