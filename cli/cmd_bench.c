@@ -7,6 +7,7 @@
 #include "base/system.h"
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/run_session.h"
 #include "cli/version.h"
 #include "nas/train/step.h"
 #include "ops/kernel/kernel.h"
@@ -15,7 +16,7 @@
 typedef struct bench_options {
     cli_common common;
     const char *space;
-    int mode;
+    int mode, memory;
     int64_t batch, steps;
 } bench_options;
 
@@ -32,6 +33,8 @@ static const nas_option bench_table[] = {
     {"--batch", NAS_OPT_INT, AT(batch), "64", 1, 4096, NULL, "N", "images a step"},
     {"--steps", NAS_OPT_INT, AT(steps), "11", 1, 100000, NULL, "N",
      "timed steps, each on a freshly drawn path"},
+    {"--memory", NAS_OPT_CHOICE, AT(memory), CLI_MEMORY_DEFAULT, 0, 0, CLI_MEMORY_CHOICES, NULL,
+     CLI_MEMORY_HELP},
     {0},
 };
 
@@ -105,6 +108,7 @@ static nas_status prepare(bench *b, const bench_options *o, nas_err *err)
     b->seconds = calloc((size_t)o->steps, sizeof *b->seconds);
     if (!b->images || !b->labels || !b->q || !b->gate_grad || !b->seconds)
         return nas_fail(err, NAS_E_NOMEM, "bench: out of memory for %d images", b->n);
+    nas_exec_set_memory(b->exec, (nas_memory)o->memory);
     nas_model_reset(b->model, seed);
     nas_alphas_softmax(&b->alphas);
     nas_rng_init(&b->rng, seed, "bench", 0);

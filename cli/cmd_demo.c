@@ -134,7 +134,7 @@ static nas_status judge(void *user, const int *choice, double *score, nas_err *e
     const nas_train_config config = {
         .epochs = d->options->train_epochs, .batch = 64, .lr = 0.05, .momentum = 0.9,
         .decay = 4e-5, .label_smoothing = 0.1, .augment = "none",
-        .seed = (uint64_t)common->seed, .loader_threads = (int)common->threads};
+        .seed = (uint64_t)common->seed, .loader_threads = (int)common->threads, .memory = NAS_MEMORY_BALANCED};
     nas_arch *arch = NULL;
     nas_model *model = NULL;
     nas_trainer *trainer = NULL;

@@ -83,6 +83,7 @@ nas_search_config cli_search_config(const cli_search_options *o)
     c.rl_samples = (int)o->rl_samples;
     c.derive_samples = (int)o->derive_samples;
     c.score_images = (int)o->score_images;
+    c.memory = (nas_memory)o->run.memory;
     c.max_minutes = o->max_minutes;
     c.seed = (uint64_t)o->run.common.seed;
     c.loader_threads = (int)o->run.common.threads;

@@ -118,7 +118,7 @@ static nas_status train_run(const cli_context *context, const void *options, nas
         .epochs = o->epochs, .batch = (int)o->batch, .lr = o->lr, .momentum = o->momentum,
         .decay = o->decay, .label_smoothing = o->label_smoothing, .augment = o->augment,
         .valid_fraction = o->valid_fraction, .seed = (uint64_t)o->run.common.seed,
-        .loader_threads = (int)o->run.common.threads};
+        .loader_threads = (int)o->run.common.threads, .memory = (nas_memory)o->run.memory};
     nas_dataset *data = NULL;
     nas_model *model = NULL;
     nas_arch *arch = NULL;

@@ -17,6 +17,8 @@ const nas_option cli_run_table[] = {
      "name of the run; default: made up", false, true},
     {"--checkpoint-seconds", NAS_OPT_REAL, offsetof(cli_run_options, checkpoint_seconds), "60", 0,
      1e6, NULL, "S", "at least this often, beside every epoch's end", false, true},
+    {"--memory", NAS_OPT_CHOICE, offsetof(cli_run_options, memory), CLI_MEMORY_DEFAULT, 0, 0,
+     CLI_MEMORY_CHOICES, NULL, CLI_MEMORY_HELP, false, true},
     {0},
 };
 
@@ -94,8 +96,9 @@ static void config_digest(const json_t *config, char out[NAS_DIGEST_SIZE])
     if (copy == NULL)
         return;
     cli_common_strip(copy);
-    for (const nas_option *o = cli_run_table; o->flag != NULL; o++)
-        json_object_del(copy, strcmp(o->flag, "--name") == 0 ? "name" : "checkpoint_seconds");
+    json_object_del(copy, "name"); /* what cli_run_table marks as neutral */
+    json_object_del(copy, "checkpoint_seconds");
+    json_object_del(copy, "memory");
     char *text = json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
     if (text != NULL)
         nas_digest(text, strlen(text), out);

@@ -91,6 +91,7 @@ nas_status nas_trainer_new(nas_trainer **out, nas_model *model, const nas_datase
         nas_trainer_free(t);
         return status;
     }
+    nas_exec_set_memory(t->exec, config->memory);
     t->batches = nas_loader_batches(t->train_loader);
     *out = t;
     return NAS_OK;

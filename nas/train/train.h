@@ -14,6 +14,7 @@ typedef struct nas_train_config {
     double valid_fraction; /* of train, held out by class; 0: none                 */
     uint64_t seed;
     int loader_threads;
+    nas_memory memory;
 } nas_train_config;
 
 typedef struct nas_train_result {

@@ -17,7 +17,8 @@ nas_search_config nas_search_default(double target_ms)
         .epochs = 120, .batch = 64, .warmup_lr = 0.05, .lr = 0.025, .momentum = 0.9,
         .decay = 4e-5, .label_smoothing = 0.1, .augment = "cifar", .valid_fraction = 0.1,
         .arch_every = 5, .rl_samples = 4, .derive_samples = 10, .score_images = 1000,
-        .recalibrate_batches = 20, .seed = 1, .loader_threads = 1};
+        .recalibrate_batches = 20, .seed = 1, .loader_threads = 1,
+        .memory = NAS_MEMORY_BALANCED};
 }
 
 double nas_search_arch_lr(int64_t arch_steps)
@@ -106,6 +107,7 @@ static nas_status open_model(nas_search *s, nas_err *err)
         return nas_fail(err, NAS_E_NOMEM, "search: out of memory");
     for (int i = 0; i < s->alphas.slots; i++)
         s->rows[i] = s->q + s->alphas.first[i];
+    nas_exec_set_memory(s->exec, s->config.memory);
     nas_model_reset(s->model, s->config.seed);
     return NAS_OK;
 }

@@ -41,6 +41,7 @@ typedef struct nas_search_config {
     double max_minutes;                /* of searching; 0: no limit                        */
     uint64_t seed;
     int loader_threads;
+    nas_memory memory;                 /* changes no result                               */
 } nas_search_config;
 
 /** Published settings where they exist, sized for small machines (docs/papers.md). */
