@@ -18,7 +18,7 @@ extern const nas_option cli_run_table[];
 /** "--memory": choices in the order of nas_memory, default, and help. */
 #define CLI_MEMORY_CHOICES "fast|balanced|low"
 #define CLI_MEMORY_DEFAULT "balanced"
-#define CLI_MEMORY_HELP "less memory for more recomputation; the results stay the same'
+#define CLI_MEMORY_HELP "less memory for more recomputation; the results stay the same"
 
 typedef struct cli_session {
     const cli_context *context;
