@@ -63,12 +63,7 @@ static void backward(const nas_layer *layer, const nas_run *run, const float *pa
 static double output_dot(const nas_layer *layer, const nas_run *run, const float *params,
                          const float *x, void *saved, const float *dy)
 {
-    const nas_view view = nas_unit__view(&layer->unit[0], saved);
-    const size_t count = nas_unit__outputs(&layer->unit[0], run->n);
-    float *y = nas_arena_floats(run->arena, count);
-
-    run->kernels->apply(run->n, layer->oh * layer->ow, layer->spec.out, &view, NULL, y);
-    return run->kernels->dot(count, y, dy);
+    return nas_unit__output_dot(&layer->unit[0], run, saved, dy);
 }
 
 const nas_layer_class nas_layer__conv = {

@@ -305,13 +305,7 @@ static void backward(const nas_layer *layer, const nas_run *run, const float *pa
 static double output_dot(const nas_layer *layer, const nas_run *run, const float *params,
                          const float *x, void *saved, const float *dy)
 {
-    const mbconv_kept *kept = saved;
-    const nas_view view = nas_unit__view(project_of(layer), &kept->project);
-    const size_t count = nas_unit__outputs(project_of(layer), run->n);
-    float *y = nas_arena_floats(run->arena, count);
-
-    run->kernels->apply(run->n, layer->oh * layer->ow, layer->spec.out, &view, NULL, y);
-    return run->kernels->dot(count, y, dy);
+    return nas_unit__output_dot(project_of(layer), run, &((mbconv_kept *)saved)->project, dy);
 }
 
 const nas_layer_class nas_layer__mbconv = {

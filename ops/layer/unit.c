@@ -221,3 +221,13 @@ nas_grad_view nas_unit__last_grad(const nas_unit *unit, const nas_run *run, cons
         run->kernels->mask(run->n, g->oh * g->ow, g->cout, &view, mean, invstd, dy, dy, sums);
     return nas_unit__grad_view(unit, run, params, kept, dy, sums, grads);
 }
+
+double nas_unit__output_dot(const nas_unit *unit, const nas_run *run, const nas_unit_kept *kept,
+                            const float *dy)
+{
+    const nas_view view = nas_unit__view(unit, kept);
+    float *y = nas_unit__raw(unit, run);
+
+    run->kernels->apply(run->n, unit->geom.oh * unit->geom.ow, unit->geom.cout, &view, NULL, y);
+    return run->kernels->dot(nas_unit__outputs(unit, run->n), y, dy);
+}

@@ -56,6 +56,10 @@ float *nas_unit__sums(const nas_run *run, int channels);
 nas_grad_view nas_unit__last_grad(const nas_unit *unit, const nas_run *run, const float *params,
                                   const nas_unit_kept *kept, float *dy, float *grads);
 
+/** sum of dy * the unit's activated output, [n][oh][ow][cout] each. */
+double nas_unit__output_dot(const nas_unit *unit, const nas_run *run, const nas_unit_kept *kept,
+                            const float *dy);
+
 /** One entry a type: how its layers are laid out and run.  See layer.h. */
 typedef struct nas_layer_class {
     void (*layout)(nas_layer *layer);

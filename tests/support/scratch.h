@@ -13,7 +13,7 @@ static char scratch_folder[64];
 
 static inline void scratch_init(void)
 {
-    strcpy(scratch_folder, "/tmp/nas-test-XXXXXX");
+    snprintf(scratch_folder, sizeof scratch_folder, "%s/nas-test-XXXXXX", P_tmpdir);
     cr_assert_not_null(mkdtemp(scratch_folder));
 }
 
