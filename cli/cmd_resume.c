@@ -1,7 +1,6 @@
 /* nas resume - continues a run to the same bits as if it had not stopped. */
-#include <string.h>
-
 #include "cli/commands.h"
+#include "cli/run_session.h"
 
 /* The options of the run as it was begun; how it is run now comes from this command line. */
 static nas_status restore_options(cli_parsed *out, const cli_command *command,
@@ -10,10 +9,8 @@ static nas_status restore_options(cli_parsed *out, const cli_command *command,
     json_t *config = NULL;
     nas_status status;
 
-    if ((status = nas_json_parse(&config, run->config, strlen(run->config), run->name, err)) !=
-        NAS_OK)
+    if ((status = cli_session_config(&config, run, err)) != NAS_OK)
         return status;
-    cli_common_strip(config);
     status = cli_parse(out, command, config, 0, NULL, err);
     json_decref(config);
     if (status != NAS_OK)

@@ -175,13 +175,31 @@ static nas_status save_choice(cli_session *session, const cli_search_task *task,
     return status;
 }
 
+/* What the search is made from, by the names of the options. */
+static nas_status input_digests(json_t **out, const cli_search_task *task, nas_err *err)
+{
+    char space[NAS_DIGEST_SIZE], table[NAS_DIGEST_SIZE];
+    nas_status status;
+
+    if ((status = nas_space_digest(task->space, space, err)) ||
+        (status = nas_latency_table_digest(task->table, table, err)))
+        return status;
+    *out = json_pack("{s:s, s:s, s:s}", "data", task->data->digest, "space", space, "table",
+                     table);
+    return *out != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "search: out of memory");
+}
+
 nas_status cli_search_execute(const cli_context *context, const cli_search_task *task,
                               nas_search_result *found, json_t *result, nas_err *err)
 {
     char digest[NAS_DIGEST_SIZE];
     cli_session session;
-    nas_status status = cli_session_open(&session, context, err);
+    json_t *inputs = NULL;
+    nas_status status;
 
+    if ((status = input_digests(&inputs, task, err)) == NAS_OK)
+        status = cli_session_open(&session, context, inputs, err);
+    json_decref(inputs);
     if (status != NAS_OK)
         return status;
     if ((status = cli_table_record(session.store, session.attempt, task->table,

@@ -87,14 +87,36 @@ static nas_status load(void *self, const char *path, nas_err *err)
     return nas_trainer_load(self, path, err);
 }
 
+/* What the training is made from, by the names of the options; the weights it starts with
+ * stand for the model that they are from. */
+static nas_status input_digests(json_t **out, const train_options *o, const nas_dataset *data,
+                                const nas_model *model, const nas_arch *arch, nas_err *err)
+{
+    char network[NAS_DIGEST_SIZE], weights[NAS_DIGEST_SIZE];
+    const nas_status status = nas_arch_digest(arch, network, err);
+
+    if (status != NAS_OK)
+        return status;
+    *out = json_pack("{s:s, s:s}", "data", data->digest, "arch", network);
+    if (*out != NULL && o->from != NULL) {
+        nas_digest(model->params, model->floats * sizeof *model->params, weights);
+        json_object_set_new(*out, "from", json_string(weights));
+    }
+    return *out != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "training: out of memory");
+}
+
 static nas_status train(const cli_context *context, const train_options *o, nas_trainer *trainer,
-                        const nas_model *model, const nas_arch *arch, json_t *result,
-                        nas_err *err)
+                        const nas_dataset *data, const nas_model *model, const nas_arch *arch,
+                        json_t *result, nas_err *err)
 {
     cli_session session;
     nas_train_result trained;
-    nas_status status = cli_session_open(&session, context, err);
+    json_t *inputs = NULL;
+    nas_status status;
 
+    if ((status = input_digests(&inputs, o, data, model, arch, err)) == NAS_OK)
+        status = cli_session_open(&session, context, inputs, err);
+    json_decref(inputs);
     if (status != NAS_OK)
         return status;
     if ((status = cli_session_restore(&session, load, trainer, err)) == NAS_OK &&
@@ -129,7 +151,7 @@ static nas_status train_run(const cli_context *context, const void *options, nas
     if ((status = build(&model, &arch, o, err)) ||
         (status = nas_dataset_open(&data, o->data, err)) ||
         (status = nas_trainer_new(&trainer, model, data, &config, err)) ||
-        (status = train(context, o, trainer, model, arch, result, err)))
+        (status = train(context, o, trainer, data, model, arch, result, err)))
         goto done;
     status = cli_emit(context, json_incref(result), err);
 

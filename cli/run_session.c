@@ -87,8 +87,11 @@ static bool on_checkpoint_due(void *user)
     return nas_clock_seconds() >= session->next_checkpoint;
 }
 
-/* Digest of the settings that a result depends on; "" without memory for it. */
-static void config_digest(const json_t *config, char out[NAS_DIGEST_SIZE])
+static const char inputs_key[] = "inputs"; /* no option has this name */
+
+/* Digest of what a result depends on: the settings, and instead of the names of files what
+ * is in them; "" without memory for it. */
+static void config_digest(const json_t *config, const json_t *inputs, char out[NAS_DIGEST_SIZE])
 {
     json_t *copy = json_deep_copy(config);
 
@@ -99,23 +102,50 @@ static void config_digest(const json_t *config, char out[NAS_DIGEST_SIZE])
     json_object_del(copy, "name"); /* what cli_run_table marks as neutral */
     json_object_del(copy, "checkpoint_seconds");
     json_object_del(copy, "memory");
-    char *text = json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+    char *text = json_object_update(copy, (json_t *)inputs) == 0
+                     ? json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17))
+                     : NULL;
     if (text != NULL)
         nas_digest(text, strlen(text), out);
     free(text);
     json_decref(copy);
 }
 
-static nas_status begin(cli_session *session, const char *name, nas_err *err)
+/* The settings as the store keeps them: with the digests of the inputs. */
+static char *stored_config(const json_t *config, const json_t *inputs)
+{
+    json_t *copy = json_copy((json_t *)config);
+    char *text = copy != NULL && json_object_set(copy, inputs_key, (json_t *)inputs) == 0
+                     ? json_dumps(copy, JSON_COMPACT | JSON_REAL_PRECISION(17))
+                     : NULL;
+
+    json_decref(copy);
+    return text;
+}
+
+nas_status cli_session_config(json_t **out, const nas_store_run *run, nas_err *err)
+{
+    const nas_status status =
+        nas_json_parse(out, run->config, strlen(run->config), run->name, err);
+
+    if (status == NAS_OK) {
+        cli_common_strip(*out);
+        json_object_del(*out, inputs_key);
+    }
+    return status;
+}
+
+static nas_status begin(cli_session *session, const char *name, const json_t *inputs,
+                        nas_err *err)
 {
     const cli_context *context = session->context;
     char digest[NAS_DIGEST_SIZE];
-    char *config = json_dumps(context->config, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    char *config = stored_config(context->config, inputs);
     nas_store_run *run = NULL;
 
     if (config == NULL)
         return nas_fail(err, NAS_E_NOMEM, "run: out of memory");
-    config_digest(context->config, digest);
+    config_digest(context->config, inputs, digest);
     const nas_store_run_spec spec = {
         .kind = context->command->name, .name = name, .config = config,
         .config_digest = digest[0] != '\0' ? digest : NULL, .version = NAS_VERSION,
@@ -135,7 +165,45 @@ static nas_status begin(cli_session *session, const char *name, nas_err *err)
     return status;
 }
 
-nas_status cli_session_open(cli_session *session, const cli_context *context, nas_err *err)
+/* A run continues with what it was begun with, or not at all. */
+static nas_status check_unchanged(const cli_context *context, const json_t *inputs, nas_err *err)
+{
+    const nas_store_run *run = context->run;
+    json_t *config = NULL, *value;
+    const char *key;
+    char digest[NAS_DIGEST_SIZE];
+    nas_status status = nas_json_parse(&config, run->config, strlen(run->config), run->name, err);
+
+    if (status != NAS_OK)
+        return status;
+    json_object_foreach((json_t *)inputs, key, value) {
+        const char *path = json_string_value(json_object_get(context->config, key));
+        const json_t *then = json_object_get(json_object_get(config, inputs_key), key);
+
+        if (json_equal(then, value))
+            continue;
+        status = nas_fail(err, NAS_E_DATA,
+                          "%s: is not the --%s that run %s was begun with (digest %s, was %s)",
+                          path != NULL ? path : key, key, run->name, json_string_value(value),
+                          json_is_string(then) ? json_string_value(then) : "not recorded");
+        nas_hint(err, "bring the old one back, or begin a new run");
+        goto done;
+    }
+    config_digest(context->config, inputs, digest);
+    if (strcmp(digest, run->config_digest) != 0) {
+        status = nas_fail(err, NAS_E_DATA,
+                          "run %s: its settings are not those that it was begun with (by nas %s)",
+                          run->name, run->version);
+        nas_hint(err, "begin a new run");
+    }
+
+done:
+    json_decref(config);
+    return status;
+}
+
+nas_status cli_session_open(cli_session *session, const cli_context *context,
+                            const json_t *inputs, nas_err *err)
 {
     const cli_run_options *options = (const cli_run_options *)context->common;
     nas_status status;
@@ -152,9 +220,10 @@ nas_status cli_session_open(cli_session *session, const cli_context *context, na
                                  err)) != NAS_OK)
         return status;
     if (context->run == NULL) {
-        status = begin(session, options->name, err);
+        status = begin(session, options->name, inputs, err);
     } else {
-        status = nas_store_run_claim(session->store, context->run->id, &session->attempt, err);
+        if ((status = check_unchanged(context, inputs, err)) == NAS_OK)
+            status = nas_store_run_claim(session->store, context->run->id, &session->attempt, err);
         snprintf(session->name, sizeof session->name, "%s", context->run->name);
     }
     if (status != NAS_OK) {

@@ -31,8 +31,15 @@ typedef struct cli_session {
     double started;        /* monotonic seconds */
 } cli_session;
 
-/** Begins a run of the context's command, or claims the one that it continues. */
-nas_status cli_session_open(cli_session *session, const cli_context *context, nas_err *err);
+/** Begins a run of the context's command, or claims the one that it continues.  `inputs`
+ * (borrowed) holds the digest of what each option that names an input stands for,
+ * {"data": "0123..."}; NULL is no memory.  A run is continued with the same ones and the same
+ * settings; otherwise NAS_E_DATA says which differ, and the run stays as it is. */
+nas_status cli_session_open(cli_session *session, const cli_context *context,
+                            const json_t *inputs, nas_err *err);
+
+/** The settings that a run was begun with (yours), as cli_parse takes them. */
+nas_status cli_session_config(json_t **out, const nas_store_run *run, nas_err *err);
 
 /** Loads the newest checkpoint that is whole; each that is not is told and passed over.
  * Without any the computation starts at its beginning. */

@@ -152,3 +152,39 @@ Test(cli_main_job, a_damaged_checkpoint_falls_back_loudly)
     json_decref(resumed);
     free(straight);
 }
+
+Test(cli_main_job, what_has_changed_since_a_run_began_stops_its_resume)
+{
+    const process_options stop = {.signal_on = "epoch 1", .signal = SIGTERM};
+
+    prepare();
+    char *straight = member(NAS_JSON(SEARCH), "digest");
+    expect_exit(nas_run(&stop, SEARCH, "--name", "kept", NULL), 75, NULL);
+    expect_exit(NAS("data", "synth", "--out", data, "--size", "16", "--train", "400", "--test",
+                    "100", "--seed", "2"),
+                0, NULL);
+    expect_exit(NAS("resume"), 65, "task.nasd: is not the --data that run kept was begun with");
+    make_data();
+    FILE *file = fopen(table, "a"); /* a search uses none of this, but the table is another one */
+    fputs("Conv-input:1x1x1-output:1x1x1: {mean: 1.0}\n", file);
+    fclose(file);
+    expect_exit(NAS("resume"), 65, "table.yaml: is not the --table that run kept");
+    make_table();
+    const json_t *resumed = NAS_JSON("resume"); /* refused, it is still the one to continue */
+    cr_assert_str_eq(json_string_value(json_object_get(resumed, "digest")), straight);
+    free(straight);
+}
+
+Test(cli_main_job, an_architecture_that_has_changed_stops_the_resume_of_its_training)
+{
+    const process_options stop = {.signal_on = "epoch 1", .signal = SIGTERM};
+
+    prepare();
+    const char *arch = make_arch();
+    expect_exit(nas_run(&stop, "train", "--data", data, "--arch", arch, "--epochs", "3", NULL), 75,
+                "nas resume train-1");
+    expect_exit(NAS("space", "sample", "tiny", "--out", arch, "--index", "1"), 0, NULL);
+    expect_exit(NAS("resume"), 65, "net.json: is not the --arch that run train-1");
+    make_arch();
+    expect_exit(NAS("resume"), 0, "continues at step");
+}
