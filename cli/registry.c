@@ -13,7 +13,7 @@ const cli_command *const cli_commands[] = {
     &cmd_search, &cmd_resume, &cmd_train, &cmd_eval,
     &cmd_runs_list, &cmd_runs_show, &cmd_runs_compare, &cmd_runs_delete, &cmd_runs_export,
     &cmd_store_verify, &cmd_store_backup, &cmd_store_gc, &cmd_store_migrate,
-    &cmd_inspect, &cmd_doctor, &cmd_bench,
+    &cmd_inspect, &cmd_doctor, &cmd_bench, &cmd_bench_ops,
     NULL,
 };
 
@@ -79,6 +79,12 @@ nas_status cli_command_find(const cli_command **out, int *words, int argc,
     const char *subs[64];
     char name[64];
 
+    if (argc > 1 && argv[1][0] != '-') { /* "bench ops" is a command beside "bench" */
+        snprintf(name, sizeof name, "%s %.40s", argv[0], argv[1]);
+        *words = 2;
+        if ((*out = cli_command_named(name)) != NULL)
+            return NAS_OK;
+    }
     *out = cli_command_named(argv[0]);
     *words = 1;
     if (*out != NULL && strchr(argv[0], ' ') == NULL)
@@ -90,8 +96,5 @@ nas_status cli_command_find(const cli_command **out, int *words, int argc,
         nas_hint(err, "'nas help %s' lists them", argv[0]);
         return NAS_E_USAGE;
     }
-    snprintf(name, sizeof name, "%s %.40s", argv[0], argv[1]);
-    *out = cli_command_named(name);
-    *words = 2;
-    return *out != NULL ? NAS_OK : unknown(argv[0], argv[1], err);
+    return unknown(argv[0], argv[1], err);
 }

@@ -1,0 +1,16 @@
+/* What this machine can do at most: the limits that benches compare kernels with. */
+#ifndef NAS_OPS_KERNEL_PEAK_H
+#define NAS_OPS_KERNEL_PEAK_H
+
+#include "base/status.h"
+
+typedef struct nas_peak {
+    double gflops;         /* float32 matrix product (OpenBLAS, large square), all threads  */
+    double gigabytes;      /* a second: copying a block larger than the caches, read + write */
+} nas_peak;
+
+/** Measures for about a second with the current number of OpenMP threads: the best of several
+ * runs each.  NAS_E_NOMEM. */
+nas_status nas_peak_measure(nas_peak *out, nas_err *err);
+
+#endif
