@@ -10,7 +10,9 @@
     "SELECT run.id, run.attempt, run.parent, run.pid, run.step, run.epoch, run.created_ms,"    \
     " run.updated_ms, run.finished_ms, run.seed, run.threads, run.state, run.name, run.kind,"  \
     " experiment.name, run.host, run.version, run.config_digest, run.config, run.summary,"     \
-    " run.error, run.pid_start FROM run LEFT JOIN experiment ON experiment.id = run.experiment "
+    " run.error, run.pid_start, latency_table.digest FROM run"                                 \
+    " LEFT JOIN experiment ON experiment.id = run.experiment"                                  \
+    " LEFT JOIN latency_table ON latency_table.id = run.latency_table "
 
 static void fini(nas_store_run *run)
 {
@@ -47,6 +49,7 @@ static nas_status read_run(sqlite3_stmt *stmt, nas_store_run *run, nas_err *err)
     nas_store__copy_text(stmt, 15, run->host, sizeof run->host);
     nas_store__copy_text(stmt, 16, run->version, sizeof run->version);
     nas_store__copy_text(stmt, 17, run->config_digest, sizeof run->config_digest);
+    nas_store__copy_text(stmt, 22, run->latency_table, sizeof run->latency_table);
     run->state = state_from_name(state);
     run->alive = run->state == NAS_STORE_RUNNING &&
                  nas_store__process_alive(run->host, run->pid, sqlite3_column_int64(stmt, 21));

@@ -219,6 +219,51 @@ nas_status nas_store_evaluations_put(nas_store *store, nas_store_attempt attempt
     return nas_store__end(store, status, err);
 }
 
+static nas_status read_judged(sqlite3_stmt *stmt, nas_store_judged *judged, nas_err *err)
+{
+    *judged = (nas_store_judged){
+        .rank = sqlite3_column_int64(stmt, 1), .selected = sqlite3_column_int(stmt, 2) != 0,
+        .latency_ms = nas_store__real(stmt, 3), .loss = nas_store__real(stmt, 4),
+        .top1 = nas_store__real(stmt, 5), .top5 = nas_store__real(stmt, 6),
+        .macs = sqlite3_column_int64(stmt, 8), .parameters = sqlite3_column_int64(stmt, 9)};
+    nas_store__copy_text(stmt, 0, judged->source, sizeof judged->source);
+    nas_store__copy_text(stmt, 7, judged->digest, sizeof judged->digest);
+    return nas_store__dup_text(stmt, 10, &judged->json, err);
+}
+
+nas_status nas_store_evaluations_get(nas_store *store, int64_t run, nas_store_judged **out,
+                                     int *count, nas_err *err)
+{
+    static const char what[] = "read evaluations";
+    sqlite3_stmt *stmt;
+    bool row = false;
+    nas_status status = nas_store__query(
+        store, &stmt, what, err, "SELECT source, rank, selected, latency_ms, loss, top1, top5, "
+        "architecture.digest, macs, parameters, json FROM evaluation JOIN architecture "
+        "ON architecture.id = architecture WHERE run = ? ORDER BY source, rank", "i", run);
+
+    *out = NULL;
+    *count = 0;
+    while (!status && !(status = nas_store__step(stmt, what, &row, err)) && row)
+        if (!(status = nas_store__grow((void **)out, *count, sizeof **out, err)) &&
+            !(status = read_judged(stmt, &(*out)[*count], err)))
+            ++*count;
+    sqlite3_finalize(stmt);
+    if (status) {
+        nas_store_judged_free(*out, *count);
+        *out = NULL;
+        *count = 0;
+    }
+    return status;
+}
+
+void nas_store_judged_free(nas_store_judged *list, int count)
+{
+    for (int i = 0; i < count; i++)
+        free(list[i].json);
+    free(list);
+}
+
 nas_status nas_store_table_put(nas_store *store, const char *digest, const char *path,
                                const char *device, const char *meta, const char *content,
                                int64_t *id, nas_err *err)

@@ -109,6 +109,7 @@ typedef struct nas_store_run {
     bool alive;               /* its process lives on this host             */
     char name[NAS_STORE_NAME_SIZE], kind[NAS_STORE_NAME_SIZE], experiment[NAS_STORE_NAME_SIZE];
     char host[256], version[64], config_digest[NAS_DIGEST_SIZE];
+    char latency_table[NAS_DIGEST_SIZE]; /* "": none; nas_store_table_get    */
     char *config, *summary, *error; /* summary, error: NULL if there is none */
 } nas_store_run;
 
@@ -196,6 +197,20 @@ typedef struct nas_store_evaluation {
 nas_status nas_store_evaluations_put(nas_store *store, nas_store_attempt attempt,
                                      const nas_store_evaluation *evaluations, int count,
                                      nas_err *err);
+
+/** An evaluation as it is read, with its architecture. */
+typedef struct nas_store_judged {
+    int64_t rank, macs, parameters;
+    double latency_ms, loss, top1, top5; /* NAN: not known */
+    bool selected;
+    char source[NAS_STORE_NAME_SIZE], digest[NAS_DIGEST_SIZE];
+    char *json; /* the architecture */
+} nas_store_judged;
+
+/** All of a run, by source and rank; yours: nas_store_judged_free. */
+nas_status nas_store_evaluations_get(nas_store *store, int64_t run, nas_store_judged **out,
+                                     int *count, nas_err *err);
+void nas_store_judged_free(nas_store_judged *list, int count);
 
 /** Finds or adds a latency table by its digest; `meta` is JSON text, `content` the YAML. */
 nas_status nas_store_table_put(nas_store *store, const char *digest, const char *path,

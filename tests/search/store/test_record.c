@@ -180,6 +180,40 @@ static nas_status refuse(void *user, const char *table, const json_t *row, nas_e
     return nas_fail(e, NAS_E_IO, "pipe closed");
 }
 
+Test(store_record, evaluations_come_back_with_their_architectures_and_a_run_with_its_table)
+{
+    nas_store *store = open_store();
+    const nas_store_attempt a = begin(store, "a");
+    const nas_store_architecture arch = {.digest = "aa", .json = "{\"b\":1}", .macs = 5,
+                                         .parameters = 7};
+    nas_store_evaluation e[2] = {
+        {.source = "derived", .rank = 1, .latency_ms = 2, .loss = NAN, .top1 = 0.5, .top5 = NAN},
+        {.source = "derived", .rank = 0, .latency_ms = 3, .loss = 1, .top1 = 0.25, .selected = true}};
+    nas_store_judged *list;
+    nas_store_run *run;
+    int64_t table;
+    int count;
+
+    ok(nas_store_architecture_put(store, &arch, &e[0].architecture, &err));
+    e[1].architecture = e[0].architecture;
+    ok(nas_store_evaluations_put(store, a, e, 2, &err));
+    ok(nas_store_evaluations_get(store, a.run, &list, &count, &err));
+    cr_assert_eq(count, 2);
+    cr_assert(list[0].rank == 0 && list[0].selected && list[0].latency_ms == 3);
+    cr_assert(list[1].rank == 1 && !list[1].selected && isnan(list[1].loss) && list[1].top1 == 0.5);
+    cr_assert_str_eq(list[1].source, "derived");
+    cr_assert_str_eq(list[1].digest, "aa");
+    cr_assert_str_eq(list[1].json, "{\"b\":1}");
+    cr_assert(list[1].macs == 5 && list[1].parameters == 7);
+    nas_store_judged_free(list, count);
+    ok(nas_store_table_put(store, "t1", "here.yaml", "cpu", NULL, "a: {mean: 1}", &table, &err));
+    ok(nas_store_run_table(store, a, table, &err));
+    ok(nas_store_run_get(store, "a", &run, &err));
+    cr_assert_str_eq(run->latency_table, "t1");
+    nas_store_run_free(run);
+    nas_store_close(store);
+}
+
 Test(store_record, export_gives_every_row_of_a_run)
 {
     nas_store *store = open_store();
