@@ -12,6 +12,7 @@ extern const cli_command cmd_eval;
 extern const cli_command cmd_inspect;
 extern const cli_command cmd_latency_check, cmd_latency_predict, cmd_latency_verify;
 extern const cli_command cmd_profile;
+extern const cli_command cmd_report;
 extern const cli_command cmd_resume;
 extern const cli_command cmd_runs_compare, cmd_runs_delete, cmd_runs_export, cmd_runs_list,
     cmd_runs_show;
