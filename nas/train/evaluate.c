@@ -22,8 +22,14 @@ nas_status nas_evaluate(nas_infer *infer, nas_loader *loader, int classes, nas_s
     return status;
 }
 
+nas_status nas_evaluate_stop(void *observer, const nas_batch *batch, const float *logits,
+                             nas_err *err)
+{
+    return nas_observe_go_on(observer, "judging the network", err);
+}
+
 nas_status nas_recalibrate(nas_exec *exec, const int *choice, nas_loader *loader, int batches,
-                           nas_err *err)
+                           const nas_observer *observer, nas_err *err)
 {
     const nas_batch *batch;
     nas_status status = NAS_OK;
@@ -35,6 +41,8 @@ nas_status nas_recalibrate(nas_exec *exec, const int *choice, nas_loader *loader
         if ((status = nas_loader_next(loader, &batch, err)) != NAS_OK || batch == NULL)
             break;
         nas_exec_forward(exec, choice, batch->n, batch->x, &how);
+        if ((status = nas_observe_go_on(observer, "averaging batch statistics", err)) != NAS_OK)
+            break;
     }
     return status;
 }

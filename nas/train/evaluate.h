@@ -13,11 +13,16 @@ nas_status nas_evaluate(nas_infer *infer, nas_loader *loader, int classes, nas_s
                         nas_status (*visit)(void *user, const nas_batch *batch,
                                             const float *logits, nas_err *err),
                         void *user, nas_err *err);
+/** A `visit` that ends the evaluation with NAS_E_INTERRUPTED once its user, a const
+ * nas_observer, says stop. */
+nas_status nas_evaluate_stop(void *observer, const nas_batch *batch, const float *logits,
+                             nas_err *err);
 
 /** Replaces the running statistics of the path `choice` by the average of the batch
  * statistics over at most `batches` batches of the loader's epoch 0 (Cai et al. 2020,
- * Once-for-All: needed before any path of a supernet is judged). */
+ * Once-for-All: needed before any path of a supernet is judged).  NAS_E_INTERRUPTED when the
+ * observer (may be NULL) says stop: the statistics are half done then. */
 nas_status nas_recalibrate(nas_exec *exec, const int *choice, nas_loader *loader, int batches,
-                           nas_err *err);
+                           const nas_observer *observer, nas_err *err);
 
 #endif

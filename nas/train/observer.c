@@ -30,6 +30,13 @@ bool nas_observe_stop(const nas_observer *observer)
     return observer != NULL && observer->stop != NULL && observer->stop(observer->user);
 }
 
+nas_status nas_observe_go_on(const nas_observer *observer, const char *doing, nas_err *err)
+{
+    return nas_observe_stop(observer)
+               ? nas_fail(err, NAS_E_INTERRUPTED, "stopped while %s", doing)
+               : NAS_OK;
+}
+
 bool nas_observe_checkpoint_due(const nas_observer *observer)
 {
     return observer != NULL && observer->checkpoint_due != NULL &&

@@ -55,6 +55,8 @@ nas_status nas_observe_metrics(const nas_observer *observer, int64_t step, int64
 nas_status nas_observe_checkpoint(const nas_observer *observer, int64_t step, double score,
                                   nas_save_fn *save, void *self, nas_err *err);
 bool nas_observe_stop(const nas_observer *observer);
+/** NAS_E_INTERRUPTED "stopped while <doing>" once it shall stop, otherwise NAS_OK. */
+nas_status nas_observe_go_on(const nas_observer *observer, const char *doing, nas_err *err);
 bool nas_observe_checkpoint_due(const nas_observer *observer);
 
 #endif

@@ -171,7 +171,8 @@ static void train_batch(nas_trainer *t, const nas_batch *batch)
     t->batch++;
 }
 
-static nas_status validate(nas_trainer *t, nas_score *score, nas_err *err)
+static nas_status validate(nas_trainer *t, const nas_observer *observer, nas_score *score,
+                           nas_err *err)
 {
     nas_infer *infer = NULL;
     nas_status status = NAS_OK;
@@ -179,9 +180,16 @@ static nas_status validate(nas_trainer *t, nas_score *score, nas_err *err)
     *score = (nas_score){0};
     if (t->valid_loader != NULL &&
         (status = nas_infer_new(&infer, t->model, t->choice, EVAL_BATCH, err)) == NAS_OK)
-        status = nas_evaluate(infer, t->valid_loader, t->model->classes, score, NULL, NULL, err);
+        status = nas_evaluate(infer, t->valid_loader, t->model->classes, score,
+                              nas_evaluate_stop, (void *)observer, err);
     nas_infer_free(infer);
     return status;
+}
+
+/* Within an epoch: behind the batch done last. */
+static nas_status checkpoint(nas_trainer *t, const nas_observer *observer, nas_err *err)
+{
+    return nas_observe_checkpoint(observer, t->epoch * t->batches + t->batch, NAN, save, t, err);
 }
 
 static double share(int64_t part, int64_t of) { return of > 0 ? (double)part / (double)of : NAN; }
@@ -190,8 +198,12 @@ static nas_status end_epoch(nas_trainer *t, const nas_observer *observer, nas_tr
                             nas_err *err)
 {
     nas_score score;
-    nas_status status = validate(t, &score, err);
+    nas_status status = validate(t, observer, &score, err);
 
+    if (status == NAS_E_INTERRUPTED) { /* continues behind the epoch's last batch */
+        const nas_status saved = checkpoint(t, observer, err);
+        return saved != NAS_OK ? saved : status;
+    }
     if (status != NAS_OK)
         return status;
     t->last_loss = t->loss_sum / (double)t->loss_images;
@@ -239,9 +251,9 @@ static nas_status run_epoch(nas_trainer *t, const nas_observer *observer, nas_er
             return NAS_E_FAIL;
         }
         const bool stop = nas_observe_stop(observer);
-        if (t->batch < t->batches && (stop || nas_observe_checkpoint_due(observer)))
-            status = nas_observe_checkpoint(observer, progress.step, NAN, save, t, err);
-        if (status == NAS_OK && stop && t->batch < t->batches)
+        if (stop || (t->batch < t->batches && nas_observe_checkpoint_due(observer)))
+            status = checkpoint(t, observer, err);
+        if (status == NAS_OK && stop)
             return nas_fail(err, NAS_E_INTERRUPTED, "stopped at epoch %lld, batch %lld",
                             (long long)t->epoch, (long long)t->batch);
     }
@@ -256,7 +268,7 @@ nas_status nas_trainer_run(nas_trainer *t, const nas_observer *observer, nas_tra
     *result = (nas_train_result){.train_loss = NAN, .valid_top1 = NAN, .valid_top5 = NAN};
     if (t->epoch == t->config.epochs) { /* resumed after its last epoch */
         nas_score score;
-        status = validate(t, &score, err);
+        status = validate(t, observer, &score, err);
         result->train_loss = t->last_loss;
         result->valid_top1 = share(score.top1, score.images);
         result->valid_top5 = share(score.top5, score.images);

@@ -19,13 +19,14 @@ static double arch_lr(const nas_search *s)
 static void gradient_step(nas_search *s, const nas_batch *batch, nas_rng *rng)
 {
     nas_alphas *a = &s->alphas;
+    int active[NAS_MAX_SLOTS]; /* may be neither of the two drawn where a stage ends early */
 
     nas_alphas_sample_arch(a, s->config.arch_mode, rng, &s->path);
-    nas_choice_normalise(s->space, s->path.choice);
+    memcpy(active, s->path.choice, sizeof active);
+    nas_choice_normalise(s->space, active);
     nas_alphas_step_probabilities(a, &s->path, s->config.arch_mode, s->q);
     const nas_backward want = {.gates = s->path.gates, .gate_grad = s->gate_grad};
-    const double ce = nas_step_gates(&s->step, s->path.choice, batch->n, batch->x, batch->labels,
-                                     &want);
+    const double ce = nas_step_gates(&s->step, active, batch->n, batch->x, batch->labels, &want);
     const double expected = nas_latency_lut_expected(s->lut, s->rows);
     nas_latency_loss_value loss = nas_latency_loss_at(&s->loss, ce, expected);
     if (expected <= s->config.target_ms)

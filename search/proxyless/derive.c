@@ -5,28 +5,36 @@
 
 #include "search/proxyless/private.h"
 
-nas_status nas_search__validate(nas_search *s, const int *choice, int64_t images, nas_score *score,
-                                nas_err *err)
+nas_status nas_search__validate(nas_search *s, const int *choice, int64_t images,
+                                const nas_observer *observer, nas_score *score, nas_err *err)
 {
     const nas_batch *batch;
     nas_status status = NAS_OK;
 
     *score = (nas_score){0};
     nas_loader_start(s->valid_loader, 0, 0);
-    while (score->images < images &&
-           (status = nas_loader_next(s->valid_loader, &batch, err)) == NAS_OK && batch != NULL)
+    while (score->images < images && status == NAS_OK &&
+           (status = nas_loader_next(s->valid_loader, &batch, err)) == NAS_OK && batch != NULL) {
         nas_step_score(&s->step, choice, batch->n, batch->x, batch->labels, true, score);
+        status = nas_observe_go_on(observer, "judging a network", err);
+    }
+    return status;
+}
+
+static nas_status score_choice(nas_search *s, const int *choice, const nas_observer *observer,
+                               double *top1, nas_err *err)
+{
+    nas_score score;
+    const nas_status status =
+        nas_search__validate(s, choice, s->config.score_images, observer, &score, err);
+
+    *top1 = score.images > 0 ? (double)score.top1 / (double)score.images : 0.0;
     return status;
 }
 
 nas_status nas_search_score(nas_search *s, const int *choice, double *top1, nas_err *err)
 {
-    nas_score score;
-    const nas_status status =
-        nas_search__validate(s, choice, s->config.score_images, &score, err);
-
-    *top1 = score.images > 0 ? (double)score.top1 / (double)score.images : 0.0;
-    return status;
+    return score_choice(s, choice, NULL, top1, err);
 }
 
 /* The evaluator that the choosing algorithms see, with progress. */
@@ -39,7 +47,7 @@ typedef struct judge {
 static nas_status judge_score(void *user, const int *choice, double *score, nas_err *err)
 {
     judge *j = user;
-    const nas_status status = nas_search_score(j->search, choice, score, err);
+    const nas_status status = score_choice(j->search, choice, j->observer, score, err);
     const nas_progress progress = {
         .phase = "derive", .epoch = j->search->epoch, .epochs = j->search->epoch,
         .batch = ++j->judged, .batches = j->expected,
@@ -48,9 +56,7 @@ static nas_status judge_score(void *user, const int *choice, double *score, nas_
         .entropy = nas_alphas_entropy(&j->search->alphas)};
 
     nas_observe_progress(j->observer, &progress);
-    if (status == NAS_OK && nas_observe_stop(j->observer))
-        return nas_fail(err, NAS_E_INTERRUPTED, "stopped while choosing the network");
-    return status;
+    return status == NAS_OK ? nas_observe_go_on(j->observer, "choosing the network", err) : status;
 }
 
 static int best_first(const void *a, const void *b)
@@ -128,17 +134,19 @@ static nas_status choose(nas_search *s, judge *j, nas_candidate *list, int *foun
 }
 
 /* Batch norm of the chosen network, then its accuracy as it would be deployed. */
-static nas_status judge_final(nas_search *s, nas_search_result *result, nas_err *err)
+static nas_status judge_final(nas_search *s, const nas_observer *observer,
+                              nas_search_result *result, nas_err *err)
 {
     nas_infer *infer = NULL;
     nas_score score = {0};
     nas_status status = nas_recalibrate(s->exec, result->choice, s->train_loader,
-                                        s->config.recalibrate_batches, err);
+                                        s->config.recalibrate_batches, observer, err);
 
     if (status == NAS_OK &&
         (status = nas_infer_new(&infer, s->model, result->choice, NAS_SEARCH_EVAL_BATCH, err)) ==
             NAS_OK)
-        status = nas_evaluate(infer, s->valid_loader, s->space->classes, &score, NULL, NULL, err);
+        status = nas_evaluate(infer, s->valid_loader, s->space->classes, &score,
+                              nas_evaluate_stop, (void *)observer, err);
     nas_infer_free(infer);
     if (status != NAS_OK)
         return status;
@@ -162,7 +170,7 @@ nas_status nas_search__derive(nas_search *s, const nas_observer *observer,
         memcpy(result->choice, list[0].choice, sizeof result->choice);
         result->latency_ms = list[0].latency_ms;
         result->feasible = result->latency_ms <= s->config.target_ms;
-        status = judge_final(s, result, err);
+        status = judge_final(s, observer, result, err);
     }
     if (status != NAS_OK) {
         free(list);

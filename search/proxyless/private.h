@@ -46,9 +46,10 @@ nas_status nas_search__arch_step(nas_search *s, nas_err *err);
 /** Chooses the network after training; fills the result but steps and seconds. */
 nas_status nas_search__derive(nas_search *s, const nas_observer *observer,
                               nas_search_result *result, nas_err *err);
-/** Scores a path on validation images with batch statistics; at most `images`. */
-nas_status nas_search__validate(nas_search *s, const int *choice, int64_t images, nas_score *score,
-                                nas_err *err);
+/** Scores a path on validation images with batch statistics; at most `images`.
+ * NAS_E_INTERRUPTED when the observer says stop. */
+nas_status nas_search__validate(nas_search *s, const int *choice, int64_t images,
+                                const nas_observer *observer, nas_score *score, nas_err *err);
 nas_status nas_search__save(void *self, const char *path, nas_err *err);
 
 #endif

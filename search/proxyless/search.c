@@ -237,6 +237,13 @@ static void report(nas_search *s, const nas_observer *observer, double images_pe
     nas_observe_progress(observer, &progress);
 }
 
+/* Within an epoch: behind the batch done last. */
+static nas_status checkpoint(nas_search *s, const nas_observer *observer, nas_err *err)
+{
+    return nas_observe_checkpoint(observer, s->epoch * s->batches + s->batch, NAN,
+                                  nas_search__save, s, err);
+}
+
 static nas_status interrupted(const nas_search *s, nas_err *err)
 {
     return nas_fail(err, NAS_E_INTERRUPTED, "stopped at epoch %lld, batch %lld",
@@ -263,10 +270,9 @@ static nas_status run_epoch(nas_search *s, const nas_observer *observer, nas_err
                                 (nas_clock_seconds() - start));
         s->out_of_time = s->config.max_minutes > 0.0 && elapsed(s) > 60.0 * s->config.max_minutes;
         const bool stop = nas_observe_stop(observer);
-        if (s->batch < s->batches && (stop || nas_observe_checkpoint_due(observer)))
-            status = nas_observe_checkpoint(observer, s->epoch * s->batches + s->batch, NAN,
-                                            nas_search__save, s, err);
-        if (status == NAS_OK && stop && s->batch < s->batches)
+        if (stop || (s->batch < s->batches && nas_observe_checkpoint_due(observer)))
+            status = checkpoint(s, observer, err);
+        if (status == NAS_OK && stop)
             status = interrupted(s, err);
     }
     return status;
@@ -280,7 +286,12 @@ static nas_status end_epoch(nas_search *s, const nas_observer *observer, nas_err
 
     nas_alphas_argmax(&s->alphas, choice);
     nas_choice_normalise(s->space, choice);
-    if ((status = nas_search__validate(s, choice, s->config.score_images, &score, err)) != NAS_OK)
+    status = nas_search__validate(s, choice, s->config.score_images, observer, &score, err);
+    if (status == NAS_E_INTERRUPTED) { /* continues behind the epoch's last batch */
+        const nas_status saved = checkpoint(s, observer, err);
+        return saved != NAS_OK ? saved : status;
+    }
+    if (status != NAS_OK)
         return status;
     const double images = (double)score.images;
     const nas_metric metrics[] = {

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <omp.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "nas/data/synth.h"
 #include "search/proxyless/search.h"
@@ -141,6 +142,42 @@ Test(search_proxyless, gradient_two_same_bits_on_any_threads_and_after_stops)
 Test(search_proxyless, reinforce_same_bits_on_any_threads_and_after_stops)
 {
     meets_target_and_repeats(NAS_SEARCH_REINFORCE, NAS_ARCH_FULL);
+}
+
+/* Says stop when it is asked for the time after `left` others. */
+static bool stop_when_asked(void *user) { return --((stopper *)user)->left <= 0; }
+
+Test(search_proxyless, a_stop_is_heard_within_a_batch_in_every_phase)
+{
+    /* the epoch's last batch, its validation, choosing, batch statistics, the last judgement */
+    static const struct {
+        int64_t asked;
+        const char *where;
+    } stops[] = {{12, "batch 12"}, {1, "judging a network"}, {31, "choosing the network"},
+                 {8, "averaging batch statistics"}, {10, "judging the network"}};
+    const nas_search_config c = config(NAS_SEARCH_GRADIENT, NAS_ARCH_FULL);
+    outcome straight = run(&c, 2, INT64_MAX), stopped;
+    nas_search *search;
+    nas_err err;
+
+    for (size_t i = 0; i <= sizeof stops / sizeof *stops; i++) {
+        const bool last = i == sizeof stops / sizeof *stops;
+        stopper s = {.left = last ? INT64_MAX : stops[i].asked};
+        const nas_observer observer = {.user = &s, .stop = stop_when_asked,
+                                       .checkpoint = keep_checkpoint};
+
+        cr_assert_eq(nas_search_new(&search, space, data, lut, &c, NULL), NAS_OK);
+        if (i > 0)
+            cr_assert_eq(nas_search_load(search, scratch("checkpoint"), NULL), NAS_OK);
+        const nas_status status = nas_search_run(search, &observer, &stopped.result, &err);
+        cr_assert_eq(status, last ? NAS_OK : NAS_E_INTERRUPTED, "%zu: %s", i, err.message);
+        if (!last)
+            cr_expect(strstr(err.message, stops[i].where) != NULL, "%zu: %s", i, err.message);
+        cr_assert_eq(nas_search_digest(search, stopped.digest, NULL), NAS_OK);
+        nas_search_free(search);
+    }
+    free(stopped.result.judgement);
+    expect_same(&straight, &stopped);
 }
 
 Test(search_proxyless, evolution_and_random_meet_the_target)
