@@ -17,6 +17,7 @@
 #include "latency/profile/profile.h"
 #include "nas/data/synth.h"
 #include "nas/train/train.h"
+#include "search/report/report.h"
 
 enum { MAX_RIVALS = 100, PATH_SIZE = 4096 };
 static const char space_name[] = "tiny";
@@ -48,7 +49,8 @@ static const nas_option demo_table[] = {
 typedef struct demo {
     const cli_context *context;
     const demo_options *options;
-    char data[PATH_SIZE], table[PATH_SIZE], target[40], warmup[24], epochs[24];
+    char data[PATH_SIZE], table[PATH_SIZE], report[PATH_SIZE];
+    char target[40], warmup[24], epochs[24];
     cli_parsed search; /* the command line of the search, as a user would type it */
     cli_search_task task;
     cli_progress progress;
@@ -197,36 +199,106 @@ static json_t *pareto_json(nas_candidate *list, int count, const int *chosen, in
     return rows;
 }
 
+/* Keeps the comparison in the store as a run of its own, which the report draws. */
+static nas_status record(const demo *d, const nas_candidate *list, int count, const json_t *result,
+                         nas_err *err)
+{
+    const cli_common *common = d->context->common;
+    char *config = json_dumps(d->context->config, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    char *summary = json_dumps(result, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    const nas_store_run_spec spec = {.kind = "demo", .config = config, .version = NAS_VERSION,
+                                     .seed = (uint64_t)common->seed,
+                                     .threads = (int)common->threads};
+    nas_store *store = NULL;
+    nas_store_attempt attempt;
+    nas_status status = config != NULL && summary != NULL
+                            ? NAS_OK
+                            : nas_fail(err, NAS_E_NOMEM, "demo: out of memory");
+
+    if (status == NAS_OK &&
+        (status = nas_store_open(&store, common->store, NAS_STORE_CREATE, err)) == NAS_OK &&
+        (status = nas_store_run_begin(store, &spec, &attempt, err)) == NAS_OK &&
+        (status = cli_outcome_record(store, attempt, "demo", d->task.space, list, count, err)) ==
+            NAS_OK)
+        status = nas_store_run_finish(store, attempt, NAS_STORE_DONE, summary, NULL, err);
+    nas_store_close(store);
+    free(config);
+    free(summary);
+    return status;
+}
+
 static nas_status compare(demo *d, const nas_search_result *found, json_t *result, nas_err *err)
 {
     const nas_evaluator evaluator = {.user = d, .score = judge};
-    const int slots = d->task.space->count;
-    nas_candidate list[MAX_RIVALS + 1];
-    double scores[MAX_RIVALS], chosen;
+    const double target_ms = d->task.config.target_ms, started = nas_clock_seconds();
+    nas_candidate list[MAX_RIVALS + 1] = {{.latency_ms = found->latency_ms}};
+    double scores[MAX_RIVALS];
     int rivals = 0;
     nas_status status;
 
     nas_log(NAS_LOG_INFO, "4/4 trains it and %lld random networks that meet the target, %lld "
             "epochs each", (long long)d->options->rivals, (long long)d->options->train_epochs);
-    if ((status = judge(d, found->choice, &chosen, err)) ||
-        (status = nas_random_search(d->task.space, d->task.lut, d->task.config.target_ms,
+    memcpy(list->choice, found->choice, sizeof list->choice);
+    if ((status = judge(d, found->choice, &list->score, err)) ||
+        (status = nas_random_search(d->task.space, d->task.lut, target_ms,
                                     (uint64_t)d->context->common->seed, (int)d->options->rivals,
-                                    &evaluator, list, &rivals, err)))
+                                    &evaluator, list + 1, &rivals, err)))
         return status;
     for (int i = 0; i < rivals; i++)
-        scores[i] = list[i].score;
+        scores[i] = list[i + 1].score;
     const double median = nas_quantile(scores, rivals, 0.5);
-    memset(&list[rivals], 0, sizeof *list);
-    memcpy(list[rivals].choice, found->choice, sizeof list->choice);
-    list[rivals].latency_ms = found->latency_ms;
-    list[rivals].score = chosen;
-    json_object_update_new(
-        result, json_pack("{s:f, s:f, s:f, s:i, s:b}", "top1", chosen, "random_median_top1",
-                          median, "random_best_top1", nas_quantile(scores, rivals, 1), "rivals",
-                          rivals, "beats_median", chosen > median));
+    json_t *numbers = json_pack(
+        "{s:f, s:f, s:f, s:f, s:i, s:b, s:f}", "target_ms", target_ms, "top1", list->score,
+        "random_median_top1", median, "random_best_top1", nas_quantile(scores, rivals, 1), "rivals",
+        rivals, "beats_median", list->score > median, "seconds", nas_clock_seconds() - started);
+    status = record(d, list, rivals + 1, numbers, err);
+    json_object_update(result, numbers);
+    json_decref(numbers);
     json_object_set_new(result, "networks",
-                        pareto_json(list, rivals + 1, found->choice, slots));
-    return NAS_OK;
+                        pareto_json(list, rivals + 1, found->choice, d->task.space->count));
+    return status;
+}
+
+static nas_status write_report(const demo *d, nas_err *err)
+{
+    const nas_report_options all = {.drawn = NAS_REPORT_DRAWN};
+    nas_store *store = NULL;
+    nas_status status = nas_store_open(&store, d->context->common->store, NAS_STORE_READ, err);
+
+    if (status == NAS_OK)
+        status = nas_report_write(store, d->report, &all, NULL, err);
+    nas_store_close(store);
+    return status;
+}
+
+/* Appends a word to a command line, quoted for the shell where that is needed. */
+static void add_word(char *line, size_t size, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "._-/+:,@";
+    const bool quoted = word[0] == '\0' || word[strspn(word, plain)] != '\0';
+    size_t used = strlen(line);
+
+    if (used + 16 >= size) /* longer than anybody types: cut */
+        return;
+    used += (size_t)snprintf(line + used, size - used, quoted ? " '" : " ");
+    for (; *word != '\0' && used + 8 < size; word++)
+        used += (size_t)snprintf(line + used, size - used, *word == '\'' ? "'\\''" : "%c", *word);
+    if (quoted)
+        snprintf(line + used, size - used, "'");
+}
+
+/* What to type next: trains the network that was found on, in the same store. */
+static json_t *next_command(const demo *d, const json_t *result)
+{
+    const char *model = json_string_value(json_object_get(result, "model"));
+    const char *const words[] = {"train", "--data", d->data, "--from", model != NULL ? model : "",
+                                 "--epochs", "20", "--augment", "none", "--store", d->context->common->store};
+    char line[4 * PATH_SIZE] = "nas";
+
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        add_word(line, sizeof line, words[i]);
+    return json_string(line);
 }
 
 static nas_status run_demo(demo *d, nas_search_result *found, json_t *result, nas_err *err)
@@ -236,11 +308,13 @@ static nas_status run_demo(demo *d, nas_search_result *found, json_t *result, na
 
     if ((status = nas_dir_make(d->context->common->store, err)) || (status = make_data(d, err)) ||
         (status = make_table(d, err)) || (status = search(d, found, result, err)) ||
-        (status = compare(d, found, result, err)))
+        (status = compare(d, found, result, err)) || (status = write_report(d, err)))
         return status;
     json_object_set_new(result, "data", json_string(d->data));
     json_object_set_new(result, "table", json_string(d->table));
     json_object_set_new(result, "seconds", json_real(nas_clock_seconds() - started));
+    json_object_set_new(result, "report", json_string(d->report));
+    json_object_set_new(result, "next", next_command(d, result));
     return NAS_OK;
 }
 
@@ -252,16 +326,18 @@ static nas_status demo_run(const cli_context *context, const void *options, nas_
 
     snprintf(d.data, sizeof d.data, "%s/demo.nasd", context->common->store);
     snprintf(d.table, sizeof d.table, "%s/demo.yaml", context->common->store);
+    snprintf(d.report, sizeof d.report, "%s/demo.html", context->common->store);
     cli_progress_init(&d.progress, context->common);
     d.observer = cli_progress_observer(&d.progress);
     nas_status status = run_demo(&d, &found, result, err);
     cli_progress_end(&d.progress);
     if (status == NAS_OK) {
-        const char *run = json_string_value(json_object_get(result, "run"));
-
-        nas_log(NAS_LOG_INFO, "next, on images of your own: nas data import DIR --out mine.nasd");
-        nas_log(NAS_LOG_INFO, "or look at what was recorded: nas runs show %s", run);
         status = cli_emit(context, json_incref(result), err);
+        nas_log(NAS_LOG_INFO, "the report, to look at in a browser: %s", d.report);
+        nas_log(NAS_LOG_INFO, "next, trains it on: %s",
+                json_string_value(json_object_get(result, "next")));
+        nas_log(NAS_LOG_INFO, "or begin with images of your own: nas data import DIR --out "
+                "mine.nasd");
     }
     free(found.judgement);
     cli_search_finish(&d.task);

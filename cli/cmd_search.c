@@ -116,46 +116,6 @@ static nas_status load(void *self, const char *path, nas_err *err)
     return nas_search_load(self, path, err);
 }
 
-/* Every network judged at the end, the answer first. */
-static nas_status record_judgement(cli_session *session, const nas_space *space,
-                                   const nas_search_result *found, nas_err *err)
-{
-    nas_store_evaluation *list = calloc((size_t)found->judged + 1, sizeof *list);
-    nas_status status = list != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "result: no memory");
-
-    for (int i = 0; i < found->judged && status == NAS_OK; i++) {
-        const nas_candidate *candidate = &found->judgement[i];
-        nas_arch *arch = NULL;
-        char digest[NAS_DIGEST_SIZE];
-
-        if ((status = nas_space_arch(&arch, space, candidate->choice, err)) == NAS_OK &&
-            (status = nas_arch_digest(arch, digest, err)) == NAS_OK) {
-            const nas_op_cost cost = nas_arch_cost(arch, 0);
-            json_t *json = nas_arch_to_json(arch);
-            char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
-            const nas_store_architecture row = {.digest = digest, .json = text,
-                                                .space = space->name, .macs = cost.macs,
-                                                .parameters = cost.parameters};
-
-            list[i] = (nas_store_evaluation){.source = "derived", .rank = i,
-                                             .latency_ms = candidate->latency_ms, .loss = NAN,
-                                             .top1 = candidate->score, .top5 = NAN,
-                                             .selected = i == 0};
-            status = text != NULL ? nas_store_architecture_put(session->store, &row,
-                                                               &list[i].architecture, err)
-                                  : nas_fail(err, NAS_E_NOMEM, "result: out of memory");
-            free(text);
-            json_decref(json);
-        }
-        nas_arch_free(arch);
-    }
-    if (status == NAS_OK)
-        status = nas_store_evaluations_put(session->store, session->attempt, list, found->judged,
-                                           err);
-    free(list);
-    return status;
-}
-
 /* The chosen network with the supernet's weights, in the run's files and in `result`. */
 static nas_status save_choice(cli_session *session, const cli_search_task *task,
                               const nas_search_result *found, json_t *result, nas_err *err)
@@ -167,7 +127,8 @@ static nas_status save_choice(cli_session *session, const cli_search_task *task,
     if ((status = nas_space_arch(&arch, task->space, found->choice, err)) == NAS_OK &&
         (status = nas_model_new_arch(&model, arch, err)) == NAS_OK) {
         nas_model_inherit(model, nas_search_model(task->search), found->choice);
-        if ((status = record_judgement(session, task->space, found, err)) == NAS_OK)
+        if ((status = cli_outcome_record(session->store, session->attempt, "derived", task->space,
+                                         found->judgement, found->judged, err)) == NAS_OK)
             status = cli_outcome_save(session, model, arch, found->steps, result, err);
     }
     nas_model_free(model);

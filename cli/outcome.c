@@ -1,6 +1,7 @@
 /* The files of a finished run, and how good its network is. */
 #include "cli/outcome.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "nas/data/split.h"
@@ -35,6 +36,50 @@ nas_status cli_outcome_save(cli_session *session, const nas_model *model, const 
 done:
     free(arch_path);
     free(model_path);
+    return status;
+}
+
+/* Finds or adds the network of a choice in the store. */
+static nas_status record_arch(nas_store *store, const nas_space *space, const int *choice,
+                              int64_t *id, nas_err *err)
+{
+    nas_arch *arch = NULL;
+    char digest[NAS_DIGEST_SIZE];
+    nas_status status;
+
+    if ((status = nas_space_arch(&arch, space, choice, err)) == NAS_OK &&
+        (status = nas_arch_digest(arch, digest, err)) == NAS_OK) {
+        const nas_op_cost cost = nas_arch_cost(arch, 0);
+        json_t *json = nas_arch_to_json(arch);
+        char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
+        const nas_store_architecture row = {.digest = digest, .json = text, .space = space->name,
+                                            .macs = cost.macs, .parameters = cost.parameters};
+
+        status = text != NULL ? nas_store_architecture_put(store, &row, id, err)
+                              : nas_fail(err, NAS_E_NOMEM, "result: out of memory");
+        free(text);
+        json_decref(json);
+    }
+    nas_arch_free(arch);
+    return status;
+}
+
+nas_status cli_outcome_record(nas_store *store, nas_store_attempt attempt, const char *source,
+                              const nas_space *space, const nas_candidate *list, int count,
+                              nas_err *err)
+{
+    nas_store_evaluation *rows = calloc((size_t)count + 1, sizeof *rows);
+    nas_status status = rows != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "result: no memory");
+
+    for (int i = 0; i < count && status == NAS_OK; i++) {
+        rows[i] = (nas_store_evaluation){.source = source, .rank = i,
+                                         .latency_ms = list[i].latency_ms, .loss = NAN,
+                                         .top1 = list[i].score, .top5 = NAN, .selected = i == 0};
+        status = record_arch(store, space, list[i].choice, &rows[i].architecture, err);
+    }
+    if (status == NAS_OK)
+        status = nas_store_evaluations_put(store, attempt, rows, count, err);
+    free(rows);
     return status;
 }
 

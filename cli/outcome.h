@@ -4,11 +4,18 @@
 
 #include "cli/run_session.h"
 #include "nas/train/evaluate.h"
+#include "search/evolution/evolution.h"
 
 /** Writes arch.json and model.safetensors into the run, registers both, and puts `run`,
  * `arch`, `model`, `macs` and `parameters` into `result`. */
 nas_status cli_outcome_save(cli_session *session, const nas_model *model, const nas_arch *arch,
                             int64_t step, json_t *result, nas_err *err);
+
+/** Records how `count` networks of `space` were judged, the answer first, as evaluations of the
+ * attempt's run; `source` names the way of judging. */
+nas_status cli_outcome_record(nas_store *store, nas_store_attempt attempt, const char *source,
+                              const nas_space *space, const nas_candidate *list, int count,
+                              nas_err *err);
 
 /** Scores all images of a split; `visit` (NULL: none) as in nas_evaluate. */
 nas_status cli_score_split(nas_score *score, const nas_model *model, const nas_dataset *data,
