@@ -163,7 +163,8 @@ void nas_chart_begin(nas_chart *chart, nas_html *html, int width, int height, na
     draw_ticks(chart, x_step, y_step);
     nas_svg_text(html, (LEFT + width - RIGHT) / 2.0, height - 8, "middle", x_label);
     nas_html_open(html, "g");
-    nas_html_attr(html, "transform", "translate(12 %.1f) rotate(-90)", (TOP + height - BOTTOM) / 2.0);
+    nas_html_attr(html, "transform", "translate(12 %.1f) rotate(-90)",
+                  (TOP + height - BOTTOM) / 2.0);
     nas_svg_text(html, 0, 0, "middle", y_label);
     nas_html_close(html, "g");
 }

@@ -102,7 +102,7 @@ static void draw_point(nas_chart *chart, const front *f, int i)
 
     nas_html_open(html, "a");
     nas_html_attr(html, "href", "#n%d", f->first_id + i);
-    if (!p->front && !p->judged->selected) /* thousands of them: not all on the way of the Tab key */
+    if (!p->front && !p->judged->selected) /* can be thousands: not on the way of the Tab key */
         nas_html_attr(html, "tabindex", "-1");
     nas_html_open(html, "circle");
     nas_html_attr(html, "cx", "%.1f", nas_chart_x(chart, p->judged->latency_ms));
@@ -163,8 +163,8 @@ static void draw(nas_html *html, const front *f)
     }
     nas_chart_end(&chart);
     if (targets > MAX_LIMITS)
-        nas_html_element(html, "p", NULL, "The runs have more than %d different targets; they stand "
-                         "in the table of the runs.", MAX_LIMITS);
+        nas_html_element(html, "p", NULL, "The runs have more than %d different targets; they "
+                         "stand in the table of the runs.", MAX_LIMITS);
 }
 
 static void table(nas_html *html, const front *f)
