@@ -9,7 +9,7 @@
 
 enum {
     MAX_METRICS = 24,
-    MAX_POINTS = 120, /* of one metric; more are thinned */
+    MAX_POINTS = 100, /* of one metric; more are thinned */
     COLORS = 4,       /* of the style sheet              */
     WIDTH = 420,
     HEIGHT = 260

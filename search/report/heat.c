@@ -10,7 +10,7 @@
 #include "search/report/chart.h"
 #include "search/report/private.h"
 
-enum { LEVELS = 64, MAX_FRAMES = 120, LEFT = 66, TOP = 22, CELL_WIDTH = 52, CELL_HEIGHT = 19,
+enum { LEVELS = 64, MAX_FRAMES = 100, LEFT = 66, TOP = 22, CELL_WIDTH = 52, CELL_HEIGHT = 19,
        BAR_WIDTH = 80, MAX_CELLS = 16 << 20 /* over all epochs */ };
 #define ALPHABET "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-"
 

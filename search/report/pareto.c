@@ -8,7 +8,7 @@
 #include "search/report/chart.h"
 #include "search/report/private.h"
 
-enum { MAX_POINTS = 2000, MAX_SOURCES = 16, MAX_LIMITS = 4, BLOCKS_SIZE = NAS_HTML_TEXT_MAX };
+enum { MAX_POINTS = 1000, MAX_SOURCES = 16, MAX_LIMITS = 4, BLOCKS_SIZE = NAS_HTML_TEXT_MAX };
 
 typedef struct point {
     const nas_report__run *run;
@@ -23,13 +23,23 @@ typedef struct front {
     int first_id;  /* of the table's rows */
 } front;
 
+/* What each run thinks best comes first, so that a cut leaves every run its best ones. */
+static int by_rank(const void *a, const void *b)
+{
+    const point *x = a, *y = b;
+
+    if (x->judged->rank != y->judged->rank)
+        return x->judged->rank < y->judged->rank ? -1 : 1;
+    return (x->run > y->run) - (x->run < y->run);
+}
+
 static int by_latency(const void *a, const void *b)
 {
     const nas_store_judged *x = ((const point *)a)->judged, *y = ((const point *)b)->judged;
 
     if (x->latency_ms != y->latency_ms)
         return x->latency_ms < y->latency_ms ? -1 : 1;
-    return (x->top1 < y->top1) - (x->top1 > y->top1);
+    return x->top1 != y->top1 ? (x->top1 < y->top1 ? 1 : -1) : by_rank(a, b);
 }
 
 static void collect(front *f, const nas_report__page *page)
@@ -38,14 +48,15 @@ static void collect(front *f, const nas_report__page *page)
         for (int i = 0; i < page->runs[r].judged_count; i++) {
             const nas_store_judged *judged = &page->runs[r].judged[i];
 
-            if (strcmp(judged->source, f->source) != 0 || !isfinite(judged->latency_ms) ||
-                !isfinite(judged->top1))
-                continue;
-            if (f->count < MAX_POINTS)
+            if (strcmp(judged->source, f->source) == 0 && isfinite(judged->latency_ms) &&
+                isfinite(judged->top1))
                 f->points[f->count++] = (point){.run = &page->runs[r], .judged = judged};
-            else
-                f->left_out++;
         }
+    if (f->count > MAX_POINTS) {
+        qsort(f->points, (size_t)f->count, sizeof *f->points, by_rank);
+        f->left_out = f->count - MAX_POINTS;
+        f->count = MAX_POINTS;
+    }
     qsort(f->points, (size_t)f->count, sizeof *f->points, by_latency);
     const nas_store_judged *best = NULL;
     for (int i = 0; i < f->count; i++) {
@@ -221,8 +232,8 @@ static void picture(nas_html *html, const front *f)
     nas_html_attr(html, "aria-live", "polite");
     nas_html_close(html, "div");
     if (f->left_out > 0)
-        nas_html_element(html, "p", NULL, "%d more are left out here; nas runs export --table "
-                         "evaluation has all.", f->left_out);
+        nas_html_element(html, "p", NULL, "%d more are left out here, those that their runs "
+                         "rank last; nas runs export --table evaluation has all.", f->left_out);
     table(html, f);
     nas_html_close(html, "div");
     nas_html_trusted(html, "\n");
@@ -250,10 +261,13 @@ nas_status nas_report__pareto(nas_report__page *page, nas_err *err)
 {
     const char *sources[MAX_SOURCES];
     const int count = find_sources(page, sources);
-    point *points = calloc(MAX_POINTS, sizeof *points);
     nas_html *html = &page->html;
+    size_t all = 0;
     int id = 0, pictures = 0;
 
+    for (int r = 0; r < page->count; r++)
+        all += (size_t)page->runs[r].judged_count;
+    point *points = calloc(all + 1, sizeof *points);
     if (points == NULL)
         return nas_fail(err, NAS_E_NOMEM, "report: out of memory");
     nas_html_open(html, "section");

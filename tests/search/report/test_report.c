@@ -1,0 +1,261 @@
+/* The report of made-up stores: what is shown, what is escaped, how large it gets. */
+#include "search/report/report.h"
+
+#include <math.h>
+#include <sqlite3.h>
+
+#include "nas/space/space.h"
+#include "tests/search/report/support.h"
+
+TestSuite(search_report, .init = scratch_init, .fini = scratch_fini, .timeout = 120);
+
+static nas_store *open_store(void)
+{
+    nas_store *store;
+
+    ok(nas_store_open(&store, scratch("store"), NAS_STORE_CREATE, &err));
+    return store;
+}
+
+/* Changes the database behind the store's back. */
+static void raw_sql(const char *sql)
+{
+    sqlite3 *db;
+    char *message = NULL;
+
+    cr_assert_eq(sqlite3_open(scratch("store/store.db"), &db), SQLITE_OK);
+    sqlite3_exec(db, sql, NULL, NULL, &message);
+    cr_assert_null(message, "%s: %s", sql, message);
+    sqlite3_close(db);
+}
+
+static const char *report(nas_store *store, const char *const *runs, int count)
+{
+    const nas_report_options options = {.runs = runs, .count = count, .drawn = NAS_REPORT_DRAWN};
+
+    ok(nas_report_write(store, scratch("report.html"), &options, NULL, &err));
+    return content(scratch("report.html"));
+}
+
+static void put_network(nas_store *store, nas_store_attempt attempt, const nas_space *space,
+                        int rank, double latency_ms, double top1)
+{
+    nas_rng rng;
+    int choice[NAS_MAX_SLOTS];
+    nas_store_evaluation row = {.source = "derived", .rank = rank, .latency_ms = latency_ms,
+                                .loss = NAN, .top1 = top1, .top5 = NAN, .selected = rank == 0};
+    nas_arch *arch;
+    char digest[NAS_DIGEST_SIZE];
+
+    nas_rng_init(&rng, 1, "test", (uint64_t)rank);
+    nas_space_sample(space, &rng, choice);
+    ok(nas_space_arch(&arch, space, choice, &err));
+    ok(nas_arch_digest(arch, digest, &err));
+    json_t *json = nas_arch_to_json(arch);
+    char *text = json_dumps(json, JSON_COMPACT);
+    ok(nas_store_architecture_put(store, &(nas_store_architecture){.digest = digest, .json = text},
+                                  &row.architecture, &err));
+    ok(nas_store_evaluations_put(store, attempt, &row, 1, &err));
+    free(text);
+    json_decref(json);
+    nas_arch_free(arch);
+}
+
+/* A search over `space` of two epochs, which judged three networks: the second is beaten. */
+static void put_search(nas_store *store, const char *name, const char *space_name)
+{
+    const nas_store_run_spec spec = {.kind = "search", .name = name, .version = "0.1.0",
+                                     .config = "{\"space\": \"tiny\", \"target_ms\": 2.5}"};
+    static double p[NAS_MAX_SLOTS * NAS_MAX_CANDIDATES];
+    int counts[NAS_MAX_SLOTS];
+    nas_store_attempt attempt;
+    nas_space *space;
+
+    ok(nas_space_load(&space, space_name, &err));
+    ok(nas_store_run_begin(store, &spec, &attempt, &err));
+    for (int epoch = 1; epoch <= 2; epoch++) {
+        double *at = p;
+
+        for (int s = 0; s < space->count; s++)
+            for (int c = counts[s] = space->slots[s].count; c-- > 0;)
+                *at++ = 1.0 / counts[s];
+        ok(nas_store_probabilities_put(store, attempt, epoch, space->count, counts, p, &err));
+        ok(nas_store_progress(store, attempt, epoch * 10, epoch,
+                              (nas_store_metric[]){{"train_loss", 2.0 / epoch},
+                                                   {"valid_top1", 0.25 * epoch},
+                                                   {"entropy", NAN}}, 3, &err));
+    }
+    put_network(store, attempt, space, 0, 2.0, 0.75);
+    put_network(store, attempt, space, 1, 2.25, 0.5);
+    put_network(store, attempt, space, 2, 1.0, 0.625);
+    ok(nas_store_run_finish(store, attempt, NAS_STORE_DONE,
+                            "{\"latency_ms\": 2.0, \"valid_top1\": 0.75, \"seconds\": 12.5}", NULL,
+                            &err));
+    nas_space_free(space);
+}
+
+static void expect_text(const char *page, const char *text)
+{
+    cr_assert_not_null(strstr(page, text), "no '%s' in the report", text);
+}
+
+Test(search_report, an_empty_store_says_so)
+{
+    nas_store *store = open_store();
+    const char *page = report(store, NULL, 0);
+
+    expect_well_formed(page);
+    expect_text(page, "The store holds no run yet.");
+    expect_text(page, "No network has been judged yet");
+    expect_text(page, "No run has ended yet.");
+    nas_store_close(store);
+}
+
+Test(search_report, a_search_is_drawn_and_each_picture_has_its_table)
+{
+    nas_store *store = open_store();
+
+    put_search(store, "mine", "tiny");
+    const char *page = report(store, NULL, 0);
+    expect_well_formed(page);
+    expect_text(page, "<a href=\"#run-1\">mine</a>");
+    expect_text(page, "target 2.5 ms");
+    expect_text(page, "mine: 2 ms, top-1 0.75, chosen");
+    expect_text(page, "<td class=\"n\">12.5</td>");
+    expect_text(page, "valid_top1");
+    expect_text(page, "Probabilities after epoch 2");
+    expect_text(page, "Blocks from the image to the classes");
+    cr_assert_eq(occurrences(page, "<i data-epoch="), 2);
+    cr_assert_eq(occurrences(page, "class=\"front\"") + occurrences(page, "class=\"front selected\""),
+                 2);
+    cr_assert_eq(occurrences(page, "class=\"beaten\""), 1);
+    cr_assert_eq(occurrences(page, "<svg "), 7, "front, cost, 3 of metrics, heat, network");
+    cr_assert_eq(occurrences(page, "<details>"), occurrences(page, "<svg "));
+    nas_store_close(store);
+}
+
+Test(search_report, nothing_refers_to_the_outside)
+{
+    static const char *const outside[] = {"http:", "https:", "src=", "@import", "url(", "<link",
+                                          "<iframe", "<img"};
+    nas_store *store = open_store();
+
+    put_search(store, "mine", "tiny");
+    const char *page = report(store, NULL, 0);
+    for (size_t i = 0; i < sizeof outside / sizeof *outside; i++)
+        cr_assert_null(strstr(page, outside[i]), "'%s' is in the report", outside[i]);
+    cr_assert_eq(occurrences(page, "href="), occurrences(page, "href=\"#"));
+    expect_text(page, "default-src &#39;none&#39;");
+    nas_store_close(store);
+}
+
+Test(search_report, hostile_names_appear_only_escaped)
+{
+#define EVIL "</script><img src=x onerror=alert(1)>\"''&" /* '' is one ' of SQL */
+    nas_store *store = open_store();
+
+    put_search(store, "mine", "tiny");
+    raw_sql("UPDATE run SET name = '1" EVIL "', kind = '2" EVIL "', error = '3" EVIL "'||char(27),"
+            " config = json_object('space', '4" EVIL "');"
+            "UPDATE metric SET name = '5" EVIL "' WHERE name = 'train_loss';"
+            "UPDATE evaluation SET source = '6" EVIL "';");
+    const char *page = report(store, NULL, 0);
+    expect_well_formed(page);
+    cr_assert_null(strstr(page, "<img"));
+    cr_assert_eq(occurrences(page, "</script"), 1, "its own");
+    for (char i = '1'; i <= '6'; i++) {
+        char text[] = "0&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;&quot;&#39;&amp;";
+
+        text[0] = i;
+        expect_text(page, text);
+    }
+    expect_text(page, "&amp;\\x1b");
+    cr_assert_null(strchr(page, '\x1b'));
+    nas_store_close(store);
+}
+
+Test(search_report, what_cannot_be_read_is_said)
+{
+    nas_store *store = open_store();
+
+    put_search(store, "mine", "tiny");
+    raw_sql("UPDATE architecture SET json = '{\"blocks\": [7]}';"
+            "UPDATE run SET summary = '[1', config = 'no';"
+            "UPDATE probability SET slot = 100000 WHERE slot = 3;"
+            "UPDATE probability SET p = -1e300 WHERE slot = 4;"
+            "UPDATE evaluation SET latency_ms = 9e999 WHERE rank = 1;");
+    const char *page = report(store, NULL, 0);
+    expect_well_formed(page);
+    cr_assert_eq(occurrences(page, "<td class=\"blocks\">cannot be read</td>"), 2);
+    expect_text(page, "The run has no network that can be read.");
+    nas_store_close(store);
+}
+
+Test(search_report, named_runs_only)
+{
+    static const char *const known[] = {"b"}, *const unknown[] = {"bb"};
+    const nas_report_options options = {.runs = unknown, .count = 1};
+    nas_store *store = open_store();
+
+    put_search(store, "a", "tiny");
+    put_search(store, "b", "tiny");
+    const char *page = report(store, known, 1);
+    expect_text(page, "1 run of the store");
+    expect_text(page, "#run-2");
+    cr_assert_null(strstr(page, "#run-1"));
+    cr_assert_eq(nas_report_write(store, scratch("none.html"), &options, NULL, &err), NAS_E_USAGE);
+    cr_assert(!nas_path_exists(scratch("none.html")));
+    cr_assert_eq(nas_report_write(store, scratch("no/folder.html"),
+                                  &(nas_report_options){0}, NULL, &err), NAS_E_IO);
+    nas_store_close(store);
+}
+
+Test(search_report, the_same_store_gives_the_same_bytes)
+{
+    nas_store *store = open_store();
+
+    put_search(store, "a", "tiny");
+    char *first = strdup(report(store, NULL, 0));
+    cr_assert_str_eq(report(store, NULL, 0), first);
+    free(first);
+    nas_store_close(store);
+}
+
+/* Copies of a run over the largest built-in space of the main job, 160 epochs each. */
+Test(search_report, two_hundred_runs_stay_below_two_megabytes)
+{
+    nas_store *store = open_store();
+
+    put_search(store, "search-1", "proxyless-cifar");
+    raw_sql("BEGIN;"
+            "CREATE TEMP TABLE n (i); WITH RECURSIVE c(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM c"
+            " WHERE i < 200) INSERT INTO n SELECT i FROM c;"
+            "CREATE TEMP TABLE e (i); WITH RECURSIVE c(i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM c"
+            " WHERE i < 160) INSERT INTO e SELECT i FROM c;"
+            "INSERT INTO metric SELECT run, name, 10 * e.i, e.i, 1.0 / e.i FROM metric, e"
+            " WHERE step = 10;"
+            "INSERT INTO metric SELECT run, name || '-2', step, epoch, value FROM metric;"
+            "INSERT INTO probability SELECT run, e.i, slot, candidate, p FROM probability, e"
+            " WHERE epoch = 1;"
+            "INSERT INTO run (id, name, kind, state, attempt, config, config_digest, version, seed,"
+            " threads, step, epoch, pid, pid_start, host, created_ms, updated_ms, finished_ms,"
+            " summary) SELECT i, 'search-' || i, kind, state, attempt, config, config_digest,"
+            " version, seed, threads, step, epoch, pid, pid_start, host, created_ms, updated_ms,"
+            " finished_ms, summary FROM run, n;"
+            "INSERT INTO evaluation SELECT i, source, rank, architecture, latency_ms + i / 100.0,"
+            " loss, top1, top5, selected FROM evaluation, n;"
+            "INSERT INTO evaluation SELECT run, source, rank + 3 * i, architecture, latency_ms, loss,"
+            " top1 / i, top5, 0 FROM evaluation, n WHERE i < 5;"
+            "INSERT INTO metric SELECT i, name, step, epoch, value FROM metric, n WHERE i > 150;"
+            "INSERT INTO probability SELECT i, epoch, slot, candidate, p FROM probability, n"
+            " WHERE i > 185;"
+            "COMMIT;");
+    const char *page = report(store, NULL, 0);
+    expect_well_formed(page);
+    expect_text(page, "200 runs of the store");
+    expect_text(page, "are drawn for the newest 12");
+    cr_assert_eq(occurrences(page, "class=\"heat\""), 12);
+    expect_text(page, "1400 more are left out here");
+    cr_assert_lt(strlen(page), 2000000, "%zu bytes", strlen(page));
+    nas_store_close(store);
+}
