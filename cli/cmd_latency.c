@@ -87,8 +87,9 @@ static nas_status check_run(const cli_context *context, const void *options, nas
     int count;
     nas_status status;
 
-    if ((status = cli_space_load(&space, &o->space, err)) ||
-        (status = cli_table_load(&set, &table, o->table, space->image_size, err)) ||
+    if ((status = nas_latency_set_load(&set, o->table, err)) ||
+        (status = cli_space_load_for(&space, &o->space, set, err)) ||
+        (status = nas_latency_set_pick(&table, set, space->image_size, err)) ||
         (status = nas_latency_check(&missing, &count, table, space, 0, err)))
         goto done;
     json_t *keys = json_array();
@@ -161,8 +162,9 @@ static nas_status verify_run(const cli_context *context, const void *options, na
     const nas_latency_verify_options how = {.samples = (int)o->samples, .rounds = (int)o->rounds,
                                             .seed = (uint64_t)context->common->seed,
                                             .observer = &observer};
-    if ((status = cli_space_load(&space, &o->space, err)) == NAS_OK &&
-        (status = cli_table_load(&set, &table, o->table, space->image_size, err)) == NAS_OK)
+    if ((status = nas_latency_set_load(&set, o->table, err)) == NAS_OK &&
+        (status = cli_space_load_for(&space, &o->space, set, err)) == NAS_OK &&
+        (status = nas_latency_set_pick(&table, set, space->image_size, err)) == NAS_OK)
         status = nas_latency_verify(&result, table, space, &how, err);
     cli_progress_end(&progress);
     if (status == NAS_OK)

@@ -129,8 +129,11 @@ nas_status cli_parse(cli_parsed *out, const cli_command *command, const json_t *
     if (out->options == NULL || out->config == NULL)
         return nas_fail(err, NAS_E_NOMEM, "options: out of memory");
     if ((status = nas_options_parse(tables, out->options, size, out->config, argc, argv, out->args,
-                                    CLI_MAX_ARGS, &count, err)) != NAS_OK)
+                                    CLI_MAX_ARGS, &count, err)) != NAS_OK) {
+        if (status == NAS_E_CONFIG && config == NULL && config_path(argc, argv) != NULL)
+            nas_err_prefix(err, "%s", config_path(argc, argv));
         return status;
+    }
     if (count > command->max_args)
         return nas_fail(err, NAS_E_USAGE, "%s: unexpected argument '%.100s'", command->name,
                         out->args[command->max_args]);

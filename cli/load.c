@@ -12,7 +12,7 @@ const nas_option cli_space_table[] = {
     {"--data", NAS_OPT_STRING, AT(data), NULL, 0, 0, NULL, "FILE",
      "packed images that the space shall be for: their size, channels and classes"},
     {"--image-size", NAS_OPT_INT, AT(image_size), NULL, 1, NAS_MAX_IMAGE_SIZE, NULL, "PX",
-     "side of the images; default: theirs, or what the space was made for"},
+     "side of the images; default: theirs, the table's, or what the space was made for"},
     {"--classes", NAS_OPT_INT, AT(classes), NULL, 1, 1e6, NULL, "N",
      "classes; default: theirs, or what the space was made for"},
     {0},
@@ -39,6 +39,20 @@ nas_status cli_space_load(nas_space **out, const cli_space_options *options, nas
             *out, options->image_size > 0 ? (int)options->image_size : (*out)->image_size,
             (*out)->channels, options->classes > 0 ? (int)options->classes : (*out)->classes, err);
     nas_dataset_close(data);
+    return status;
+}
+
+nas_status cli_space_load_for(nas_space **out, const cli_space_options *options,
+                              const nas_latency_set *set, nas_err *err)
+{
+    const int size = set->count == 1 ? nas_latency_table_image_size(set->tables[0]) : 0;
+    nas_status status = cli_space_load(out, options, err);
+
+    if (status != NAS_OK || options->data != NULL || options->image_size > 0)
+        return status;
+    const int own = (*out)->image_size, channels = (*out)->channels, classes = (*out)->classes;
+    if (nas_space_fit(*out, size, channels, classes, NULL) != NAS_OK)
+        status = nas_space_fit(*out, own, channels, classes, err);
     return status;
 }
 

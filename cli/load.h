@@ -21,6 +21,11 @@ nas_status cli_space_fit(nas_space *space, const nas_dataset *data, nas_err *err
 /** Loads the space of the options, fitted to the images and the size that they name. */
 nas_status cli_space_load(nas_space **out, const cli_space_options *options, nas_err *err);
 
+/** The same for the images that the only table of `set` is for, where the options name none and
+ * the space can take them. */
+nas_status cli_space_load_for(nas_space **out, const cli_space_options *options,
+                              const nas_latency_set *set, nas_err *err);
+
 /** Loads tables and picks the one for the space's images; `*set` (yours) owns it. */
 nas_status cli_table_load(nas_latency_set **set, const nas_latency_table **table,
                           const char *where, int image_size, nas_err *err);

@@ -205,11 +205,11 @@ static nas_status check_options(const nas_loader *l, nas_err *err)
 
     if (l->count == 0)
         return nas_fail(err, NAS_E_CONFIG, "%s: no images to load", l->data->path);
-    if (o->batch < 1 || o->batch > BATCH_MAX || o->threads < 0 || o->threads > THREADS_MAX ||
-        o->ahead < 0 || o->ahead > AHEAD_MAX)
+    if (o->batch < 1 || o->batch > BATCH_MAX || o->threads < 0 || o->ahead < 0 ||
+        o->ahead > AHEAD_MAX)
         return nas_fail(err, NAS_E_CONFIG,
-                        "batch %d, %d loader threads, %d batches ahead: not in 1..%d, 0..%d, 0..%d",
-                        o->batch, o->threads, o->ahead, BATCH_MAX, THREADS_MAX, AHEAD_MAX);
+                        "batch %d, %d loader threads, %d batches ahead: not in 1..%d, 0.., 0..%d",
+                        o->batch, o->threads, o->ahead, BATCH_MAX, AHEAD_MAX);
     if (l->batches == 0)
         return nas_fail(err, NAS_E_CONFIG, "%s: %u images do not fill a batch of %d",
                         l->data->path, l->count, o->batch);
@@ -299,6 +299,8 @@ nas_status nas_loader_open(nas_loader **out, const nas_dataset *data, const uint
     pthread_cond_init(&l->idle, NULL);
     l->data = data;
     l->options = *options;
+    if (l->options.threads > THREADS_MAX) /* the result is the same */
+        l->options.threads = THREADS_MAX;
     l->options.stream = NULL; /* the caller's memory: copied into the two names */
     snprintf(l->order_stream, STREAM_SIZE, "%.40s.order", stream);
     snprintf(l->augment_stream, STREAM_SIZE, "%.40s.augment", stream);

@@ -15,7 +15,7 @@
 typedef struct nas_loader_options {
     nas_augment augment; /* zeroed: none */
     int batch;           /* images, at least 1 */
-    int threads;         /* workers; 0: 1 */
+    int threads;         /* workers; 0: 1; more than 256 are taken as 256 */
     int ahead;           /* batches kept ready beside the one in use; 0: 2 */
     uint64_t seed;
     const char *stream;  /* name in the random streams, so that two loaders differ; NULL: "data" */

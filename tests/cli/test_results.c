@@ -110,6 +110,20 @@ Test(cli_results, a_profile_covers_its_space_and_is_verified)
                 "predicted_ms measured_ms");
 }
 
+Test(cli_results, a_table_is_checked_for_the_images_that_it_is_for)
+{
+    const char *table = nas_file("24.yaml");
+
+    NAS_JSON("profile", "--space", "tiny", "--image-size", "24", "--out", table, "--max-seconds",
+             "0.1");
+    const json_t *checked = NAS_JSON("latency", "check", "--table", table, "--space", "tiny");
+    cr_assert_eq(json_integer_value(json_object_get(checked, "image_size")), 24);
+    NAS_JSON("latency", "verify", "--table", table, "--space", "tiny", "--samples", "2",
+             "--rounds", "1");
+    expect_exit(NAS("latency", "check", "--table", table, "--space", "tiny", "--image-size", "16"),
+                3, "lacks");
+}
+
 Test(cli_results, benches_know_the_peer_s_supernets)
 {
     static const char *const modes[] = {"weight", "two", "full", "forward"};

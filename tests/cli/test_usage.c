@@ -94,6 +94,7 @@ Test(cli_usage, a_wrong_config_file_is_exit_78)
         const char *content, *says;
     } cases[] = {
         {"{\"step\": 1}", "did you mean 'steps'?"},
+        {"{\"step\": 1}", "c.json: config: "},
         {"{\"steps\": \"one\"}", "should be a whole number"},
         {"{\"steps\": 0}", "is not in 1..100000"},
         {"{\"steps\": 1, \"steps\": 2}", "duplicate"},

@@ -130,10 +130,10 @@ Test(nas_data_loader, threads_do_not_show)
 {
     char one[NAS_DIGEST_SIZE], many[NAS_DIGEST_SIZE];
 
-    for (int threads = 1; threads <= 5; threads++) {
+    for (int threads = 1; threads <= 6; threads++) {
         nas_loader_options o = standard;
 
-        o.threads = threads;
+        o.threads = threads < 6 ? threads : 100000; /* of a machine with too many cores */
         o.ahead = threads % 3 + 1;
         o.endless = true;
         open_loader(&o);
