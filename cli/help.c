@@ -68,8 +68,8 @@ static void markdown(FILE *out)
 
 nas_status cli_help(FILE *out, int argc, const char *const *argv, nas_err *err)
 {
-    const cli_command *command;
-    bool group = false;
+    const cli_command *command = argc == 1 ? cli_command_named(argv[0]) : NULL;
+    bool group = command != NULL;
     int words;
 
     if (argc == 0) {
@@ -80,6 +80,8 @@ nas_status cli_help(FILE *out, int argc, const char *const *argv, nas_err *err)
         markdown(out);
         return NAS_OK;
     }
+    if (command != NULL) /* there may be "bench ops" beside "bench" */
+        cli_help_command(out, command);
     for (int i = 0; argc == 1 && cli_commands[i] != NULL; i++) {
         const char *name = cli_commands[i]->name;
         const size_t length = strlen(argv[0]);

@@ -48,7 +48,7 @@ static nas_status run_command(int argc, const char **argv, const cli_command **r
     int words;
 
     if (asks_for_help(argc, argv)) {
-        words = cli_command_named(argv[0]) != NULL || argc < 2 || argv[1][0] == '-' ? 1 : 2;
+        words = argc < 2 || argv[1][0] == '-' ? 1 : 2;
         return cli_help(stdout, words, argv, err);
     }
     if ((status = cli_command_find(&command, &words, argc, argv, err)) != NAS_OK)
