@@ -293,7 +293,8 @@ static json_t *next_command(const demo *d, const json_t *result)
 {
     const char *model = json_string_value(json_object_get(result, "model"));
     const char *const words[] = {"train", "--data", d->data, "--from", model != NULL ? model : "",
-                                 "--epochs", "20", "--augment", "none", "--store", d->context->common->store};
+                                 "--epochs", "20", "--augment", "none", "--store",
+                                 d->context->common->store};
     char line[4 * PATH_SIZE] = "nas";
 
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)

@@ -152,6 +152,8 @@ static void draw_panel(nas_html *html, const series *const *list, int count, con
             nas_range_add(&x, place(&list[s]->points[i], by_step));
             nas_range_add(&y, list[s]->points[i].value);
         }
+    if (y.least > y.most) /* all of it is "no value" */
+        return;
     nas_html_open(html, "figure");
     nas_html_open(html, "figcaption");
     for (int s = 0; s < count; s++) {

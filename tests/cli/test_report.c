@@ -38,6 +38,21 @@ Test(cli_report, a_search_becomes_one_file_of_html)
     cr_assert_null(fopen(nas_file("other.html"), "r"));
 }
 
+Test(cli_report, the_demo_ends_with_its_report_and_the_next_command)
+{
+    const json_t *result = NAS_JSON("demo", "--rivals", "2", "--train-images", "1000",
+                                    "--warmup-epochs", "1", "--search-epochs", "1",
+                                    "--train-epochs", "1", "--profile-seconds", "0.2");
+    char *page = read_page(json_string_value(json_object_get(result, "report")));
+
+    cr_assert_eq(json_array_size(json_object_get(result, "networks")), 3);
+    cr_assert_eq(strncmp(json_string_value(json_object_get(result, "next")), "nas train ", 10), 0);
+    cr_assert_not_null(strstr(page, "Judged as &quot;demo&quot;"));
+    cr_assert_not_null(strstr(page, "Networks judged as &quot;demo&quot;, fastest first"));
+    cr_assert_not_null(strstr(page, ", chosen</title>"));
+    free(page);
+}
+
 Test(cli_report, what_is_missing_is_named)
 {
     expect_exit(NAS("report", "--out", nas_file("report.html")), 74, "there is no store");
