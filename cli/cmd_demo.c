@@ -109,9 +109,10 @@ static nas_status search(demo *d, nas_search_result *found, json_t *result, nas_
 
     snprintf(d->warmup, sizeof d->warmup, "%lld", (long long)d->options->warmup_epochs);
     snprintf(d->epochs, sizeof d->epochs, "%lld", (long long)d->options->search_epochs);
-    const char *const argv[] = {"--data", d->data, "--space", space_name, "--table", d->table,
-                                "--target-ms", d->target, "--warmup-epochs", d->warmup, "--epochs",
-                                d->epochs, "--arch-every", "2", "--batch", "64", "--augment", "none"};
+    const char *const argv[] = {
+        "--data",       d->data,   "--space",         space_name, "--table",   d->table,
+        "--target-ms",  d->target, "--warmup-epochs", d->warmup,  "--epochs",  d->epochs,
+        "--arch-every", "2",       "--batch",         "64",       "--augment", "none"};
     nas_log(NAS_LOG_INFO, "3/4 searches: trains the supernet and chooses a network");
     if ((status = cli_parse(&d->search, &cmd_search, NULL, (int)(sizeof argv / sizeof *argv), argv,
                             err)) != NAS_OK)
@@ -133,10 +134,16 @@ static nas_status judge(void *user, const int *choice, double *score, nas_err *e
     demo *d = user;
     const cli_common *common = d->context->common;
     const nas_dataset *data = d->task.data;
-    const nas_train_config config = {
-        .epochs = d->options->train_epochs, .batch = 64, .lr = 0.05, .momentum = 0.9,
-        .decay = 4e-5, .label_smoothing = 0.1, .augment = "none",
-        .seed = (uint64_t)common->seed, .loader_threads = (int)common->threads, .memory = NAS_MEMORY_BALANCED};
+    const nas_train_config config = {.epochs = d->options->train_epochs,
+                                     .batch = 64,
+                                     .lr = 0.05,
+                                     .momentum = 0.9,
+                                     .decay = 4e-5,
+                                     .label_smoothing = 0.1,
+                                     .augment = "none",
+                                     .seed = (uint64_t)common->seed,
+                                     .loader_threads = (int)common->threads,
+                                     .memory = NAS_MEMORY_BALANCED};
     nas_arch *arch = NULL;
     nas_model *model = NULL;
     nas_trainer *trainer = NULL;

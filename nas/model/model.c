@@ -142,8 +142,8 @@ void nas_model_reset(nas_model *model, uint64_t seed)
         for (int c = 0; c < model->slot[s].count; c++) {
             char prefix[32];
             nas_model_prefix(s, c, prefix);
-            nas_layer_reset(&model->slot[s].layer[c], model->params + model->slot[s].offset[c], seed,
-                            prefix);
+            nas_layer_reset(&model->slot[s].layer[c], model->params + model->slot[s].offset[c],
+                            seed, prefix);
         }
 }
 

@@ -36,8 +36,8 @@ static nas_status open_loader(nas_loader **out, const nas_dataset *data, const n
                                   .stream = training ? "train" : "valid", .shuffle = training,
                                   .drop_last = training};
     const int size = t->model->image_size;
-    const nas_status status = nas_augment_preset(&options.augment, training ? t->config.augment : "none",
-                                           size, err);
+    const nas_status status =
+        nas_augment_preset(&options.augment, training ? t->config.augment : "none", size, err);
 
     options.augment.size = size;
     return status == NAS_OK
@@ -115,8 +115,8 @@ static nas_status save(void *self, const char *path, nas_err *err)
 {
     const nas_trainer *t = self;
     json_t *state = json_pack("{s:I, s:I, s:f, s:f, s:I}", "epoch", (json_int_t)t->epoch, "batch",
-                              (json_int_t)t->batch, "loss_sum", t->loss_sum, "last_loss", t->last_loss,
-                              "loss_images", (json_int_t)t->loss_images);
+                              (json_int_t)t->batch, "loss_sum", t->loss_sum, "last_loss",
+                              t->last_loss, "loss_images", (json_int_t)t->loss_images);
     nas_safetensors_builder *builder = state ? nas_checkpoint_begin("train", state) : NULL;
 
     nas_checkpoint_add_model(builder, t->model, true);
@@ -135,9 +135,11 @@ nas_status nas_trainer_load(nas_trainer *t, const char *path, nas_err *err)
     nas_status status;
 
     if ((status = nas_checkpoint_open(&file, &state, path, "train", err)) == NAS_OK &&
-        (status = nas_json_int(state, path, "epoch", true, 0, t->config.epochs, &epoch, err)) == NAS_OK &&
+        (status = nas_json_int(state, path, "epoch", true, 0, t->config.epochs, &epoch, err)) ==
+            NAS_OK &&
         (status = nas_json_int(state, path, "batch", true, 0, t->batches, &batch, err)) == NAS_OK &&
-        (status = nas_json_real(state, path, "loss_sum", true, -1e300, 1e300, &sum, err)) == NAS_OK &&
+        (status = nas_json_real(state, path, "loss_sum", true, -1e300, 1e300, &sum, err)) ==
+            NAS_OK &&
         (status = nas_json_real(state, path, "last_loss", true, -1e300, 1e300, &last, err)) ==
             NAS_OK &&
         (status = nas_json_int(state, path, "loss_images", true, 0, INT64_MAX, &images, err)) ==
@@ -210,10 +212,11 @@ static nas_status end_epoch(nas_trainer *t, const nas_observer *observer, nas_tr
     *result = (nas_train_result){.train_loss = t->last_loss,
                                  .valid_top1 = share(score.top1, score.images),
                                  .valid_top5 = share(score.top5, score.images)};
-    const nas_metric metrics[] = {{"train_loss", result->train_loss},
-                                  {"valid_top1", result->valid_top1},
-                                  {"valid_top5", result->valid_top5},
-                                  {"valid_loss", score.images ? score.loss / (double)score.images : NAN}};
+    const nas_metric metrics[] = {
+        {"train_loss", result->train_loss},
+        {"valid_top1", result->valid_top1},
+        {"valid_top5", result->valid_top5},
+        {"valid_loss", score.images ? score.loss / (double)score.images : NAN}};
     t->epoch++;
     t->batch = 0;
     t->loss_sum = 0.0;

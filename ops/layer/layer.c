@@ -200,7 +200,8 @@ static void folded_shape(const nas_layer *layer, nas_layer *folded)
             continue;
         unit->bn = folded->spec.bn = false;
         unit->bias = folded->spec.bias = true;
-        unit->beta = nas_layer__book(folded, "folded", "bias", NAS_PARAM_BIAS, unit->geom.cout, 1, 1);
+        unit->beta =
+            nas_layer__book(folded, "folded", "bias", NAS_PARAM_BIAS, unit->geom.cout, 1, 1);
     }
 }
 

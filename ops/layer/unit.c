@@ -129,10 +129,10 @@ void nas_unit__forward(const nas_unit *unit, const nas_run *run, float *params, 
     const nas_conv_out out = {.y = kept->raw, .stats = nas_unit__sums(run, geom.cout)};
     nas_unit__kernels(unit, run->kernels)
         ->forward(&geom, in, params + unit->weight, NULL, &out, run->scratch);
-    run->kernels->bn_forward(run->n, geom.oh * geom.ow, geom.cout, out.stats, params + unit->gamma,
-                             params + unit->beta, run->bn_eps, run->bn_momentum,
-                             update ? params + unit->mean : NULL, update ? params + unit->var : NULL,
-                             kept->mean, kept->invstd, kept->scale, kept->shift);
+    run->kernels->bn_forward(
+        run->n, geom.oh * geom.ow, geom.cout, out.stats, params + unit->gamma, params + unit->beta,
+        run->bn_eps, run->bn_momentum, update ? params + unit->mean : NULL,
+        update ? params + unit->var : NULL, kept->mean, kept->invstd, kept->scale, kept->shift);
     nas_arena_release(run->arena, mark);
 }
 

@@ -69,7 +69,8 @@ static nas_status open_data(nas_search *s, nas_err *err)
     if (train == NULL)
         return nas_fail(err, NAS_E_DATA, "%s: no train split", s->data->path);
     const uint32_t valid = (uint32_t)(s->config.valid_fraction * train->count);
-    if ((status = nas_split_make(s->data, valid, s->config.seed, &s->train, &s->valid, err)) != NAS_OK)
+    if ((status = nas_split_make(s->data, valid, s->config.seed, &s->train, &s->valid, err)) !=
+        NAS_OK)
         return status;
     if (s->train.count < batch || s->valid.count < batch) {
         nas_fail(err, NAS_E_CONFIG,
@@ -206,8 +207,9 @@ static nas_status weight_step(nas_search *s, nas_err *err)
     if (status != NAS_OK)
         return status;
     sample_path(s, step);
-    s->loss_sum += batch->n * nas_step_weights(&s->step, s->path.choice, batch->n, batch->x,
-                                               batch->labels, (float)c->label_smoothing, &how, &sgd);
+    s->loss_sum +=
+        batch->n * nas_step_weights(&s->step, s->path.choice, batch->n, batch->x, batch->labels,
+                                    (float)c->label_smoothing, &how, &sgd);
     s->loss_images += batch->n;
     s->batch++;
     if (!isnan(s->loss_sum))

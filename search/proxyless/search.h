@@ -68,7 +68,8 @@ typedef struct nas_search nas_search;
  * NAS_E_CONFIG; NAS_E_INFEASIBLE when no network of the space meets the target (the
  * hint shows the reachable range); NAS_E_NOMEM. */
 nas_status nas_search_new(nas_search **out, const nas_space *space, const nas_dataset *data,
-                          const nas_latency_lut *lut, const nas_search_config *config, nas_err *err);
+                          const nas_latency_lut *lut, const nas_search_config *config,
+                          nas_err *err);
 void nas_search_free(nas_search *search);
 
 /** Continues from a checkpoint of a search with the same configuration. */

@@ -63,11 +63,15 @@ static nas_status read_state(nas_search *s, const json_t *state, const char *pat
     if ((status = nas_json_int(state, path, "epoch", true, 0,
                                s->config.warmup_epochs + s->config.epochs, &next.epoch, err)) ||
         (status = nas_json_int(state, path, "batch", true, 0, s->batches, &next.batch, err)) ||
-        (status = nas_json_int(state, path, "arch_steps", true, 0, INT64_MAX, &next.arch_steps, err)) ||
-        (status = nas_json_real(state, path, "loss_sum", true, -1e300, 1e300, &next.loss_sum, err)) ||
-        (status = nas_json_int(state, path, "loss_images", true, 0, INT64_MAX, &next.loss_images, err)) ||
+        (status =
+             nas_json_int(state, path, "arch_steps", true, 0, INT64_MAX, &next.arch_steps, err)) ||
+        (status =
+             nas_json_real(state, path, "loss_sum", true, -1e300, 1e300, &next.loss_sum, err)) ||
+        (status = nas_json_int(state, path, "loss_images", true, 0, INT64_MAX, &next.loss_images,
+                               err)) ||
         (status = nas_json_bool(state, path, "has_baseline", true, &next.has_baseline, err)) ||
-        (status = nas_json_real(state, path, "baseline", true, -1e300, 1e300, &next.baseline, err)) ||
+        (status =
+             nas_json_real(state, path, "baseline", true, -1e300, 1e300, &next.baseline, err)) ||
         (status = nas_json_real(state, path, "seconds", true, 0, 1e12, &next.seconds, err)) ||
         (status = nas_json_bool(state, path, "out_of_time", true, &next.out_of_time, err)))
         return status;
