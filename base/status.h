@@ -1,7 +1,7 @@
 /* Status codes and the error record that every failing function fills.
  *
  * The value of a status is the exit code of the `nas` command for it, so that
- * nothing has to translate between the two (docs/reference/command-line.md). */
+ * nothing has to translate between the two (docs/reference/options.md). */
 #ifndef NAS_BASE_STATUS_H
 #define NAS_BASE_STATUS_H
 

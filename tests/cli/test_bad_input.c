@@ -112,6 +112,7 @@ Test(cli_bad_input, an_impossible_target_is_exit_3_and_shows_the_closest)
     json_t *shown = json_loads(result->out, 0, NULL);
     cr_assert_not_null(shown);
     cr_assert(json_is_false(json_object_get(shown, "feasible")));
+    cr_assert(json_is_null(json_object_get(shown, "arch")));
     cr_assert_gt(json_real_value(json_object_get(shown, "latency_ms")), 0.001);
     cr_assert_gt(json_integer_value(json_object_get(json_object_get(shown, "closest"), "macs")), 0);
     json_decref(shown);

@@ -139,6 +139,13 @@ Test(search_proxyless, gradient_two_same_bits_on_any_threads_and_after_stops)
     meets_target_and_repeats(NAS_SEARCH_GRADIENT, NAS_ARCH_TWO);
 }
 
+/* Drawn candidates behind the end of a stage are compared, though the step does not run them. */
+Test(search_proxyless, gradient_two_same_bits_where_stages_may_end_early)
+{
+    space->min_depth = 1;
+    meets_target_and_repeats(NAS_SEARCH_GRADIENT, NAS_ARCH_TWO);
+}
+
 Test(search_proxyless, reinforce_same_bits_on_any_threads_and_after_stops)
 {
     meets_target_and_repeats(NAS_SEARCH_REINFORCE, NAS_ARCH_FULL);
