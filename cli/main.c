@@ -100,9 +100,9 @@ int main(int argc, char **argv)
         status = late.status;
         err = late;
     }
-    if (status == NAS_E_INTERRUPTED && ran != NULL && ran->stop == CLI_STOP_ENDS)
-        return cli_signal_exit_code();
     if (status != NAS_OK && err.message[0] != '\0')
         cli_error_print(&err);
-    return (int)status;
+    return status == NAS_E_INTERRUPTED && ran != NULL && ran->stop == CLI_STOP_ENDS
+               ? cli_signal_exit_code()
+               : (int)status;
 }
