@@ -2,6 +2,7 @@
 #include "base/system.h"
 
 #include <sched.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,35 @@ int nas_system_cores(void)
         return CPU_COUNT(&set);
     const long online = sysconf(_SC_NPROCESSORS_ONLN); /* more cores than a cpu_set_t holds */
     return online > 0 ? (int)online : 1;
+}
+
+/* The number that a file begins with; SIZE_MAX if there is none. */
+static size_t read_limit(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    size_t limit = SIZE_MAX;
+
+    if (file == NULL)
+        return limit;
+    if (fscanf(file, "%zu", &limit) != 1) /* "max" */
+        limit = SIZE_MAX;
+    fclose(file);
+    return limit;
+}
+
+size_t nas_system_memory(void)
+{
+    static const char *const groups[] = {"/sys/fs/cgroup/memory.max",
+                                         "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+    const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    size_t memory = pages > 0 && size > 0 ? (size_t)pages * (size_t)size : SIZE_MAX;
+
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
+        const size_t limit = read_limit(groups[i]);
+
+        memory = limit < memory ? limit : memory;
+    }
+    return memory;
 }
 
 double nas_system_peak_rss_mib(void)

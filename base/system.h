@@ -6,6 +6,8 @@
 
 /** Cores in this process's affinity mask (at least 1). */
 int nas_system_cores(void);
+/** Bytes of memory that this process may fill: the machine's, or its control group's limit. */
+size_t nas_system_memory(void);
 /** Peak resident set of this process, MiB. */
 double nas_system_peak_rss_mib(void);
 /** CPU model name as the system tells it, "unknown" otherwise. */

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/system.h"
+
 typedef struct slot_state {
     const float *x;  /* input of the slot                          */
     void *kept;      /* what its layer kept for backward            */
@@ -39,7 +41,8 @@ static size_t output_floats(const nas_model_slot *slot, int n)
 static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
 typedef struct plan {
-    size_t acts, grads, scratch; /* bytes */
+    size_t acts, grads, scratch; /* bytes, at most                              */
+    size_t least;                /* bytes that training cannot do without       */
 } plan;
 
 static plan make_plan(nas_exec *exec)
@@ -63,10 +66,14 @@ static plan make_plan(nas_exec *exec)
             p.scratch = max_size(p.scratch, nas_layer_scratch(layer, n, omp_get_max_threads()));
         }
         p.acts += y + kept;
+        if (slot->layer[slot->count - 1].spec.type != NAS_OP_ZERO)
+            p.least += y;
         p.grads += nas_arena_round(grads * sizeof(float));
         exec->max_output = max_size(exec->max_output, output_floats(slot, n));
     }
-    p.acts += temporary + 2 * nas_arena_round(exec->max_output * sizeof(float));
+    const size_t gradients = 2 * nas_arena_round(exec->max_output * sizeof(float));
+    p.acts += temporary + gradients;
+    p.least += gradients;
     return p;
 }
 
@@ -82,10 +89,14 @@ nas_status nas_exec_new(nas_exec **out, nas_model *model, int max_batch, nas_err
     exec->max_batch = max_batch;
     exec->memory = NAS_MEMORY_BALANCED;
     const plan p = make_plan(exec);
+    const size_t memory = nas_system_memory();
     exec->state = calloc((size_t)model->slots, sizeof *exec->state);
     exec->choice_copy = calloc((size_t)model->slots, sizeof *exec->choice_copy);
     exec->scratch = aligned_alloc(NAS_ALIGN, nas_arena_round(p.scratch + 1));
-    if (exec->state == NULL || exec->choice_copy == NULL || exec->scratch == NULL)
+    if (p.least > memory) /* addresses would still be given, and the process killed later */
+        status = nas_fail(err, NAS_E_NOMEM, "network: needs more than %zu MiB, but there are %zu",
+                          p.least >> 20, memory >> 20);
+    else if (exec->state == NULL || exec->choice_copy == NULL || exec->scratch == NULL)
         status = nas_fail(err, NAS_E_NOMEM, "network: %zu MiB of scratch: out of memory",
                           p.scratch >> 20);
     else if ((status = nas_arena_init(&exec->acts, p.acts, err)) == NAS_OK)

@@ -35,6 +35,13 @@ Test(base_system, peak_memory_grows_with_what_is_touched)
     free((void *)block);
 }
 
+Test(base_system, memory_is_more_than_this_process_has_used)
+{
+    cr_assert_gt((double)nas_system_memory(), nas_system_peak_rss_mib() * 1024 * 1024);
+    cr_assert_leq(nas_system_memory() / (size_t)sysconf(_SC_PAGESIZE),
+                  (size_t)sysconf(_SC_PHYS_PAGES));
+}
+
 Test(base_system, names_are_cut_to_their_buffers)
 {
     char name[256], host[256], tiny[4];

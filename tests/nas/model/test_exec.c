@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/system.h"
 #include "nas/model/exec.h"
 #include "nas/model/infer.h"
 #include "tests/nas/model/golden_supernet.h"
@@ -189,4 +190,18 @@ Test(nas_model_exec, steps_allocate_nothing)
     forward(exec, GOLDEN_BATCH, false);
     cr_expect_eq(allocations, before, "%ld allocations", allocations - before);
     nas_exec_free(exec);
+}
+
+Test(nas_model_exec, what_can_never_fit_into_memory_is_refused_at_once)
+{
+    const nas_model_slot *first = &net.model->slot[0];
+    const size_t bytes = sizeof(float) * (size_t)(first->out_h * first->out_w * first->out_c);
+    nas_exec *exec;
+    nas_err err;
+
+    /* the output of the first slot and two gradients of its size are more than there is */
+    cr_assert_eq(nas_exec_new(&exec, net.model, (int)(nas_system_memory() / (3 * bytes)) + 64, &err),
+                 NAS_E_NOMEM);
+    cr_assert_null(exec);
+    cr_expect(strstr(err.hint, "--batch") != NULL);
 }
