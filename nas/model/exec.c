@@ -236,8 +236,11 @@ void nas_exec_backward(nas_exec *exec, float *dlogits, const nas_backward *want)
         slot_state *state = &exec->state[s];
         float *dx = slot->shortcut ? dy : other;
 
-        if (want->gates != NULL && want->gates[s] != 0)
+        if (want->gates != NULL && want->gates[s] != 0) {
+            if (want->stop != NULL && want->stop(want->user))
+                break;
             gate_gradients(exec, s, dy, want->gates[s], want->gate_grad + s * NAS_MAX_CANDIDATES);
+        }
         if (want->weights)
             state->grads = zeroed_grads(exec, active_layer(exec, s));
         if (s == 0) {

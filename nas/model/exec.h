@@ -43,6 +43,9 @@ typedef struct nas_backward {
     float *images;      /* gradient of the images, [n][h][w][c]; NULL: not wanted      */
     const uint64_t *gates; /* [slots] candidates whose gate gradient is wanted, as bits; NULL: none */
     double *gate_grad;  /* [slots][NAS_MAX_CANDIDATES]: sum of dL/dy * op(x); others untouched */
+    bool (*stop)(void *user); /* asked before the gates of a slot: true gives up, and nothing
+                                 that this pass was to give is whole; NULL: never            */
+    void *user;
 } nas_backward;
 
 /** Backward of the last nas_exec_forward with keep, from dlogits [n][classes]

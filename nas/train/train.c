@@ -247,8 +247,8 @@ static nas_status run_epoch(nas_trainer *t, const nas_observer *observer, nas_er
                                  (nas_clock_seconds() - start),
             .loss = t->loss_sum / (double)t->loss_images, .latency_ms = NAN, .entropy = NAN};
         nas_observe_progress(observer, &progress);
-        if (isnan(t->loss_sum)) {
-            nas_fail(err, NAS_E_FAIL, "training diverged: the loss is not a number at step %lld",
+        if (!isfinite(t->loss_sum)) {
+            nas_fail(err, NAS_E_FAIL, "training diverged: the loss is not finite at step %lld",
                      (long long)progress.step);
             nas_hint(err, "try a smaller --lr");
             return NAS_E_FAIL;

@@ -15,8 +15,16 @@ static double arch_lr(const nas_search *s)
     return nas_search_arch_lr(c->epochs * s->batches / c->arch_every);
 }
 
+static bool stop(void *observer) { return nas_observe_stop(observer); }
+
+static nas_status go_on(const nas_observer *observer, nas_err *err)
+{
+    return nas_observe_go_on(observer, "comparing candidates", err);
+}
+
 /* Loss of gates and latency; gradients of both into alphas.grad. */
-static void gradient_step(nas_search *s, const nas_batch *batch, nas_rng *rng)
+static nas_status gradient_step(nas_search *s, const nas_batch *batch, nas_rng *rng,
+                                const nas_observer *observer, nas_err *err)
 {
     nas_alphas *a = &s->alphas;
     int active[NAS_MAX_SLOTS]; /* may be neither of the two drawn where a stage ends early */
@@ -25,8 +33,12 @@ static void gradient_step(nas_search *s, const nas_batch *batch, nas_rng *rng)
     memcpy(active, s->path.choice, sizeof active);
     nas_choice_normalise(s->space, active);
     nas_alphas_step_probabilities(a, &s->path, s->config.arch_mode, s->q);
-    const nas_backward want = {.gates = s->path.gates, .gate_grad = s->gate_grad};
+    const nas_backward want = {.gates = s->path.gates, .gate_grad = s->gate_grad,
+                               .stop = stop, .user = (void *)observer};
     const double ce = nas_step_gates(&s->step, active, batch->n, batch->x, batch->labels, &want);
+    const nas_status status = go_on(observer, err);
+    if (status != NAS_OK)
+        return status;
     const double expected = nas_latency_lut_expected(s->lut, s->rows);
     nas_latency_loss_value loss = nas_latency_loss_at(&s->loss, ce, expected);
     if (expected <= s->config.target_ms)
@@ -39,6 +51,7 @@ static void gradient_step(nas_search *s, const nas_batch *batch, nas_rng *rng)
     nas_alphas_adam(a, arch_lr(s), beta1, beta2, eps);
     if (s->config.arch_mode == NAS_ARCH_TWO)
         nas_alphas_rescale(a, &s->path, s->before);
+    return NAS_OK;
 }
 
 /* Reward of a sampled network: accuracy * (target / latency)^0.1 (MnasNet's form); being
@@ -55,7 +68,8 @@ static double reward(nas_search *s, const nas_batch *batch)
 
 /* The baseline follows the mean reward slowly (0.1 an update; the published code's 0.99
  * makes it nearly the newest mean, which takes most of the signal away). */
-static void reinforce_step(nas_search *s, const nas_batch *batch, nas_rng *rng)
+static nas_status reinforce_step(nas_search *s, const nas_batch *batch, nas_rng *rng,
+                                 const nas_observer *observer, nas_err *err)
 {
     nas_alphas *a = &s->alphas;
     const int samples = s->config.rl_samples;
@@ -67,6 +81,9 @@ static void reinforce_step(nas_search *s, const nas_batch *batch, nas_rng *rng)
         nas_alphas_sample(a, rng, &s->path);
         nas_choice_normalise(s->space, s->path.choice);
         const double r = reward(s, batch);
+        const nas_status status = go_on(observer, err);
+        if (status != NAS_OK)
+            return status;
         mean += r / samples;
         for (int i = 0; i < a->slots; i++)
             for (int c = 0; a->count[i] > 1 && c < a->count[i]; c++) {
@@ -82,21 +99,24 @@ static void reinforce_step(nas_search *s, const nas_batch *batch, nas_rng *rng)
         a->grad[i] += (s->before[i] - s->baseline * s->q[i]) / samples;
     s->baseline += 0.1 * (mean - s->baseline);
     nas_alphas_adam(a, arch_lr(s), beta1, beta2, eps);
+    return NAS_OK;
 }
 
-nas_status nas_search__arch_step(nas_search *s, nas_err *err)
+nas_status nas_search__arch_step(nas_search *s, const nas_observer *observer, nas_err *err)
 {
     const nas_batch *batch;
     nas_rng rng;
-    const nas_status status = nas_loader_next(s->arch_loader, &batch, err);
+    nas_status status = nas_loader_next(s->arch_loader, &batch, err);
 
     if (status != NAS_OK)
         return status;
     nas_rng_init(&rng, s->config.seed, "architecture step", (uint64_t)s->arch_steps);
-    if (s->config.method == NAS_SEARCH_GRADIENT)
-        gradient_step(s, batch, &rng);
-    else
-        reinforce_step(s, batch, &rng);
+    status = s->config.method == NAS_SEARCH_GRADIENT
+                 ? gradient_step(s, batch, &rng, observer, err)
+                 : reinforce_step(s, batch, &rng, observer, err);
+    if (status != NAS_OK)
+        return status;
     s->arch_steps++;
+    s->arch_due = false;
     return NAS_OK;
 }

@@ -32,6 +32,7 @@ struct nas_search {
     /* what a checkpoint holds beside parameters and alphas */
     int64_t epoch, batch;       /* epochs count warm-up and search together */
     int64_t arch_steps;         /* done so far                              */
+    bool arch_due;              /* one follows the batch done last          */
     double loss_sum;            /* of this epoch                            */
     int64_t loss_images;
     bool has_baseline;
@@ -41,8 +42,9 @@ struct nas_search {
     double started;             /* monotonic: this attempt                   */
 };
 
-/** One architecture step on the next validation batch. */
-nas_status nas_search__arch_step(nas_search *s, nas_err *err);
+/** One architecture step on the next validation batch, no longer due then.  NAS_E_INTERRUPTED
+ * when the observer says stop: nothing has changed then, and it is still due. */
+nas_status nas_search__arch_step(nas_search *s, const nas_observer *observer, nas_err *err);
 /** Chooses the network after training; fills the result but steps and seconds. */
 nas_status nas_search__derive(nas_search *s, const nas_observer *observer,
                               nas_search_result *result, nas_err *err);

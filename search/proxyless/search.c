@@ -212,9 +212,9 @@ static nas_status weight_step(nas_search *s, nas_err *err)
                                     (float)c->label_smoothing, &how, &sgd);
     s->loss_images += batch->n;
     s->batch++;
-    if (!isnan(s->loss_sum))
+    if (isfinite(s->loss_sum))
         return NAS_OK;
-    nas_fail(err, NAS_E_FAIL, "search diverged: the loss is not a number at step %lld",
+    nas_fail(err, NAS_E_FAIL, "search diverged: the loss is not finite at step %lld",
              (long long)step);
     nas_hint(err, "try a smaller --lr");
     return NAS_E_FAIL;
@@ -262,10 +262,15 @@ static nas_status run_epoch(nas_search *s, const nas_observer *observer, nas_err
     nas_loader_start(s->train_loader, s->epoch, s->batch);
     nas_loader_start(s->arch_loader, s->arch_steps / s->arch_batches,
                      s->arch_steps % s->arch_batches);
-    while (s->batch < s->batches && !s->out_of_time && status == NAS_OK) {
-        status = weight_step(s, err);
-        if (status == NAS_OK && architecture && s->batch % s->config.arch_every == 0)
-            status = nas_search__arch_step(s, err);
+    while ((s->batch < s->batches || s->arch_due) && !s->out_of_time && status == NAS_OK) {
+        if (!s->arch_due && (status = weight_step(s, err)) == NAS_OK)
+            s->arch_due = architecture && s->batch % s->config.arch_every == 0;
+        if (status == NAS_OK && s->arch_due)
+            status = nas_search__arch_step(s, observer, err);
+        if (status == NAS_E_INTERRUPTED) {
+            const nas_status saved = checkpoint(s, observer, err);
+            return saved != NAS_OK ? saved : status;
+        }
         if (status != NAS_OK)
             break;
         report(s, observer, (double)((s->batch - first) * s->config.batch) /
@@ -307,6 +312,7 @@ static nas_status end_epoch(nas_search *s, const nas_observer *observer, nas_err
     };
     s->epoch++;
     s->batch = 0;
+    s->arch_due = false; /* where the time was up */
     s->loss_sum = 0.0;
     s->loss_images = 0;
     const int64_t step = s->epoch * s->batches;

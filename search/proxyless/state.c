@@ -10,9 +10,9 @@ static json_t *state_json(const nas_search *s)
 {
     const double seconds = s->seconds + (s->started > 0.0 ? nas_clock_seconds() - s->started : 0.0);
 
-    return json_pack("{s:I, s:I, s:I, s:f, s:I, s:b, s:f, s:f, s:b}", "epoch", (json_int_t)s->epoch,
+    return json_pack("{s:I, s:I, s:I, s:b, s:f, s:I, s:b, s:f, s:f, s:b}", "epoch", (json_int_t)s->epoch,
                      "batch", (json_int_t)s->batch, "arch_steps", (json_int_t)s->arch_steps,
-                     "loss_sum", s->loss_sum, "loss_images", (json_int_t)s->loss_images,
+                     "arch_due", s->arch_due, "loss_sum", s->loss_sum, "loss_images", (json_int_t)s->loss_images,
                      "has_baseline", s->has_baseline, "baseline", s->baseline, "seconds", seconds,
                      "out_of_time", s->out_of_time);
 }
@@ -65,6 +65,7 @@ static nas_status read_state(nas_search *s, const json_t *state, const char *pat
         (status = nas_json_int(state, path, "batch", true, 0, s->batches, &next.batch, err)) ||
         (status =
              nas_json_int(state, path, "arch_steps", true, 0, INT64_MAX, &next.arch_steps, err)) ||
+        (status = nas_json_bool(state, path, "arch_due", true, &next.arch_due, err)) ||
         (status =
              nas_json_real(state, path, "loss_sum", true, -1e300, 1e300, &next.loss_sum, err)) ||
         (status = nas_json_int(state, path, "loss_images", true, 0, INT64_MAX, &next.loss_images,

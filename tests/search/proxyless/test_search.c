@@ -164,11 +164,12 @@ static bool stop_when_asked(void *user) { return --((stopper *)user)->left <= 0;
 
 Test(search_proxyless, a_stop_is_heard_within_a_batch_in_every_phase)
 {
-    /* the epoch's last batch, its validation, choosing, batch statistics, the last judgement */
+    /* the epoch's last batch, its validation, an architecture step, choosing, batch statistics, the last judgement */
     static const struct {
         int64_t asked;
         const char *where;
-    } stops[] = {{12, "batch 12"}, {1, "judging a network"}, {31, "choosing the network"},
+    } stops[] = {{12, "batch 12"}, {1, "judging a network"}, {5, "comparing candidates"},
+                 {112, "choosing the network"},
                  {8, "averaging batch statistics"}, {10, "judging the network"}};
     const nas_search_config c = config(NAS_SEARCH_GRADIENT, NAS_ARCH_FULL);
     outcome straight = run(&c, 2, INT64_MAX), stopped;
