@@ -103,9 +103,10 @@ static nas_status emit_closest(const cli_context *context, const nas_space *spac
     nas_latency_lut_range(lut, space, &least, &most, fastest, NULL);
     if ((status = nas_space_arch(&arch, space, fastest, err)) == NAS_OK &&
         (status = cli_arch_json(&about, arch, err)) == NAS_OK)
-        status = cli_emit(context, json_pack("{s:b, s:n, s:f, s:f, s:f, s:o}", "feasible", 0, "arch",
-                                             "target_ms", target_ms, "latency_ms", least,
-                                             "slowest_ms", most, "closest", about),
+        status = cli_emit(context,
+                          json_pack("{s:b, s:n, s:f, s:f, s:f, s:o}", "feasible", 0, "arch",
+                                    "target_ms", target_ms, "latency_ms", least, "slowest_ms",
+                                    most, "closest", about),
                           err);
     nas_arch_free(arch);
     return status;

@@ -41,7 +41,7 @@ const float *nas_exec_forward(nas_exec *exec, const int *choice, int n, const fl
 typedef struct nas_backward {
     bool weights;       /* gradients of the active path's parameters                  */
     float *images;      /* gradient of the images, [n][h][w][c]; NULL: not wanted      */
-    const uint64_t *gates; /* [slots] candidates whose gate gradient is wanted, as bits; NULL: none */
+    const uint64_t *gates; /* [slots] candidates whose gate gradient is wanted, as bits; or NULL */
     double *gate_grad;  /* [slots][NAS_MAX_CANDIDATES]: sum of dL/dy * op(x); others untouched */
     bool (*stop)(void *user); /* asked before the gates of a slot: true gives up, and nothing
                                  that this pass was to give is whole; NULL: never            */

@@ -167,8 +167,9 @@ static void train_batch(nas_trainer *t, const nas_batch *batch)
                          .momentum = (float)c->momentum, .decay = (float)c->decay,
                          .nesterov = true};
 
-    t->loss_sum += batch->n * nas_step_weights(&t->step, t->choice, batch->n, batch->x,
-                                               batch->labels, (float)c->label_smoothing, &how, &sgd);
+    t->loss_sum +=
+        batch->n * nas_step_weights(&t->step, t->choice, batch->n, batch->x, batch->labels,
+                                    (float)c->label_smoothing, &how, &sgd);
     t->loss_images += batch->n;
     t->batch++;
 }

@@ -79,8 +79,9 @@ static nas_status open_data(nas_search *s, nas_err *err)
         nas_hint(err, "use a smaller --batch");
         return NAS_E_CONFIG;
     }
-    if ((status = open_loader(&s->train_loader, s, &s->train, "train", s->config.augment, true, err)) ||
-        (status = open_loader(&s->arch_loader, s, &s->valid, "arch", s->config.augment, true, err)) ||
+    const char *augment = s->config.augment;
+    if ((status = open_loader(&s->train_loader, s, &s->train, "train", augment, true, err)) ||
+        (status = open_loader(&s->arch_loader, s, &s->valid, "arch", augment, true, err)) ||
         (status = open_loader(&s->valid_loader, s, &s->valid, "valid", "none", false, err)))
         return status;
     s->batches = nas_loader_batches(s->train_loader);

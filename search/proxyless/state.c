@@ -10,11 +10,11 @@ static json_t *state_json(const nas_search *s)
 {
     const double seconds = s->seconds + (s->started > 0.0 ? nas_clock_seconds() - s->started : 0.0);
 
-    return json_pack("{s:I, s:I, s:I, s:b, s:f, s:I, s:b, s:f, s:f, s:b}", "epoch", (json_int_t)s->epoch,
-                     "batch", (json_int_t)s->batch, "arch_steps", (json_int_t)s->arch_steps,
-                     "arch_due", s->arch_due, "loss_sum", s->loss_sum, "loss_images", (json_int_t)s->loss_images,
-                     "has_baseline", s->has_baseline, "baseline", s->baseline, "seconds", seconds,
-                     "out_of_time", s->out_of_time);
+    return json_pack("{s:I, s:I, s:I, s:b, s:f, s:I, s:b, s:f, s:f, s:b}", "epoch",
+                     (json_int_t)s->epoch, "batch", (json_int_t)s->batch, "arch_steps",
+                     (json_int_t)s->arch_steps, "arch_due", s->arch_due, "loss_sum", s->loss_sum,
+                     "loss_images", (json_int_t)s->loss_images, "has_baseline", s->has_baseline,
+                     "baseline", s->baseline, "seconds", seconds, "out_of_time", s->out_of_time);
 }
 
 /* The arrays of the alphas that are state, by name. */
@@ -92,7 +92,8 @@ nas_status nas_search_load(nas_search *s, const char *path, nas_err *err)
     for (int i = 0; i < ARRAYS && status == NAS_OK; i++)
         status = nas_safetensors_expect(file, arrays[i].name, arrays[i].dtype, 1, &arrays[i].count,
                                         &tensor[i], err);
-    if (status == NAS_OK && (status = nas_checkpoint_read_model(file, s->model, true, err)) == NAS_OK)
+    if (status == NAS_OK &&
+        (status = nas_checkpoint_read_model(file, s->model, true, err)) == NAS_OK)
         status = read_state(s, state, path, err);
     for (int i = 0; i < ARRAYS && status == NAS_OK; i++)
         memcpy(arrays[i].values, tensor[i]->data, (size_t)arrays[i].count * 8);
