@@ -110,9 +110,9 @@ static nas_status search(demo *d, nas_search_result *found, json_t *result, nas_
     snprintf(d->warmup, sizeof d->warmup, "%lld", (long long)d->options->warmup_epochs);
     snprintf(d->epochs, sizeof d->epochs, "%lld", (long long)d->options->search_epochs);
     const char *const argv[] = {
-        "--data",       d->data,   "--space",         space_name, "--table",   d->table,
-        "--target-ms",  d->target, "--warmup-epochs", d->warmup,  "--epochs",  d->epochs,
-        "--arch-every", "2",       "--batch",         "64",       "--augment", "none"};
+        "--data", d->data, "--space", space_name, "--table", d->table, "--target-ms", d->target,
+        "--warmup-epochs", d->warmup, "--epochs", d->epochs, "--arch-every", "2", "--batch", "64",
+        "--valid-fraction", "0.25", "--derive-samples", "40", "--augment", "none"};
     nas_log(NAS_LOG_INFO, "3/4 searches: trains the supernet and chooses a network");
     if ((status = cli_parse(&d->search, &cmd_search, NULL, (int)(sizeof argv / sizeof *argv), argv,
                             err)) != NAS_OK)
