@@ -117,8 +117,7 @@ static nas_status add(pool *p, const int *choice, bool *is_new, nas_err *err)
     return status;
 }
 
-/* Better score first; then lower latency. */
-static int by_score(const void *a, const void *b)
+int nas_candidate_best_first(const void *a, const void *b)
 {
     const nas_candidate *x = a, *y = b;
 
@@ -165,7 +164,7 @@ static nas_status fill(pool *p, nas_rng *rng, int count, nas_err *err)
 
 static void give_best(pool *p, int count, nas_candidate *out, int *found)
 {
-    qsort(p->all, (size_t)p->scored, sizeof *p->all, by_score);
+    qsort(p->all, (size_t)p->scored, sizeof *p->all, nas_candidate_best_first);
     *found = p->scored < count ? (int)p->scored : count;
     memcpy(out, p->all, (size_t)*found * sizeof *out);
 }
@@ -220,7 +219,7 @@ static nas_status breed(pool *p, const nas_evolution_config *c, int generation, 
     nas_status status = NAS_OK;
     int children = 0;
 
-    qsort(p->all, (size_t)p->scored, sizeof *p->all, by_score);
+    qsort(p->all, (size_t)p->scored, sizeof *p->all, nas_candidate_best_first);
     nas_candidate *best = malloc(breeding * sizeof *best);
     if (best == NULL)
         return nas_fail(err, NAS_E_NOMEM, "evolution: out of memory");

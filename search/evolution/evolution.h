@@ -15,6 +15,9 @@ typedef struct nas_candidate {
     double latency_ms, score;
 } nas_candidate;
 
+/** For qsort: better score first, lower latency at a tie. */
+int nas_candidate_best_first(const void *a, const void *b);
+
 /** Makes `choice` one of the space: where only the last blocks of a stage may be skipped,
  * everything after the first skipped block is skipped. */
 void nas_choice_normalise(const nas_space *space, int *choice);

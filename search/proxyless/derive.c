@@ -59,15 +59,6 @@ static nas_status judge_score(void *user, const int *choice, double *score, nas_
     return status == NAS_OK ? nas_observe_go_on(j->observer, "choosing the network", err) : status;
 }
 
-static int best_first(const void *a, const void *b)
-{
-    const nas_candidate *x = a, *y = b;
-
-    if (x->score != y->score)
-        return x->score < y->score ? 1 : -1;
-    return (x->latency_ms > y->latency_ms) - (x->latency_ms < y->latency_ms);
-}
-
 static bool listed(const nas_candidate *list, int n, const int *choice, int slots)
 {
     for (int i = 0; i < n; i++)
@@ -111,7 +102,7 @@ static nas_status best_of_samples(nas_search *s, judge *j, nas_candidate *list, 
         *found += 1;
     }
     free(weight);
-    qsort(list, (size_t)*found, sizeof *list, best_first);
+    qsort(list, (size_t)*found, sizeof *list, nas_candidate_best_first);
     return status;
 }
 
