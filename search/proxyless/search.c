@@ -26,12 +26,13 @@ double nas_search_arch_lr(int64_t arch_steps)
     return fmin(0.1, fmax(1e-3, 4.0 / (double)(arch_steps > 0 ? arch_steps : 1)));
 }
 
+/* Validation is shuffled too: its batches make statistics, and a data set lies in class order. */
 static nas_status open_loader(nas_loader **out, const nas_search *s, const nas_index *index,
-                              const char *stream, const char *augment, bool shuffle, nas_err *err)
+                              const char *stream, const char *augment, bool training, nas_err *err)
 {
     nas_loader_options options = {
-        .batch = shuffle ? s->config.batch : NAS_SEARCH_EVAL_BATCH, .shuffle = shuffle,
-        .drop_last = shuffle, .endless = strcmp(stream, "arch") == 0, .stream = stream,
+        .batch = training ? s->config.batch : NAS_SEARCH_EVAL_BATCH, .shuffle = true,
+        .drop_last = training, .endless = strcmp(stream, "arch") == 0, .stream = stream,
         .seed = s->config.seed, .threads = s->config.loader_threads};
     const nas_status status =
         nas_augment_preset(&options.augment, augment, s->space->image_size, err);

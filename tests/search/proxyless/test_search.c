@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
+#include "nas/data/import.h"
 #include "nas/data/synth.h"
 #include "search/proxyless/search.h"
 #include "tests/support/scratch.h"
@@ -204,6 +206,67 @@ Test(search_proxyless, evolution_and_random_meet_the_target)
         cr_expect(o.result.feasible);
         cr_expect_leq(o.result.latency_ms, c.target_ms);
     }
+}
+
+/* One IDX split of `images` flat grey pictures of 16 px, class after class. */
+static void put_flat_pictures(const char *name, int images)
+{
+    enum { PIXELS = 256 };
+    const unsigned char label_head[] = {0, 0, 8, 1, 0, 0, (unsigned char)(images >> 8),
+                                        (unsigned char)images};
+    const unsigned char image_head[] = {0, 0, 8, 3, 0, 0, (unsigned char)(images >> 8),
+                                        (unsigned char)images, 0, 0, 0, 16, 0, 0, 0, 16};
+    char path[64];
+
+    snprintf(path, sizeof path, "flat/%s-images-idx3-ubyte", name);
+    FILE *pictures = fopen(scratch(path), "wb");
+    snprintf(path, sizeof path, "flat/%s-labels-idx1-ubyte", name);
+    FILE *labels = fopen(scratch(path), "wb");
+    cr_assert(pictures != NULL && labels != NULL);
+    fwrite(image_head, 1, sizeof image_head, pictures);
+    fwrite(label_head, 1, sizeof label_head, labels);
+    for (int i = 0; i < images; i++) {
+        const int label = 4 * i / images;
+        fputc(label, labels);
+        for (int p = 0; p < PIXELS; p++)
+            fputc(40 + 60 * label + (i + p) % 5, pictures);
+    }
+    cr_assert_eq(fclose(pictures) | fclose(labels), 0);
+}
+
+static nas_status keep_top1(void *user, int64_t step, int64_t epoch, const nas_metric *metrics,
+                            int count, nas_err *err)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(metrics[i].name, "valid_top1") == 0)
+            *(double *)user = metrics[i].value;
+    return NAS_OK;
+}
+
+/* Batch statistics of one class alone would take away all that tells these classes apart. */
+Test(search_proxyless, networks_are_judged_on_batches_of_all_classes)
+{
+    nas_search_config c = config(NAS_SEARCH_RANDOM, NAS_ARCH_FULL);
+    double top1 = 0.0;
+    const nas_observer observer = {.user = &top1, .metrics = keep_top1};
+    nas_search_result result;
+    nas_search *search;
+
+    c.valid_fraction = 0.4;
+    c.score_images = 128;
+    nas_dataset_close(data);
+    cr_assert_eq(nas_dir_make(scratch("flat"), NULL), NAS_OK);
+    put_flat_pictures("train", 2000);
+    put_flat_pictures("t10k", 40);
+    cr_assert_eq(nas_data_import(scratch("flat"), scratch("flat.nasd"), NULL, NULL, NULL), NAS_OK);
+    cr_assert_eq(nas_dataset_open(&data, scratch("flat.nasd"), NULL), NAS_OK);
+    cr_assert_eq(nas_space_fit(space, 16, 1, 4, NULL), NAS_OK);
+    cr_assert_eq(nas_search_new(&search, space, data, lut, &c, NULL), NAS_OK);
+    cr_assert_eq(nas_search_run(search, &observer, &result, NULL), NAS_OK);
+    cr_expect_gt(top1, 0.5, "%g", top1);
+    cr_expect_gt(result.judgement[0].score, 0.5, "%g", result.judgement[0].score);
+    free(result.judgement);
+    nas_search_free(search);
 }
 
 Test(search_proxyless, another_seed_gives_other_bits)
