@@ -112,7 +112,8 @@ static nas_status search(demo *d, nas_search_result *found, json_t *result, nas_
     const char *const argv[] = {
         "--data", d->data, "--space", space_name, "--table", d->table, "--target-ms", d->target,
         "--warmup-epochs", d->warmup, "--epochs", d->epochs, "--arch-every", "2", "--batch", "64",
-        "--valid-fraction", "0.25", "--derive-samples", "40", "--augment", "none"};
+        "--valid-fraction", "0.25", "--derive-samples", "40", "--augment", "none",
+        "--warmup-lr", "0.2", "--lr", "0.1"};
     nas_log(NAS_LOG_INFO, "3/4 searches: trains the supernet and chooses a network");
     if ((status = cli_parse(&d->search, &cmd_search, NULL, (int)(sizeof argv / sizeof *argv), argv,
                             err)) != NAS_OK)

@@ -43,6 +43,8 @@ static const nas_option method_table[] = {
     {"--lr", NAS_OPT_REAL, AT(lr), "0.025", 0, 100, NULL, "X",
      "first learning rate of the search (cosine)"},
     {"--decay", NAS_OPT_REAL, AT(decay), "4e-5", 0, 1, NULL, "X", "weight decay"},
+    {"--clip-norm", NAS_OPT_REAL, AT(clip_norm), "1", 0, 1e9, NULL, "X",
+     "longest gradient of a weight step; longer ones are shortened; 0: any"},
     {"--label-smoothing", NAS_OPT_REAL, AT(label_smoothing), "0.1", 0, 0.99, NULL, "X",
      "share of the label given to all classes"},
     {"--augment", NAS_OPT_STRING, AT(augment), "cifar", 0, 0, NULL, "PRESET",
@@ -75,6 +77,7 @@ nas_search_config cli_search_config(const cli_search_options *o)
     c.warmup_lr = o->warmup_lr;
     c.lr = o->lr;
     c.decay = o->decay;
+    c.clip_norm = o->clip_norm;
     c.label_smoothing = o->label_smoothing;
     c.augment = o->augment;
     c.valid_fraction = o->valid_fraction;

@@ -9,7 +9,8 @@
 typedef struct cli_search_options {
     cli_run_options run;
     const char *data, *space, *table, *augment;
-    double target_ms, max_minutes, warmup_lr, lr, decay, label_smoothing, valid_fraction, arch_lr;
+    double target_ms, max_minutes, warmup_lr, lr, decay, clip_norm, label_smoothing;
+    double valid_fraction, arch_lr;
     int method, arch_mode, latency_loss;
     int64_t epochs, warmup_epochs, batch, arch_every, rl_samples, derive_samples, score_images;
 } cli_search_options;

@@ -6,6 +6,7 @@
 #include "nas/model/exec.h"
 
 #include <assert.h>
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -262,10 +263,37 @@ void nas_exec_backward(nas_exec *exec, float *dlogits, const nas_backward *want)
 
 const float *nas_exec_grads(const nas_exec *exec, int slot) { return exec->state[slot].grads; }
 
+/* Shortens the path's gradient to at most `longest`. */
+static void clip(nas_exec *exec, double longest)
+{
+    double squares = 0.0;
+
+    for (int s = 0; s < exec->model->slots; s++) {
+        const nas_layer *layer = active_layer(exec, s);
+        const float *grads = exec->state[s].grads;
+        if (grads != NULL)
+            squares += exec->run.kernels->dot(layer->weights + layer->vectors, grads, grads);
+    }
+    const float factor = (float)(longest / sqrt(squares));
+    if (!(factor < 1.0f))
+        return;
+    for (int s = 0; s < exec->model->slots; s++) {
+        const nas_layer *layer = active_layer(exec, s);
+        const size_t count = layer->weights + layer->vectors;
+        float *grads = exec->state[s].grads;
+        if (grads != NULL)
+#pragma omp parallel for simd
+            for (size_t i = 0; i < count; i++)
+                grads[i] *= factor;
+    }
+}
+
 void nas_exec_sgd(nas_exec *exec, const nas_sgd *sgd)
 {
     const nas_kernels *k = exec->run.kernels;
 
+    if (sgd->clip_norm > 0.0f)
+        clip(exec, sgd->clip_norm);
     for (int s = 0; s < exec->model->slots; s++) {
         const nas_layer *layer = active_layer(exec, s);
         const float *grads = exec->state[s].grads;

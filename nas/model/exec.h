@@ -60,9 +60,11 @@ typedef struct nas_sgd {
     float lr, momentum, decay;
     bool nesterov;
     bool decay_vectors; /* decay BN and biases as well (the search does, training does not) */
+    float clip_norm;    /* longest gradient over all parameters of the path; 0: any          */
 } nas_sgd;
 
-/** One SGD step on the active path's parameters; nothing else is read or written. */
+/** One SGD step on the active path's parameters; no other candidate is read or written.
+ * Gradients longer than clip_norm are shortened to it, in place. */
 void nas_exec_sgd(nas_exec *exec, const nas_sgd *sgd);
 
 #endif

@@ -1,4 +1,4 @@
-/* Layout, initial values and copying of a supernet's parameters. */
+/* Layout and copying of a supernet's parameters. */
 #include "nas/model/model.h"
 
 #include <stdio.h>
@@ -134,17 +134,6 @@ void nas_model_free(nas_model *model)
         munmap(model->momentum, model->floats * sizeof(float));
     free(model->slot);
     free(model);
-}
-
-void nas_model_reset(nas_model *model, uint64_t seed)
-{
-    for (int s = 0; s < model->slots; s++)
-        for (int c = 0; c < model->slot[s].count; c++) {
-            char prefix[32];
-            nas_model_prefix(s, c, prefix);
-            nas_layer_reset(&model->slot[s].layer[c], model->params + model->slot[s].offset[c],
-                            seed, prefix);
-        }
 }
 
 int nas_model_inherit(nas_model *to, const nas_model *supernet, const int *choice)

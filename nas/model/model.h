@@ -34,7 +34,9 @@ nas_status nas_model_new(nas_model **out, const nas_space *space, nas_err *err);
 nas_status nas_model_new_arch(nas_model **out, const nas_arch *arch, nas_err *err);
 void nas_model_free(nas_model *model);
 
-/** Initial values from `seed` (see nas_layer_reset). */
+/** Initial values from `seed`: those of nas_layer_reset, but that the candidates of a slot
+ * start as crops of their largest relative (same operation; middle taps, first channels), and
+ * that the last batch norm before a shortcut's sum starts with gamma 0. */
 void nas_model_reset(nas_model *model, uint64_t seed);
 
 /** "slot3.op2": the prefix of a candidate's parameter names. */

@@ -95,10 +95,23 @@ static void fill(float *values, size_t count, float value)
         values[i] = value;
 }
 
+double nas_param_deviation(const nas_param *param)
+{
+    const double taps = (double)param->k * param->k;
+
+    switch (param->kind) {
+    case NAS_PARAM_LINEAR:
+        return 1.0 / sqrt(3.0 * param->in);
+    case NAS_PARAM_DEPTHWISE:
+        return sqrt(2.0 / taps);
+    default:
+        return sqrt(2.0 / (taps * param->out));
+    }
+}
+
 static void reset_param(const nas_param *param, float *values, nas_rng *rng)
 {
-    const double conv = sqrt(2.0 / ((double)param->k * param->k * param->out));
-    const double linear = 1.0 / sqrt((double)param->in);
+    const double deviation = nas_param_deviation(param);
 
     switch (param->kind) {
     case NAS_PARAM_GAMMA:
@@ -112,11 +125,11 @@ static void reset_param(const nas_param *param, float *values, nas_rng *rng)
         break;
     case NAS_PARAM_LINEAR:
         for (size_t i = 0; i < param->count; i++)
-            values[i] = (float)(linear * (2.0 * nas_rng_uniform(rng) - 1.0));
+            values[i] = (float)(sqrt(3.0) * deviation * (2.0 * nas_rng_uniform(rng) - 1.0));
         break;
     default:
         for (size_t i = 0; i < param->count; i++)
-            values[i] = (float)(conv * nas_rng_normal(rng));
+            values[i] = (float)(deviation * nas_rng_normal(rng));
     }
 }
 

@@ -91,9 +91,13 @@ size_t nas_layer_kept(const nas_layer *layer, int n);
 size_t nas_layer_temporary(const nas_layer *layer, int n);
 size_t nas_layer_scratch(const nas_layer *layer, int n, int threads);
 
-/** Initial values: convolutions N(0, sqrt(2/(k*k*out))), linear U(+-1/sqrt(in)),
- * gamma 1, beta 0, biases 0, running mean 0 and variance 1.  Each tensor draws from
- * the stream (seed, "prefix.name"), so it does not depend on its neighbours. */
+/** Standard deviation of a weight's initial values: sqrt(2/(k*k*out)) of convolutions,
+ * sqrt(2/(k*k)) of depthwise ones, 1/sqrt(3*in) of linear ones. */
+double nas_param_deviation(const nas_param *param);
+
+/** Initial values: convolutions N(0, deviation), linear U(+-1/sqrt(in)), gamma 1, beta 0,
+ * biases 0, running mean 0 and variance 1.  Each tensor draws from the stream (seed,
+ * "prefix.name"), so it does not depend on its neighbours. */
 void nas_layer_reset(const nas_layer *layer, float *params, unsigned long long seed,
                      const char *prefix);
 

@@ -15,10 +15,10 @@ nas_search_config nas_search_default(double target_ms)
         .method = NAS_SEARCH_GRADIENT, .arch_mode = NAS_ARCH_FULL,
         .latency_loss = NAS_LATENCY_MUL_LOG, .target_ms = target_ms, .warmup_epochs = 40,
         .epochs = 120, .batch = 64, .warmup_lr = 0.05, .lr = 0.025, .momentum = 0.9,
-        .decay = 4e-5, .label_smoothing = 0.1, .augment = "cifar", .valid_fraction = 0.1,
-        .arch_every = 5, .rl_samples = 4, .derive_samples = 10, .score_images = 1000,
-        .recalibrate_batches = 20, .seed = 1, .loader_threads = 1,
-        .memory = NAS_MEMORY_BALANCED};
+        .decay = 4e-5, .label_smoothing = 0.1, .clip_norm = 1.0, .augment = "cifar",
+        .valid_fraction = 0.1, .arch_every = 5, .rl_samples = 4,
+        .derive_samples = 10, .score_images = 1000, .recalibrate_batches = 20, .seed = 1,
+        .loader_threads = 1, .memory = NAS_MEMORY_BALANCED};
 }
 
 double nas_search_arch_lr(int64_t arch_steps)
@@ -202,7 +202,8 @@ static nas_status weight_step(nas_search *s, nas_err *err)
                              .bn_momentum = s->model->bn_momentum, .seed = c->seed,
                              .step = (uint64_t)step};
     const nas_sgd sgd = {.lr = (float)learning_rate(s), .momentum = (float)c->momentum,
-                         .decay = (float)c->decay, .nesterov = true, .decay_vectors = true};
+                         .decay = (float)c->decay, .nesterov = true, .decay_vectors = true,
+                         .clip_norm = (float)c->clip_norm};
     const nas_batch *batch;
     const nas_status status = nas_loader_next(s->train_loader, &batch, err);
 

@@ -30,6 +30,7 @@ typedef struct nas_search_config {
     int64_t warmup_epochs, epochs;     /* weights alone; weights and architecture          */
     int batch;
     double warmup_lr, lr, momentum, decay, label_smoothing; /* SGD, Nesterov, cosine       */
+    double clip_norm;                  /* longest gradient of a weight step; 0: any        */
     const char *augment;               /* preset                                          */
     double valid_fraction;             /* of train, for alphas and validation, by class    */
     int arch_every;                    /* weight steps between architecture steps          */

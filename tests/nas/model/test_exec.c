@@ -1,6 +1,7 @@
 /* What exec.h and infer.h promise beside the numbers: what a step leaves alone,
  * bits on any number of threads, no allocation, and the folded network. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +94,44 @@ Test(nas_model_exec, weight_step_leaves_inactive_candidates_alone)
             }
         }
     free(params);
+    nas_exec_free(exec);
+}
+
+/* Length of the gradient that the last nas_exec_sgd used (it shortens in place). */
+static double gradient_length(nas_exec *exec)
+{
+    double squares = 0;
+
+    for (int s = 0; s < GOLDEN_SLOTS; s++) {
+        const nas_layer *layer = &net.model->slot[s].layer[choice[s]];
+        const float *grads = nas_exec_grads(exec, s);
+        for (size_t i = 0; grads != NULL && i < layer->weights + layer->vectors; i++)
+            squares += (double)grads[i] * grads[i];
+    }
+    return sqrt(squares);
+}
+
+Test(nas_model_exec, long_gradients_are_shortened_and_short_ones_are_not)
+{
+    static const nas_backward weights = {.weights = true};
+    nas_exec *exec = new_exec();
+    float dlogits[LOGITS];
+    nas_sgd clipped = {.clip_norm = 1e9f}; /* lr 0: the parameters stay */
+    double lengths[3];
+
+    for (int i = 0; i < 3; i++) {
+        nas_kernels_get()->cross_entropy(GOLDEN_BATCH, GOLDEN_CLASSES,
+                                         forward(exec, GOLDEN_BATCH, true), net.targets, dlogits);
+        nas_exec_backward(exec, dlogits, &weights);
+        const double before = gradient_length(exec);
+        nas_exec_sgd(exec, &clipped);
+        lengths[i] = gradient_length(exec);
+        if (i == 0)
+            cr_expect_eq(lengths[0], before);
+        clipped.clip_norm = i == 0 ? (float)(lengths[0] / 4) : 0;
+    }
+    cr_expect_float_eq(lengths[1], lengths[0] / 4, 1e-5 * lengths[0]); /* float32 products */
+    cr_expect_eq(lengths[2], lengths[0]);
     nas_exec_free(exec);
 }
 
