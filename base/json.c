@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/options.h"
 
 enum { MAX_FILE = 64 << 20 };
 
@@ -129,6 +130,34 @@ nas_status nas_json_save(const json_t *json, const char *path, nas_err *err)
     }
     nas_writer_put(writer, "\n", 1);
     return nas_writer_commit(writer, err);
+}
+
+static bool listed(const char *const *list, const char *key)
+{
+    for (; *list != NULL; list++)
+        if (strcmp(*list, key) == 0)
+            return true;
+    return false;
+}
+
+nas_status nas_json_members(const json_t *json, const char *where, const char *const *known,
+                            nas_err *err)
+{
+    const char *key;
+    json_t *value;
+
+    if (!json_is_object(json))
+        return nas_fail(err, NAS_E_DATA, "%s: must be an object", where);
+    json_object_foreach((json_t *)json, key, value) {
+        if (listed(known, key))
+            continue;
+        const char *near = nas_nearest(key, known);
+        nas_fail(err, NAS_E_DATA, "%s: unknown member \"%.40s\"", where, key);
+        if (near != NULL)
+            nas_hint(err, "did you mean \"%s\"?", near);
+        return NAS_E_DATA;
+    }
+    return NAS_OK;
 }
 
 /* "where.key: " in front of every message about one member. */

@@ -18,6 +18,11 @@ nas_status nas_json_parse(json_t **out, const char *text, size_t size, const cha
 /** Writes atomically, indented by 2, reals with 17 digits, keys in insertion order. */
 nas_status nas_json_save(const json_t *json, const char *path, nas_err *err);
 
+/** NAS_E_DATA unless `json` is an object with members of the NULL-terminated list alone; names
+ * the nearest known one. */
+nas_status nas_json_members(const json_t *json, const char *where, const char *const *known,
+                            nas_err *err);
+
 /** Each reads member `key` of object `obj` into `*out`.  A missing member keeps
  * `*out` when `required` is false.  Wrong type or out of [min, max]: NAS_E_DATA
  * with "where.key: ...".  `where` says what `obj` is, for messages. */

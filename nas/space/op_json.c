@@ -68,33 +68,19 @@ static nas_status unknown(const char *where, const char *what, const char *name,
     return NAS_E_DATA;
 }
 
-static bool listed(const char *const *list, const char *key)
-{
-    for (; *list != NULL; list++)
-        if (strcmp(*list, key) == 0)
-            return true;
-    return false;
-}
-
 nas_status nas_space__members(const json_t *json, const char *where, const char *const *known,
                               const char *const *more, nas_err *err)
 {
-    const char *all[MOST_MEMBERS + 1], *key;
-    json_t *value;
+    const char *all[MOST_MEMBERS + 1];
     int count = 0;
 
-    if (!json_is_object(json))
-        return nas_fail(err, NAS_E_DATA, "%s: must be an object", where);
     for (; *known != NULL; known++)
         all[count++] = *known;
     for (; more != NULL && *more != NULL; more++)
         all[count++] = *more;
     assert(count <= MOST_MEMBERS);
     all[count] = NULL;
-    json_object_foreach((json_t *)json, key, value)
-        if (!listed(all, key))
-            return unknown(where, "member", key, all, err);
-    return NAS_OK;
+    return nas_json_members(json, where, all, err);
 }
 
 nas_status nas_space__act_read(const json_t *json, const char *where, nas_act *out, nas_err *err)
