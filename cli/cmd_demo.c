@@ -130,9 +130,9 @@ static nas_status search(demo *d, nas_search_result *found, json_t *result, nas_
 
 /* An evaluator: trains the network for a few epochs from the supernet's weights, always in the
  * same way, and counts hits on the test images, which the search never saw. */
-static nas_status judge(void *user, const int *choice, double *score, nas_err *err)
+static nas_status judge_one(const demo *d, nas_candidate *candidate, nas_err *err)
 {
-    demo *d = user;
+    const int *choice = candidate->choice;
     const cli_common *common = d->context->common;
     const nas_dataset *data = d->task.data;
     const nas_train_config config = {.epochs = d->options->train_epochs,
@@ -162,12 +162,21 @@ static nas_status judge(void *user, const int *choice, double *score, nas_err *e
         (status = cli_score_split(&hits, model, data, nas_dataset_test_split(data),
                                   (int)common->threads, NULL, NULL, err)))
         goto done;
-    *score = (double)hits.top1 / (double)hits.images;
+    candidate->score = (double)hits.top1 / (double)hits.images;
 
 done:
     nas_trainer_free(trainer);
     nas_model_free(model);
     nas_arch_free(arch);
+    return status;
+}
+
+static nas_status judge(void *user, nas_candidate *list, int count, nas_err *err)
+{
+    nas_status status = NAS_OK;
+
+    for (int i = 0; i < count && status == NAS_OK; i++)
+        status = judge_one(user, &list[i], err);
     return status;
 }
 
@@ -239,7 +248,9 @@ static nas_status compare(demo *d, const nas_search_result *found, json_t *resul
 {
     const nas_evaluator evaluator = {.user = d, .score = judge};
     const double target_ms = d->task.config.target_ms, started = nas_clock_seconds();
+    const nas_latency_lut *const luts[] = {d->task.lut};
     nas_candidate list[MAX_RIVALS + 1] = {{.latency_ms = found->latency_ms}};
+    nas_problem problem;
     double scores[MAX_RIVALS];
     int rivals = 0;
     nas_status status;
@@ -247,10 +258,14 @@ static nas_status compare(demo *d, const nas_search_result *found, json_t *resul
     nas_log(NAS_LOG_INFO, "4/4 trains it and %lld random networks that meet the target, %lld "
             "epochs each", (long long)d->options->rivals, (long long)d->options->train_epochs);
     memcpy(list->choice, found->choice, sizeof list->choice);
-    if ((status = judge(d, found->choice, &list->score, err)) ||
-        (status = nas_random_search(d->task.space, d->task.lut, target_ms,
-                                    (uint64_t)d->context->common->seed, (int)d->options->rivals,
-                                    &evaluator, list + 1, &rivals, err)))
+    if ((status = judge_one(d, list, err)) ||
+        (status = nas_problem_init(&problem, d->task.space, 0, NULL, luts, err)))
+        return status;
+    problem.limit[NAS_COST_LATENCY] = target_ms;
+    status = nas_random_search(&problem, (uint64_t)d->context->common->seed,
+                               (int)d->options->rivals, &evaluator, list + 1, &rivals, err);
+    nas_problem_fini(&problem);
+    if (status != NAS_OK)
         return status;
     for (int i = 0; i < rivals; i++)
         scores[i] = list[i + 1].score;

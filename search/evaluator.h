@@ -2,12 +2,19 @@
 #ifndef NAS_SEARCH_EVALUATOR_H
 #define NAS_SEARCH_EVALUATOR_H
 
-#include "base/status.h"
+#include "nas/space/space.h"
+
+/** An architecture and what is known about it. */
+typedef struct nas_candidate {
+    int choice[NAS_MAX_SLOTS]; /* one index a slot                    */
+    int image_size;            /* pixels; 0: the space's own          */
+    double latency_ms, score;  /* score: higher is better             */
+} nas_candidate;
 
 typedef struct nas_evaluator {
     void *user;
-    /** Score of the architecture `choice` (one index a slot), higher is better. */
-    nas_status (*score)(void *user, const int *choice, double *score, nas_err *err);
+    /** Sets the score of list[0..count-1]; reads choice and image_size. */
+    nas_status (*score)(void *user, nas_candidate *list, int count, nas_err *err);
 } nas_evaluator;
 
 #endif

@@ -1,121 +1,14 @@
-/* Feasible sampling, repair, random search, evolution. */
+/* Random search, evolution, and the front of accuracy and latency. */
 #include "search/evolution/evolution.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "search/evolution/private.h"
 
-static bool is_zero(const nas_slot *slot, int candidate)
-{
-    return slot->candidates[candidate].type == NAS_OP_ZERO;
-}
-
-void nas_choice_normalise(const nas_space *space, int *choice)
-{
-    bool skipping = false;
-
-    if (space->min_depth == 0)
-        return;
-    for (int s = 0; s < space->count; s++) {
-        const nas_slot *slot = &space->slots[s];
-        const int last = slot->count - 1;
-        if (s == 0 || slot->stage != space->slots[s - 1].stage)
-            skipping = false;
-        if (slot->count > 1 && is_zero(slot, choice[s]))
-            skipping = true;
-        else if (skipping && slot->count > 1 && is_zero(slot, last))
-            choice[s] = last;
-    }
-}
-
-/* What one exchange would do. */
-typedef struct exchange {
-    int choice[NAS_MAX_SLOTS];
-    double rate; /* weight lost per millisecond saved */
-} exchange;
-
-static void try_exchange(const nas_space *space, const nas_latency_lut *lut, const double *weight,
-                         const int *choice, double latency, int slot, int candidate, exchange *best)
-{
-    int changed[NAS_MAX_SLOTS];
-    double lost = 1.0;
-
-    memcpy(changed, choice, (size_t)space->count * sizeof *changed);
-    changed[slot] = candidate;
-    nas_choice_normalise(space, changed);
-    const double saved = latency - nas_latency_lut_total(lut, changed);
-    if (saved <= 0.0)
-        return;
-    if (weight != NULL) {
-        const double *row = weight + (size_t)slot * NAS_MAX_CANDIDATES;
-        lost = fmax(row[choice[slot]] - row[candidate], 1e-6);
-    }
-    if (lost / saved < best->rate) {
-        memcpy(best->choice, changed, (size_t)space->count * sizeof *changed);
-        best->rate = lost / saved;
-    }
-}
-
-bool nas_choice_repair(const nas_space *space, const nas_latency_lut *lut, double limit_ms,
-                       const double *weight, int *choice)
-{
-    nas_choice_normalise(space, choice);
-    for (double latency; (latency = nas_latency_lut_total(lut, choice)) > limit_ms;) {
-        exchange best = {.rate = INFINITY};
-        for (int s = 0; s < space->count; s++)
-            for (int c = 0; c < space->slots[s].count; c++)
-                if (c != choice[s])
-                    try_exchange(space, lut, weight, choice, latency, s, c, &best);
-        if (best.rate == INFINITY)
-            return false;
-        memcpy(choice, best.choice, (size_t)space->count * sizeof *choice);
-    }
-    return true;
-}
-
-/* ---- architectures already scored ---------------------------------------------- */
-
-typedef struct pool {
-    const nas_space *space;
-    const nas_latency_lut *lut;
-    const nas_evaluator *evaluator;
-    double limit_ms;
-    int64_t scored, capacity;
-    nas_candidate *all; /* [scored] every architecture so far, in order of scoring */
-} pool;
-
-static bool known(const pool *p, const int *choice)
-{
-    for (int64_t i = 0; i < p->scored; i++)
-        if (memcmp(p->all[i].choice, choice, (size_t)p->space->count * sizeof *choice) == 0)
-            return true;
-    return false;
-}
-
-/* Scores a feasible architecture that is new; *is_new says whether it was. */
-static nas_status add(pool *p, const int *choice, bool *is_new, nas_err *err)
-{
-    nas_candidate candidate = {.latency_ms = nas_latency_lut_total(p->lut, choice)};
-
-    *is_new = candidate.latency_ms <= p->limit_ms && !known(p, choice);
-    if (!*is_new)
-        return NAS_OK;
-    if (p->scored == p->capacity) {
-        const int64_t capacity = p->capacity ? 2 * p->capacity : 64;
-        nas_candidate *all = realloc(p->all, (size_t)capacity * sizeof *all);
-        if (all == NULL)
-            return nas_fail(err, NAS_E_NOMEM, "evolution: out of memory");
-        p->all = all;
-        p->capacity = capacity;
-    }
-    memcpy(candidate.choice, choice, (size_t)p->space->count * sizeof *choice);
-    const nas_status status =
-        p->evaluator->score(p->evaluator->user, choice, &candidate.score, err);
-    if (status == NAS_OK)
-        p->all[p->scored++] = candidate;
-    return status;
-}
+typedef nas_evolution__archive archive;
+typedef nas_evolution__elite elite;
 
 int nas_candidate_best_first(const void *a, const void *b)
 {
@@ -126,136 +19,297 @@ int nas_candidate_best_first(const void *a, const void *b)
     return (x->latency_ms > y->latency_ms) - (x->latency_ms < y->latency_ms);
 }
 
-static nas_status infeasible(const pool *p, nas_err *err)
+/* Shares of the limits that are exceeded; 0: feasible. */
+static double excess(const nas_problem *p, const nas_candidate *candidate)
 {
-    double fastest, slowest;
+    double sum = 0.0;
 
-    nas_latency_lut_range(p->lut, p->space, &fastest, &slowest, NULL, NULL);
-    nas_fail(err, NAS_E_INFEASIBLE, "no architecture of %s takes at most %g ms", p->space->name,
-             p->limit_ms);
-    nas_hint(err, "its networks take %.4g to %.4g ms by this table", fastest, slowest);
-    return NAS_E_INFEASIBLE;
+    for (int k = 0; k < NAS_COSTS; k++)
+        if (p->limit[k] < INFINITY)
+            sum += fmax(0.0, nas_problem_cost(p, (nas_cost)k, candidate) / p->limit[k] - 1.0);
+    return sum;
 }
 
-/* A feasible architecture: drawn uniformly, repaired where it is too slow. */
-static bool draw(const pool *p, nas_rng *rng, int *choice)
+/* Draws one gene anew: an operation, or now and then the image size. */
+static void change(const nas_problem *p, nas_rng *rng, nas_candidate *candidate)
+{
+    const uint32_t slot = nas_rng_below(rng, (uint32_t)p->space->count + 1);
+
+    if (slot == (uint32_t)p->space->count) {
+        candidate->image_size = p->image_size[nas_rng_below(rng, (uint32_t)p->sizes)];
+        return;
+    }
+    candidate->choice[slot] = (int)nas_rng_below(rng, (uint32_t)p->space->slots[slot].count);
+    nas_choice_normalise(p->space, candidate->choice);
+}
+
+/* Makes a candidate feasible by random changes that each take it nearer to the limits: close
+ * to what it was, and different every time.  Where that gets stuck, by repair. */
+static bool shrink(const nas_problem *p, nas_rng *rng, nas_candidate *candidate)
+{
+    double over = excess(p, candidate);
+
+    for (int tries = 20 * (p->space->count + 1); over > 0.0 && tries > 0; tries--) {
+        nas_candidate changed = *candidate;
+
+        change(p, rng, &changed);
+        const double now = excess(p, &changed);
+        if (now < over) {
+            *candidate = changed;
+            over = now;
+        }
+    }
+    for (int i = nas_problem_size(p, candidate->image_size); over > 0.0 && i >= 0; i--) {
+        candidate->image_size = p->image_size[i];
+        over = nas_candidate_repair(p, NULL, candidate) ? 0.0 : over;
+    }
+    return over == 0.0;
+}
+
+/* A feasible architecture, drawn uniformly where that is not too rare. */
+static bool draw(const nas_problem *p, nas_rng *rng, nas_candidate *candidate)
 {
     for (int attempt = 0; attempt < 50; attempt++) {
-        nas_space_sample(p->space, rng, choice);
-        if (nas_latency_lut_total(p->lut, choice) <= p->limit_ms)
+        nas_problem_sample(p, rng, candidate);
+        if (nas_problem_feasible(p, candidate))
             return true;
     }
-    return nas_choice_repair(p->space, p->lut, p->limit_ms, NULL, choice);
+    return shrink(p, rng, candidate);
 }
 
-static nas_status fill(pool *p, nas_rng *rng, int count, nas_err *err)
+static bool listed(const nas_problem *p, const nas_candidate *list, int count,
+                   const nas_candidate *candidate)
 {
-    int choice[NAS_MAX_SLOTS];
-    bool is_new;
-    nas_status status = NAS_OK;
-
-    for (int tries = 0; p->scored < count && tries < 20 * count && status == NAS_OK; tries++) {
-        if (!draw(p, rng, choice))
-            break;
-        status = add(p, choice, &is_new, err);
-    }
-    return status == NAS_OK && p->scored == 0 ? infeasible(p, err) : status;
+    for (int i = 0; i < count; i++)
+        if (list[i].image_size == candidate->image_size &&
+            memcmp(list[i].choice, candidate->choice,
+                   (size_t)p->space->count * sizeof *candidate->choice) == 0)
+            return true;
+    return false;
 }
 
-static void give_best(pool *p, int count, nas_candidate *out, int *found)
+/* Scores list[count] and enters what may stay. */
+static nas_status judge(archive *a, const nas_candidate *list, int count, elite *best,
+                        nas_err *err)
 {
-    qsort(p->all, (size_t)p->scored, sizeof *p->all, nas_candidate_best_first);
-    *found = p->scored < count ? (int)p->scored : count;
-    memcpy(out, p->all, (size_t)*found * sizeof *out);
-}
+    int64_t *place = malloc(((size_t)count + 1) * sizeof *place);
+    nas_status status = place != NULL ? nas_evolution__archive_score(a, list, count, place, err)
+                                      : nas_fail(err, NAS_E_NOMEM, "evolution: out of memory");
 
-nas_status nas_random_search(const nas_space *space, const nas_latency_lut *lut, double limit_ms,
-                             uint64_t seed, int count, const nas_evaluator *evaluator,
-                             nas_candidate *out, int *found, nas_err *err)
-{
-    pool p = {.space = space, .lut = lut, .evaluator = evaluator, .limit_ms = limit_ms};
-    nas_rng rng;
-
-    *found = 0;
-    nas_rng_init(&rng, seed, "random search", 0);
-    const nas_status status = fill(&p, &rng, count, err);
-    if (status == NAS_OK)
-        give_best(&p, count, out, found);
-    free(p.all);
+    for (int i = 0; i < count && status == NAS_OK; i++)
+        nas_evolution__elite_enter(best, a, place[i]);
+    free(place);
     return status;
 }
 
-nas_evolution_config nas_evolution_default(double limit_ms, uint64_t seed)
+/* Distinct feasible architectures; they need not be new to the archive. */
+static nas_status populate(archive *a, nas_rng *rng, int count, elite *best, nas_err *err)
+{
+    nas_candidate *list = malloc((size_t)count * sizeof *list);
+    int found = 0;
+
+    if (list == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "evolution: out of memory");
+    for (int tries = 0; found < count && tries < 20 * count; tries++) {
+        nas_candidate candidate = {.score = 0.0};
+        if (!draw(a->problem, rng, &candidate))
+            break;
+        if (!listed(a->problem, list, found, &candidate))
+            list[found++] = candidate;
+    }
+    const nas_status status =
+        found > 0 ? judge(a, list, found, best, err)
+                  : nas_fail(err, NAS_E_INFEASIBLE,
+                             "no architecture of %s was found that meets all limits at once",
+                             a->problem->space->name);
+    if (found == 0)
+        nas_hint(err, "each alone can be met: give up some of one of them");
+    free(list);
+    return status;
+}
+
+static void mutate(const nas_problem *p, double rate, nas_rng *rng, nas_candidate *candidate)
+{
+    nas_candidate fresh;
+
+    nas_problem_sample(p, rng, &fresh);
+    for (int s = 0; s < p->space->count; s++)
+        if (nas_rng_uniform(rng) < rate)
+            candidate->choice[s] = fresh.choice[s];
+    if (nas_rng_uniform(rng) < rate)
+        candidate->image_size = fresh.image_size;
+    nas_choice_normalise(p->space, candidate->choice);
+}
+
+static void cross(const nas_problem *p, const nas_candidate *other, nas_rng *rng,
+                  nas_candidate *candidate)
+{
+    for (int s = 0; s < p->space->count; s++)
+        if (nas_rng_uniform(rng) < 0.5)
+            candidate->choice[s] = other->choice[s];
+    if (nas_rng_uniform(rng) < 0.5)
+        candidate->image_size = other->image_size;
+    nas_choice_normalise(p->space, candidate->choice);
+}
+
+/* One generation: children that nobody has scored, made feasible where they are not. */
+static nas_status breed(archive *a, const nas_evolution_config *c, nas_rng *rng, elite *best,
+                        nas_candidate *children, nas_err *err)
+{
+    const nas_problem *p = a->problem;
+    const int parents = (int)fmax(2.0, c->parent_share * c->population);
+    const uint32_t breeding = (uint32_t)(best->count < parents ? best->count : parents);
+    int count = 0;
+
+    for (int tries = 0; count < c->population && tries < 20 * c->population; tries++) {
+        nas_candidate *child = &children[count];
+
+        *child = best->best[nas_rng_below(rng, breeding)];
+        if (nas_rng_uniform(rng) < c->mutation_share)
+            mutate(p, c->mutation_rate, rng, child);
+        else
+            cross(p, &best->best[nas_rng_below(rng, breeding)], rng, child);
+        if (shrink(p, rng, child) && nas_evolution__archive_find(a, child) < 0 &&
+            !listed(p, children, count, child))
+            count++;
+    }
+    return judge(a, children, count, best, err);
+}
+
+static nas_status run_round(archive *a, const nas_evolution_config *c, int round, elite *best,
+                            nas_candidate *children, nas_err *err)
+{
+    nas_rng rng;
+
+    nas_rng_init(&rng, c->seed, "evolution", (uint64_t)round);
+    nas_status status = populate(a, &rng, c->population, best, err);
+    for (int g = 0; g < c->generations && status == NAS_OK; g++)
+        if ((status = nas_observe_go_on(c->observer, "searching", err)) == NAS_OK)
+            status = breed(a, c, &rng, best, children, err);
+    /* refining enters better ones in front: walk over what the round had found */
+    const int refined = best->count < c->refined ? best->count : c->refined;
+    memcpy(children, best->best, (size_t)refined * sizeof *children);
+    for (int i = 0; i < refined && status == NAS_OK; i++)
+        if ((status = nas_observe_go_on(c->observer, "searching", err)) == NAS_OK)
+            status = nas_evolution__refine(a, &children[i], best, err);
+    return status;
+}
+
+/* All rounds; what they find enters `best`. */
+static nas_status run_rounds(archive *a, const nas_evolution_config *c, elite *best, nas_err *err)
+{
+    const size_t room = (size_t)(c->population > c->refined ? c->population : c->refined);
+    nas_candidate *children = malloc(room * sizeof *children);
+    nas_status status =
+        children != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "evolution: out of memory");
+
+    for (int round = 0; round < c->rounds && status == NAS_OK; round++) {
+        elite own;
+
+        if ((status = nas_evolution__elite_init(&own, c->population, err)) != NAS_OK)
+            break;
+        status = run_round(a, c, round, &own, children, err);
+        for (int i = 0; i < own.count && status == NAS_OK; i++)
+            nas_evolution__elite_enter(best, a, nas_evolution__archive_find(a, &own.best[i]));
+        nas_evolution__elite_fini(&own);
+    }
+    free(children);
+    return status;
+}
+
+nas_evolution_config nas_evolution_default(uint64_t seed)
 {
     return (nas_evolution_config){.population = 24, .generations = 8, .parent_share = 0.25,
-                                  .mutation_share = 0.5, .mutation_rate = 0.1,
-                                  .limit_ms = limit_ms, .seed = seed};
+                                  .mutation_share = 0.5, .mutation_rate = 0.1, .rounds = 1,
+                                  .seed = seed};
 }
 
-static void mutate(const nas_space *space, double rate, nas_rng *rng, int *choice)
+nas_evolution_config nas_evolution_thorough(uint64_t seed)
 {
-    int fresh[NAS_MAX_SLOTS];
-
-    nas_space_sample(space, rng, fresh);
-    for (int s = 0; s < space->count; s++)
-        if (nas_rng_uniform(rng) < rate)
-            choice[s] = fresh[s];
-    nas_choice_normalise(space, choice);
+    return (nas_evolution_config){.population = 50, .generations = 10, .parent_share = 0.25,
+                                  .mutation_share = 0.5, .mutation_rate = 0.1, .rounds = 8,
+                                  .refined = 3, .seed = seed};
 }
 
-static void cross(const nas_space *space, const int *other, nas_rng *rng, int *choice)
+nas_status nas_random_search(const nas_problem *problem, uint64_t seed, int count,
+                             const nas_evaluator *evaluator, nas_candidate *out, int *found,
+                             nas_err *err)
 {
-    for (int s = 0; s < space->count; s++)
-        if (nas_rng_uniform(rng) < 0.5)
-            choice[s] = other[s];
-    nas_choice_normalise(space, choice);
-}
-
-static nas_status breed(pool *p, const nas_evolution_config *c, int generation, nas_err *err)
-{
-    const int parents = (int)fmax(2.0, c->parent_share * c->population);
-    const uint32_t breeding = (uint32_t)(p->scored < parents ? p->scored : parents);
+    archive a;
+    elite best = {.keep = count, .best = out};
     nas_rng rng;
-    nas_status status = NAS_OK;
-    int children = 0;
+    nas_status status = nas_problem_check(problem, err);
 
-    qsort(p->all, (size_t)p->scored, sizeof *p->all, nas_candidate_best_first);
-    nas_candidate *best = malloc(breeding * sizeof *best);
-    if (best == NULL)
-        return nas_fail(err, NAS_E_NOMEM, "evolution: out of memory");
-    memcpy(best, p->all, breeding * sizeof *best);
-    nas_rng_init(&rng, c->seed, "evolution", (uint64_t)generation);
-    for (int tries = 0; children < c->population && tries < 50 * c->population && status == NAS_OK;
-         tries++) {
-        int choice[NAS_MAX_SLOTS];
-        bool is_new;
-        memcpy(choice, best[nas_rng_below(&rng, breeding)].choice, sizeof choice);
-        if (nas_rng_uniform(&rng) < c->mutation_share)
-            mutate(p->space, c->mutation_rate, &rng, choice);
-        else
-            cross(p->space, best[nas_rng_below(&rng, breeding)].choice, &rng, choice);
-        if ((status = add(p, choice, &is_new, err)) == NAS_OK)
-            children += is_new;
-    }
-    free(best);
+    *found = 0;
+    if (status != NAS_OK ||
+        (status = nas_evolution__archive_init(&a, problem, evaluator, err)) != NAS_OK)
+        return status;
+    nas_rng_init(&rng, seed, "random search", 0);
+    status = populate(&a, &rng, count, &best, err);
+    *found = best.count;
+    nas_evolution__archive_fini(&a);
     return status;
 }
 
-nas_status nas_evolution_run(const nas_space *space, const nas_latency_lut *lut,
-                             const nas_evolution_config *config, const nas_evaluator *evaluator,
-                             nas_candidate *out, int *found, int64_t *evaluations, nas_err *err)
+nas_status nas_evolution_run(const nas_problem *problem, const nas_evolution_config *config,
+                             const nas_evaluator *evaluator, nas_candidate *out, int *found,
+                             int64_t *evaluations, nas_err *err)
 {
-    pool p = {.space = space, .lut = lut, .evaluator = evaluator, .limit_ms = config->limit_ms};
-    nas_rng rng;
+    archive a;
+    elite best = {.keep = config->population, .best = out};
+    nas_status status = nas_problem_check(problem, err);
 
     *found = 0;
-    nas_rng_init(&rng, config->seed, "evolution population", 0);
-    nas_status status = fill(&p, &rng, config->population, err);
-    for (int g = 0; g < config->generations && status == NAS_OK; g++)
-        status = breed(&p, config, g, err);
-    if (status == NAS_OK)
-        give_best(&p, config->population, out, found);
-    *evaluations = p.scored;
-    free(p.all);
+    *evaluations = 0;
+    if (status != NAS_OK ||
+        (status = nas_evolution__archive_init(&a, problem, evaluator, err)) != NAS_OK)
+        return status;
+    status = run_rounds(&a, config, &best, err);
+    *found = best.count;
+    *evaluations = a.count;
+    nas_evolution__archive_fini(&a);
+    return status;
+}
+
+/* The best under one limit, also among all that were scored under the limits before it. */
+static nas_status best_under(archive *a, const nas_problem *problem,
+                             const nas_evolution_config *config, nas_candidate *out, nas_err *err)
+{
+    elite best = {.keep = 1, .best = out};
+
+    a->problem = problem;
+    for (int64_t i = 0; i < a->count; i++)
+        nas_evolution__elite_enter(&best, a, i);
+    return run_rounds(a, config, &best, err);
+}
+
+nas_status nas_evolution_front(const nas_problem *problem, const nas_evolution_config *config,
+                               const nas_evaluator *evaluator, int points, nas_candidate *out,
+                               int *found, int64_t *evaluations, nas_err *err)
+{
+    nas_problem limited = *problem; /* borrows its values */
+    double least, most;
+    archive a;
+    nas_status status = nas_problem_check(problem, err);
+
+    *found = 0;
+    *evaluations = 0;
+    if (status != NAS_OK ||
+        (status = nas_evolution__archive_init(&a, problem, evaluator, err)) != NAS_OK)
+        return status;
+    nas_problem_range(problem, NAS_COST_LATENCY, &least, &most);
+    most = fmin(most, problem->limit[NAS_COST_LATENCY]);
+    for (int i = 0; i < points && status == NAS_OK; i++) {
+        nas_candidate *next = &out[*found];
+
+        /* Accuracy rises steeply at first: steps of equal ratio. */
+        limited.limit[NAS_COST_LATENCY] =
+            i == points - 1 ? most : least * pow(most / least, (i + 0.5) / (points - 0.5));
+        status = best_under(&a, &limited, config, next, err);
+        if (status == NAS_OK && (*found == 0 || next->score > next[-1].score))
+            *found += 1;
+    }
+    *evaluations = a.count;
+    nas_evolution__archive_fini(&a);
     return status;
 }

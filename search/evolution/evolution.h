@@ -1,55 +1,50 @@
-/* Choosing architectures under a latency limit: feasible sampling, repair, random
- * search and evolution (Real et al. 2019; Cai et al. 2020, Once-for-All, section 3.4).
+/* Choosing architectures under limits: random search and evolution (Real et al. 2019;
+ * Cai et al. 2020, Once-for-All, section 3.4), with an exchange search at its end.
  *
  * Nothing here knows how a score comes about (search/evaluator.h). */
 #ifndef NAS_SEARCH_EVOLUTION_EVOLUTION_H
 #define NAS_SEARCH_EVOLUTION_EVOLUTION_H
 
-#include "base/rng.h"
-#include "latency/lut.h"
-#include "search/evaluator.h"
-
-/** An architecture that was scored. */
-typedef struct nas_candidate {
-    int choice[NAS_MAX_SLOTS];
-    double latency_ms, score;
-} nas_candidate;
+#include "nas/train/observer.h"
+#include "search/evolution/problem.h"
 
 /** For qsort: better score first, lower latency at a tie. */
 int nas_candidate_best_first(const void *a, const void *b);
 
-/** Makes `choice` one of the space: where only the last blocks of a stage may be skipped,
- * everything after the first skipped block is skipped. */
-void nas_choice_normalise(const nas_space *space, int *choice);
-
-/** Changes `choice` until it takes at most limit_ms: again and again the exchange with the
- * best weight[..] lost per millisecond saved.  `weight` (log-probabilities by slot and
- * candidate, rows of NAS_MAX_CANDIDATES; NULL: all equal).  False if the space has nothing
- * that fast. */
-bool nas_choice_repair(const nas_space *space, const nas_latency_lut *lut, double limit_ms,
-                       const double *weight, int *choice);
-
 typedef struct nas_evolution_config {
     int population, generations;
-    double parent_share;   /* of the population that breeds                 */
-    double mutation_share; /* of the children made by mutation, others by crossover */
-    double mutation_rate;  /* chance that a slot is drawn anew              */
-    double limit_ms;
+    double parent_share;   /* of the population that breeds                           */
+    double mutation_share; /* of the children made by mutation, others by crossover   */
+    double mutation_rate;  /* chance that a slot is drawn anew                        */
+    int rounds;            /* fresh populations, one after another                    */
+    int refined;           /* best networks of each round that exchanges then improve */
     uint64_t seed;
+    const nas_observer *observer; /* asked to stop after every generation; NULL: never */
 } nas_evolution_config;
 
-nas_evolution_config nas_evolution_default(double limit_ms, uint64_t seed);
+/** For scores that cost a pass over images: one small population, no exchanges. */
+nas_evolution_config nas_evolution_default(uint64_t seed);
+/** For scores that cost microseconds. */
+nas_evolution_config nas_evolution_thorough(uint64_t seed);
 
 /** Random search: `count` distinct feasible architectures, scored, best first in
  * `out[count]`; fewer (`*found`) where the space has no more.  NAS_E_INFEASIBLE when none. */
-nas_status nas_random_search(const nas_space *space, const nas_latency_lut *lut, double limit_ms,
-                             uint64_t seed, int count, const nas_evaluator *evaluator,
-                             nas_candidate *out, int *found, nas_err *err);
+nas_status nas_random_search(const nas_problem *problem, uint64_t seed, int count,
+                             const nas_evaluator *evaluator, nas_candidate *out, int *found,
+                             nas_err *err);
 
 /** Evolution: no architecture is scored twice; `out[population]` are the best of all that
- * were scored, best first; `*evaluations` how many those were. */
-nas_status nas_evolution_run(const nas_space *space, const nas_latency_lut *lut,
-                             const nas_evolution_config *config, const nas_evaluator *evaluator,
-                             nas_candidate *out, int *found, int64_t *evaluations, nas_err *err);
+ * meet the limits, best first; `*evaluations` how many were scored.  NAS_E_INFEASIBLE when
+ * nothing meets the limits, NAS_E_INTERRUPTED when it was asked to stop. */
+nas_status nas_evolution_run(const nas_problem *problem, const nas_evolution_config *config,
+                             const nas_evaluator *evaluator, nas_candidate *out, int *found,
+                             int64_t *evaluations, nas_err *err);
+
+/** The best of the problem under each of `points` latency limits, from the least that can be
+ * met to the problem's own (or the slowest network), without those that another is at least as
+ * fast and as good as: `out[points]`, latency ascending.  Otherwise as nas_evolution_run. */
+nas_status nas_evolution_front(const nas_problem *problem, const nas_evolution_config *config,
+                               const nas_evaluator *evaluator, int points, nas_candidate *out,
+                               int *found, int64_t *evaluations, nas_err *err);
 
 #endif

@@ -44,19 +44,27 @@ typedef struct judge {
     int64_t judged, expected;
 } judge;
 
-static nas_status judge_score(void *user, const int *choice, double *score, nas_err *err)
+static nas_status judge_one(judge *j, nas_candidate *candidate, nas_err *err)
 {
-    judge *j = user;
-    const nas_status status = score_choice(j->search, choice, j->observer, score, err);
+    const nas_status status =
+        score_choice(j->search, candidate->choice, j->observer, &candidate->score, err);
     const nas_progress progress = {
         .phase = "derive", .epoch = j->search->epoch, .epochs = j->search->epoch,
         .batch = ++j->judged, .batches = j->expected,
         .step = j->search->epoch * j->search->batches, .images_per_second = NAN, .loss = NAN,
-        .latency_ms = nas_latency_lut_total(j->search->lut, choice),
-        .entropy = nas_alphas_entropy(&j->search->alphas)};
+        .latency_ms = candidate->latency_ms, .entropy = nas_alphas_entropy(&j->search->alphas)};
 
     nas_observe_progress(j->observer, &progress);
     return status == NAS_OK ? nas_observe_go_on(j->observer, "choosing the network", err) : status;
+}
+
+static nas_status judge_score(void *user, nas_candidate *list, int count, nas_err *err)
+{
+    nas_status status = NAS_OK;
+
+    for (int i = 0; i < count && status == NAS_OK; i++)
+        status = judge_one(user, &list[i], err);
+    return status;
 }
 
 static bool listed(const nas_candidate *list, int n, const int *choice, int slots)
@@ -69,8 +77,8 @@ static bool listed(const nas_candidate *list, int n, const int *choice, int slot
 
 /* The arg-max network and samples of p, each repaired where it misses the limit by giving
  * up the least probability per millisecond; all distinct. */
-static nas_status best_of_samples(nas_search *s, judge *j, nas_candidate *list, int *found,
-                                  nas_err *err)
+static nas_status best_of_samples(nas_search *s, const nas_problem *problem, judge *j,
+                                  nas_candidate *list, int *found, nas_err *err)
 {
     const nas_alphas *a = &s->alphas;
     double *weight = calloc((size_t)a->slots * NAS_MAX_CANDIDATES, sizeof *weight);
@@ -91,14 +99,14 @@ static nas_status best_of_samples(nas_search *s, judge *j, nas_candidate *list, 
             nas_alphas_argmax(a, path.choice);
         else
             nas_alphas_sample(a, &rng, &path);
-        if (!nas_choice_repair(s->space, s->lut, s->config.target_ms, weight, path.choice) ||
-            listed(list, *found, path.choice, a->slots))
-            continue;
         nas_candidate *candidate = &list[*found];
         memset(candidate, 0, sizeof *candidate);
         memcpy(candidate->choice, path.choice, (size_t)a->slots * sizeof *path.choice);
-        candidate->latency_ms = nas_latency_lut_total(s->lut, path.choice);
-        status = judge_score(j, path.choice, &candidate->score, err);
+        if (!nas_candidate_repair(problem, weight, candidate) ||
+            listed(list, *found, candidate->choice, a->slots))
+            continue;
+        candidate->latency_ms = nas_latency_lut_total(s->lut, candidate->choice);
+        status = judge_one(j, candidate, err);
         *found += 1;
     }
     free(weight);
@@ -110,18 +118,26 @@ static nas_status choose(nas_search *s, judge *j, nas_candidate *list, int *foun
 {
     const nas_search_config *c = &s->config;
     const nas_evaluator evaluator = {.user = j, .score = judge_score};
+    const nas_latency_lut *const luts[] = {s->lut};
+    nas_evolution_config evolution = nas_evolution_default(c->seed);
+    nas_problem problem;
+    int64_t evaluations;
+    nas_status status = nas_problem_init(&problem, s->space, 0, NULL, luts, err);
 
+    if (status != NAS_OK)
+        return status;
+    problem.limit[NAS_COST_LATENCY] = c->target_ms;
+    evolution.population = c->derive_samples;
     if (c->method == NAS_SEARCH_RANDOM)
-        return nas_random_search(s->space, s->lut, c->target_ms, c->seed, c->derive_samples,
-                                 &evaluator, list, found, err);
-    if (c->method == NAS_SEARCH_EVOLUTION) {
-        nas_evolution_config evolution = nas_evolution_default(c->target_ms, c->seed);
-        int64_t evaluations;
-        evolution.population = c->derive_samples;
-        return nas_evolution_run(s->space, s->lut, &evolution, &evaluator, list, found,
-                                 &evaluations, err);
-    }
-    return best_of_samples(s, j, list, found, err);
+        status = nas_random_search(&problem, c->seed, c->derive_samples, &evaluator, list, found,
+                                   err);
+    else if (c->method == NAS_SEARCH_EVOLUTION)
+        status = nas_evolution_run(&problem, &evolution, &evaluator, list, found, &evaluations,
+                                   err);
+    else
+        status = best_of_samples(s, &problem, j, list, found, err);
+    nas_problem_fini(&problem);
+    return status;
 }
 
 /* Batch norm of the chosen network, then its accuracy as it would be deployed. */

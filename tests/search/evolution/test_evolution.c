@@ -1,5 +1,6 @@
 /* Choosing under a limit, with a score that tests can compute themselves. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <string.h>
 
 #include "search/evolution/evolution.h"
@@ -7,6 +8,7 @@
 
 static nas_space *space;
 static nas_latency_lut *lut;
+static nas_problem problem;
 static double fastest, slowest;
 static int64_t scored;
 
@@ -15,11 +17,14 @@ static void setup(void)
     cr_assert_eq(nas_space_load(&space, "ofa-mbv3-1.0", NULL), NAS_OK);
     lut = test_lut(space);
     nas_latency_lut_range(lut, space, &fastest, &slowest, NULL, NULL);
+    cr_assert_eq(nas_problem_init(&problem, space, 0, NULL,
+                                  (const nas_latency_lut *const *)&lut, NULL), NAS_OK);
     scored = 0;
 }
 
 static void teardown(void)
 {
+    nas_problem_fini(&problem);
     nas_latency_lut_free(lut);
     nas_space_free(space);
 }
@@ -27,12 +32,14 @@ static void teardown(void)
 TestSuite(search_evolution, .init = setup, .fini = teardown);
 
 /* More kernel pixels are better; nothing else counts. */
-static nas_status kernels(void *user, const int *choice, double *score, nas_err *err)
+static nas_status kernels(void *user, nas_candidate *list, int count, nas_err *err)
 {
-    scored++;
-    *score = 0.0;
-    for (int s = 0; s < space->count; s++)
-        *score += space->slots[s].candidates[choice[s]].kernel;
+    for (int i = 0; i < count; i++) {
+        scored++;
+        list[i].score = 0.0;
+        for (int s = 0; s < space->count; s++)
+            list[i].score += space->slots[s].candidates[list[i].choice[s]].kernel;
+    }
     return NAS_OK;
 }
 
@@ -41,12 +48,13 @@ static const nas_evaluator evaluator = {.score = kernels};
 Test(search_evolution, everything_found_is_feasible_valid_and_in_order)
 {
     const double limit = 0.5 * (fastest + slowest);
-    nas_evolution_config config = nas_evolution_default(limit, 3);
+    nas_evolution_config config = nas_evolution_default(3);
     nas_candidate best[24];
     int found;
     int64_t evaluations;
 
-    cr_assert_eq(nas_evolution_run(space, lut, &config, &evaluator, best, &found, &evaluations,
+    problem.limit[NAS_COST_LATENCY] = limit;
+    cr_assert_eq(nas_evolution_run(&problem, &config, &evaluator, best, &found, &evaluations,
                                    NULL), NAS_OK);
     cr_expect_eq(found, 24);
     cr_expect_eq(evaluations, scored);
@@ -65,53 +73,58 @@ Test(search_evolution, everything_found_is_feasible_valid_and_in_order)
 Test(search_evolution, evolution_beats_random_search_of_the_same_size)
 {
     const double limit = 0.4 * fastest + 0.6 * slowest;
-    nas_evolution_config config = nas_evolution_default(limit, 3);
+    nas_evolution_config config = nas_evolution_default(3);
     nas_candidate best[24], *drawn;
     int found;
     int64_t evaluations;
 
-    cr_assert_eq(nas_evolution_run(space, lut, &config, &evaluator, best, &found, &evaluations,
+    problem.limit[NAS_COST_LATENCY] = limit;
+    cr_assert_eq(nas_evolution_run(&problem, &config, &evaluator, best, &found, &evaluations,
                                    NULL), NAS_OK);
     drawn = calloc((size_t)evaluations, sizeof *drawn);
     cr_assert_not_null(drawn);
-    cr_assert_eq(nas_random_search(space, lut, limit, 3, (int)evaluations, &evaluator, drawn,
-                                   &found, NULL), NAS_OK);
+    cr_assert_eq(nas_random_search(&problem, 3, (int)evaluations, &evaluator, drawn, &found,
+                                   NULL), NAS_OK);
     cr_expect_gt(best[0].score, drawn[0].score);
     free(drawn);
 }
 
 Test(search_evolution, repair_meets_every_limit_that_can_be_met)
 {
+    nas_candidate candidate = {.image_size = 0};
     nas_rng rng;
-    int choice[NAS_MAX_SLOTS];
 
     nas_rng_init(&rng, 1, "test", 0);
     for (int i = 0; i < 200; i++) {
         const double limit = fastest + nas_rng_uniform(&rng) * (slowest - fastest);
-        nas_space_sample(space, &rng, choice);
-        cr_assert(nas_choice_repair(space, lut, limit, NULL, choice));
-        cr_assert_leq(nas_latency_lut_total(lut, choice), limit);
-        cr_assert(nas_space_valid(space, choice));
+        problem.limit[NAS_COST_LATENCY] = limit;
+        nas_problem_sample(&problem, &rng, &candidate);
+        cr_assert(nas_candidate_repair(&problem, NULL, &candidate));
+        cr_assert_leq(nas_latency_lut_total(lut, candidate.choice), limit);
+        cr_assert(nas_space_valid(space, candidate.choice));
     }
-    cr_expect(nas_choice_repair(space, lut, fastest * (1.0 + 1e-12), NULL, choice));
-    cr_expect_not(nas_choice_repair(space, lut, 0.999 * fastest, NULL, choice));
+    problem.limit[NAS_COST_LATENCY] = fastest * (1.0 + 1e-12);
+    cr_expect(nas_candidate_repair(&problem, NULL, &candidate));
+    problem.limit[NAS_COST_LATENCY] = 0.999 * fastest;
+    cr_expect_not(nas_candidate_repair(&problem, NULL, &candidate));
 }
 
 Test(search_evolution, repair_gives_up_the_least_weight)
 {
     static double weight[NAS_MAX_SLOTS * NAS_MAX_CANDIDATES];
-    int dear = -1, choice[NAS_MAX_SLOTS];
+    nas_candidate candidate = {.image_size = 0};
+    int dear = -1;
 
-    nas_latency_lut_range(lut, space, &fastest, &slowest, NULL, choice);
+    nas_latency_lut_range(lut, space, &fastest, &slowest, NULL, candidate.choice);
     for (int s = 0; s < space->count; s++) /* only the first searched slot may change cheaply */
         if (space->slots[s].count > 1) {
             dear = dear < 0 ? s : dear;
-            weight[s * NAS_MAX_CANDIDATES + choice[s]] = s == dear ? 0.0 : 1e6;
+            weight[s * NAS_MAX_CANDIDATES + candidate.choice[s]] = s == dear ? 0.0 : 1e6;
         }
-    const int before = choice[dear];
-    const double limit = nas_latency_lut_total(lut, choice) - 1e-9;
-    cr_assert(nas_choice_repair(space, lut, limit, weight, choice));
-    cr_expect_neq(choice[dear], before);
+    const int before = candidate.choice[dear];
+    problem.limit[NAS_COST_LATENCY] = nas_latency_lut_total(lut, candidate.choice) - 1e-9;
+    cr_assert(nas_candidate_repair(&problem, weight, &candidate));
+    cr_expect_neq(candidate.choice[dear], before);
 }
 
 Test(search_evolution, an_impossible_limit_says_what_is_possible)
@@ -120,20 +133,31 @@ Test(search_evolution, an_impossible_limit_says_what_is_possible)
     int found;
     nas_err err;
 
-    cr_expect_eq(nas_random_search(space, lut, 0.5 * fastest, 1, 4, &evaluator, best, &found, &err),
+    problem.limit[NAS_COST_LATENCY] = 0.5 * fastest;
+    cr_expect_eq(nas_random_search(&problem, 1, 4, &evaluator, best, &found, &err),
                  NAS_E_INFEASIBLE);
-    cr_expect(strstr(err.hint, "networks take") != NULL);
+    cr_expect(strstr(err.hint, "reachable") != NULL);
+    problem.limit[NAS_COST_LATENCY] = INFINITY;
+    problem.limit[NAS_COST_MACS] = 1e6;
+    cr_expect_eq(nas_problem_check(&problem, &err), NAS_E_INFEASIBLE);
+    cr_expect(strstr(err.message, "1000000 MACs") != NULL, "%s", err.message);
+    cr_expect_eq(scored, 0);
 }
 
 Test(search_evolution, the_same_seed_finds_the_same)
 {
-    nas_evolution_config config = nas_evolution_default(0.5 * (fastest + slowest), 5);
+    nas_evolution_config config = nas_evolution_default(5);
     nas_candidate a[24], b[24];
     int found;
     int64_t evaluations;
 
-    nas_evolution_run(space, lut, &config, &evaluator, a, &found, &evaluations, NULL);
-    nas_evolution_run(space, lut, &config, &evaluator, b, &found, &evaluations, NULL);
+    config.refined = 2;
+    problem.limit[NAS_COST_LATENCY] = 0.5 * (fastest + slowest);
+    nas_evolution_run(&problem, &config, &evaluator, a, &found, &evaluations, NULL);
+    nas_evolution_run(&problem, &config, &evaluator, b, &found, &evaluations, NULL);
     for (int i = 0; i < found; i++)
         cr_expect(memcmp(a[i].choice, b[i].choice, (size_t)space->count * sizeof(int)) == 0);
+    config.seed = 6;
+    nas_evolution_run(&problem, &config, &evaluator, b, &found, &evaluations, NULL);
+    cr_expect(memcmp(a, b, sizeof a) != 0);
 }
