@@ -39,15 +39,25 @@ done:
     return status;
 }
 
-/* Finds or adds the network of a choice in the store. */
-static nas_status record_arch(nas_store *store, const nas_space *space, const int *choice,
-                              int64_t *id, nas_err *err)
+nas_status cli_candidate_arch(nas_arch **out, const nas_space *space,
+                              const nas_candidate *candidate, nas_err *err)
+{
+    const nas_status status = nas_space_arch(out, space, candidate->choice, err);
+
+    if (status == NAS_OK && candidate->image_size > 0)
+        (*out)->image_size = candidate->image_size;
+    return status;
+}
+
+/* Finds or adds a network in the store. */
+static nas_status record_arch(nas_store *store, const nas_space *space,
+                              const nas_candidate *candidate, int64_t *id, nas_err *err)
 {
     nas_arch *arch = NULL;
     char digest[NAS_DIGEST_SIZE];
     nas_status status;
 
-    if ((status = nas_space_arch(&arch, space, choice, err)) == NAS_OK &&
+    if ((status = cli_candidate_arch(&arch, space, candidate, err)) == NAS_OK &&
         (status = nas_arch_digest(arch, digest, err)) == NAS_OK) {
         const nas_op_cost cost = nas_arch_cost(arch, 0);
         json_t *json = nas_arch_to_json(arch);
@@ -75,7 +85,7 @@ nas_status cli_outcome_record(nas_store *store, nas_store_attempt attempt, const
         rows[i] = (nas_store_evaluation){.source = source, .rank = i,
                                          .latency_ms = list[i].latency_ms, .loss = NAN,
                                          .top1 = list[i].score, .top5 = NAN, .selected = i == 0};
-        status = record_arch(store, space, list[i].choice, &rows[i].architecture, err);
+        status = record_arch(store, space, &list[i], &rows[i].architecture, err);
     }
     if (status == NAS_OK)
         status = nas_store_evaluations_put(store, attempt, rows, count, err);

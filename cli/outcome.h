@@ -11,6 +11,10 @@
 nas_status cli_outcome_save(cli_session *session, const nas_model *model, const nas_arch *arch,
                             int64_t step, json_t *result, nas_err *err);
 
+/** The network of a candidate, for its image size. */
+nas_status cli_candidate_arch(nas_arch **out, const nas_space *space,
+                              const nas_candidate *candidate, nas_err *err);
+
 /** Records how `count` networks of `space` were judged, the answer first, as evaluations of the
  * attempt's run; `source` names the way of judging. */
 nas_status cli_outcome_record(nas_store *store, nas_store_attempt attempt, const char *source,

@@ -226,8 +226,11 @@ static nas_status score(void *user, nas_candidate *list, int count, nas_err *err
         for (int r = 0; r < rows; r++)
             nas_encoding_apply(e->encoding, &list[from + r], e->x + (size_t)r * (size_t)inputs);
         nas_predictor_run(e->predictor, rows, e->x, e->scratch, e->y);
-        for (int r = 0; r < rows; r++)
+        for (int r = 0; r < rows; r++) {
             list[from + r].score = (double)e->y[r];
+            if (!isfinite(e->y[r]))
+                return nas_fail(err, NAS_E_DATA, "the predictor's numbers overflow");
+        }
     }
     return NAS_OK;
 }

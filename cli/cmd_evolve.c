@@ -1,0 +1,294 @@
+/* nas evolve - the best network of a space by an accuracy predictor, under limits. */
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/system.h"
+#include "cli/commands.h"
+#include "cli/evolve_task.h"
+#include "cli/load.h"
+#include "cli/outcome.h"
+#include "cli/output.h"
+
+typedef struct evolve_options {
+    cli_run_options run;
+    const char *space, *predictor, *table, *targets, *out;
+    double target_ms, max_macs, max_parameters;
+    int64_t population, generations, rounds, refined, points;
+    bool pareto;
+} evolve_options;
+
+#define AT(field) offsetof(evolve_options, field)
+
+static const nas_option task_table[] = {
+    {"--space", NAS_OPT_STRING, AT(space), NULL, 0, 0, NULL, "SPACE",
+     "name of a built-in space, or its JSON file", true},
+    {"--predictor", NAS_OPT_STRING, AT(predictor), NULL, 0, 0, NULL, "FILE",
+     "accuracy predictor: safetensors, or what torch.save wrote", true},
+    {"--table", NAS_OPT_STRING, AT(table), NULL, 0, 0, NULL, "FILE[,FILE...]",
+     "latency tables, or a folder of them: one for each image size to choose from"},
+    {"--target-ms", NAS_OPT_REAL, AT(target_ms), "0", 0, 1e6, NULL, "MS",
+     "latency that the network must not exceed; 0: any"},
+    {"--max-macs", NAS_OPT_REAL, AT(max_macs), "0", 0, 1e15, NULL, "N",
+     "multiply-accumulates that it must not exceed; 0: any"},
+    {"--max-parameters", NAS_OPT_REAL, AT(max_parameters), "0", 0, 1e12, NULL, "N",
+     "parameters that it must not exceed; 0: any"},
+    {"--targets", NAS_OPT_STRING, AT(targets), NULL, 0, 0, NULL, "FILE",
+     "JSON list of devices and limits, all of them in one call"},
+    {"--pareto", NAS_OPT_FLAG, AT(pareto), NULL, 0, 0, NULL, NULL,
+     "the best networks from the fastest on, not one alone"},
+    {"--points", NAS_OPT_INT, AT(points), "20", 2, 200, NULL, "N",
+     "latency limits of --pareto, each searched"},
+    {"--out", NAS_OPT_STRING, AT(out), NULL, 0, 0, NULL, "FILE",
+     "architecture to write; default: in the run's folder", false, true},
+    {0},
+};
+
+static const nas_option method_table[] = {
+    {"--population", NAS_OPT_INT, AT(population), "50", 2, 10000, NULL, "N",
+     "networks of a generation"},
+    {"--generations", NAS_OPT_INT, AT(generations), "10", 0, 100000, NULL, "N", "of each round"},
+    {"--rounds", NAS_OPT_INT, AT(rounds), "8", 1, 10000, NULL, "N",
+     "fresh populations, one after another"},
+    {"--refined", NAS_OPT_INT, AT(refined), "3", 0, 10000, NULL, "N",
+     "networks of a round that exchanges of blocks improve at its end"},
+    {"--name", NAS_OPT_STRING, offsetof(evolve_options, run.name), NULL, 0, 0, NULL, "NAME",
+     "name of the run; default: made up", false, true},
+    {0},
+};
+
+/* A search on its way. */
+typedef struct evolve {
+    const evolve_options *options;
+    const cli_evolve_task *task;
+    cli_session session;
+    int64_t evaluations;
+    double started; /* monotonic seconds */
+} evolve;
+
+/* Writes a network to `path`, or when that is NULL into the run as `file`; `*about` (yours)
+ * tells about it. */
+static nas_status save(evolve *e, const cli_evolve_target *target, const nas_candidate *candidate,
+                       const char *file, const char *path, json_t **about, nas_err *err)
+{
+    char *inside = path == NULL ? cli_session_path(&e->session, file) : NULL;
+    const char *where = path != NULL ? path : inside;
+    nas_arch *arch = NULL;
+    nas_status status;
+
+    *about = NULL;
+    if (where == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "evolve: out of memory");
+    if ((status = cli_candidate_arch(&arch, e->task->space, candidate, err)) ||
+        (status = nas_arch_save(arch, where, err)) ||
+        (path == NULL && (status = cli_session_artifact(&e->session, "arch", file, 0, err))))
+        goto done;
+    const nas_op_cost cost = nas_arch_cost(arch, 0);
+    *about = json_pack(
+        "{s:s, s:o, s:o, s:i, s:I, s:I}", "arch", where, "predicted_top1",
+        cli_real(candidate->score), "latency_ms",
+        target->tables != NULL ? cli_real(candidate->latency_ms) : json_null(), "image_size",
+        arch->image_size, "macs", (json_int_t)cost.macs, "parameters",
+        (json_int_t)cost.parameters);
+    if (*about == NULL)
+        status = nas_fail(err, NAS_E_NOMEM, "evolve: out of memory");
+
+done:
+    nas_arch_free(arch);
+    free(inside);
+    return status;
+}
+
+static nas_evolution_config config_of(const evolve *e)
+{
+    const evolve_options *o = e->options;
+    nas_evolution_config c = nas_evolution_thorough((uint64_t)o->run.common.seed);
+
+    c.population = (int)o->population;
+    c.generations = (int)o->generations;
+    c.rounds = (int)o->rounds;
+    c.refined = (int)o->refined;
+    c.observer = &e->session.observer;
+    return c;
+}
+
+/* The networks of one target, best first: `*out` (yours) and how many. */
+static nas_status find(evolve *e, const cli_evolve_target *target, nas_candidate **out, int *found,
+                       nas_err *err)
+{
+    const evolve_options *o = e->options;
+    const nas_evolution_config config = config_of(e);
+    const nas_evaluator *evaluator = &e->task->evaluator->evaluator;
+    const int room = o->pareto ? (int)o->points : config.population;
+    int64_t evaluations = 0;
+    nas_status status;
+
+    *found = 0;
+    *out = calloc((size_t)room, sizeof **out);
+    if (*out == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "evolve: out of memory");
+    if (o->pareto)
+        status = nas_evolution_front(&target->problem, &config, evaluator, room, *out, found,
+                                     &evaluations, err);
+    else
+        status = nas_evolution_run(&target->problem, &config, evaluator, *out, found,
+                                   &evaluations, err);
+    e->evaluations += evaluations;
+    if (status != NAS_OK && target->name[0] != '\0')
+        nas_err_prefix(err, "target %s", target->name);
+    qsort(*out, (size_t)*found, sizeof **out, nas_candidate_best_first);
+    return status;
+}
+
+/* Every network of the front, fastest first. */
+static nas_status save_front(evolve *e, const cli_evolve_target *target,
+                             const nas_candidate *list, int count, json_t *result, nas_err *err)
+{
+    json_t *front = json_array();
+    nas_status status = NAS_OK;
+
+    json_object_set_new(result, "front", front);
+    for (int i = count - 1; i >= 0 && status == NAS_OK; i--) {
+        char file[CLI_TARGET_NAME_SIZE + 32];
+        json_t *about;
+
+        snprintf(file, sizeof file, "arch%s%s-%d.json", target->name[0] != '\0' ? "-" : "",
+                 target->name, count - i);
+        status = save(e, target, &list[i], file, NULL, &about, err);
+        json_array_append_new(front, about);
+    }
+    return status;
+}
+
+/* Searches for one target; `*about` (yours) tells the best network. */
+static nas_status run_target(evolve *e, const cli_evolve_target *target, json_t **about,
+                             nas_err *err)
+{
+    const bool named = target->name[0] != '\0';
+    nas_candidate *list;
+    char file[CLI_TARGET_NAME_SIZE + 32];
+    int count;
+    nas_status status = find(e, target, &list, &count, err);
+
+    *about = NULL;
+    if (status != NAS_OK)
+        goto done;
+    snprintf(file, sizeof file, "arch%s%s.json", named ? "-" : "", target->name);
+    if ((status = save(e, target, list, file, e->options->out, about, err)) ||
+        (e->options->pareto && (status = save_front(e, target, list, count, *about, err))))
+        goto done;
+    status = cli_outcome_record(e->session.store, e->session.attempt,
+                                named ? target->name : "predictor", e->task->space, list, count,
+                                err);
+    if (named)
+        json_object_set_new(*about, "name", json_string(target->name));
+    if (target->limit[NAS_COST_LATENCY] > 0.0)
+        json_object_set_new(*about, "target_ms", json_real(target->limit[NAS_COST_LATENCY]));
+    nas_log(NAS_LOG_INFO, "%s%spredicted top-1 %.5f for images of %d pixels", target->name,
+            named ? ": " : "", list->score, list->image_size);
+
+done:
+    free(list);
+    return status;
+}
+
+/* The table of the network's image size stands for the run's device. */
+static nas_status record_table(evolve *e, const json_t *about, nas_err *err)
+{
+    const cli_evolve_target *target = e->task->targets;
+    const int size = (int)json_integer_value(json_object_get(about, "image_size"));
+    const nas_latency_table *table;
+    nas_status status;
+
+    if (target->tables == NULL)
+        return NAS_OK;
+    status = nas_latency_set_pick(&table, target->tables, size, err);
+    return status == NAS_OK ? cli_table_record(e->session.store, e->session.attempt, table,
+                                               target->table, err)
+                            : status;
+}
+
+static nas_status run_all(evolve *e, json_t *result, nas_err *err)
+{
+    json_t *list = e->options->targets != NULL ? json_array() : NULL, *about;
+    nas_status status = NAS_OK;
+
+    if (list != NULL)
+        json_object_set_new(result, "targets", list);
+    for (int i = 0; i < e->task->count && status == NAS_OK; i++) {
+        status = run_target(e, &e->task->targets[i], &about, err);
+        if (list != NULL) {
+            json_array_append_new(list, about);
+            continue;
+        }
+        if (status == NAS_OK)
+            status = record_table(e, about, err);
+        json_object_update(result, about);
+        json_decref(about);
+    }
+    return status;
+}
+
+static nas_status evolve_in_run(evolve *e, const cli_context *context, json_t *result,
+                                nas_err *err)
+{
+    json_t *inputs = NULL;
+    nas_status status;
+
+    if ((status = cli_evolve_inputs(&inputs, e->task, err)) == NAS_OK)
+        status = cli_session_open(&e->session, context, inputs, err);
+    json_decref(inputs);
+    if (status != NAS_OK)
+        return status;
+    json_object_set_new(result, "run", json_string(e->session.name));
+    status = run_all(e, result, err);
+    json_object_set_new(result, "evaluations", json_integer((json_int_t)e->evaluations));
+    json_object_set_new(result, "seconds",
+                        json_real(nas_clock_seconds() - e->started));
+    json_object_set_new(result, "peak_rss_mib", json_real(nas_system_peak_rss_mib()));
+    return cli_session_close(&e->session, status, status == NAS_OK ? result : NULL, err);
+}
+
+static nas_status check_options(const evolve_options *o, nas_err *err)
+{
+    const bool limited = o->target_ms > 0 || o->max_macs > 0 || o->max_parameters > 0;
+
+    if (o->targets != NULL && (o->table != NULL || o->out != NULL || limited))
+        return nas_fail(err, NAS_E_USAGE, "--targets names tables and limits itself, and writes "
+                        "into the run: it goes without --table, limits and --out");
+    return NAS_OK;
+}
+
+static nas_status evolve_run(const cli_context *context, const void *options, nas_err *err)
+{
+    const evolve_options *o = options;
+    const double limit[NAS_COSTS] = {[NAS_COST_LATENCY] = o->target_ms,
+                                     [NAS_COST_MACS] = o->max_macs,
+                                     [NAS_COST_PARAMETERS] = o->max_parameters};
+    json_t *result = json_object();
+    cli_evolve_task task = {0};
+    evolve e = {.options = o, .task = &task, .started = nas_clock_seconds()};
+    nas_status status;
+
+    if ((status = check_options(o, err)) ||
+        (status = cli_evolve_prepare(&task, o->space, o->predictor, o->targets, o->table, limit,
+                                     o->pareto, err)))
+        goto done;
+    if ((status = evolve_in_run(&e, context, result, err)) == NAS_OK)
+        status = cli_emit(context, json_incref(result), err);
+
+done:
+    cli_evolve_finish(&task);
+    json_decref(result);
+    return status;
+}
+
+const cli_command cmd_evolve = {
+    .name = "evolve", .summary = "the best network of a space by an accuracy predictor",
+    .example = "evolve --space ofa-mbv3-1.2 --predictor acc.pth --table note10 --target-ms 25",
+    .tables = {task_table, method_table}, .size = sizeof(evolve_options),
+    .stop = CLI_STOP_RESUMES, .run = evolve_run,
+};

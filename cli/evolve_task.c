@@ -1,0 +1,231 @@
+/* Loads what a search by a predictor needs, and checks that it fits together. */
+#include "cli/evolve_task.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The tables' latencies, by image size. */
+static nas_status timed_problem(cli_evolve_target *t, const cli_evolve_task *task, nas_err *err)
+{
+    nas_latency_lut *luts[NAS_LATENCY_MAX_TABLES] = {NULL};
+    int sizes[NAS_LATENCY_MAX_TABLES];
+    nas_status status = nas_latency_set_load(&t->tables, t->table, err);
+
+    if (status != NAS_OK)
+        return status;
+    if (t->tables->count > 1 && nas_latency_table_image_size(t->tables->tables[0]) == 0)
+        return nas_fail(err, NAS_E_DATA, "%s: one of the tables does not tell its image size",
+                        t->table);
+    for (int i = 0; i < t->tables->count && status == NAS_OK; i++) {
+        const int size = nas_latency_table_image_size(t->tables->tables[i]);
+
+        sizes[i] = size > 0 ? size : task->space->image_size;
+        if ((status = nas_encoding_check_size(&task->encoding, sizes[i], err)) == NAS_OK)
+            status = nas_latency_lut_new(&luts[i], t->tables->tables[i], task->space, sizes[i],
+                                         err);
+    }
+    if (status == NAS_OK)
+        status = nas_problem_init(&t->problem, task->space, t->tables->count, sizes,
+                                  (const nas_latency_lut *const *)luts, err);
+    for (int i = 0; i < t->tables->count; i++)
+        nas_latency_lut_free(luts[i]);
+    return status;
+}
+
+/* Every image size that both space and predictor know. */
+static nas_status untimed_problem(cli_evolve_target *t, const cli_evolve_task *task, nas_err *err)
+{
+    const nas_space *space = task->space;
+    int sizes[NAS_MAX_SIZES], count = 0;
+
+    for (int i = 0; i < space->resolutions && task->encoding.sizes > 0; i++)
+        if (nas_encoding_check_size(&task->encoding, space->resolution[i], NULL) == NAS_OK)
+            sizes[count++] = space->resolution[i];
+    if (count == 0) {
+        const nas_status status =
+            nas_encoding_check_size(&task->encoding, space->image_size, err);
+        if (status != NAS_OK)
+            return status;
+    }
+    return nas_problem_init(&t->problem, space, count, sizes, NULL, err);
+}
+
+static nas_status prepare_target(cli_evolve_target *t, const cli_evolve_task *task, nas_err *err)
+{
+    nas_status status =
+        t->table != NULL ? timed_problem(t, task, err) : untimed_problem(t, task, err);
+
+    for (int k = 0; k < NAS_COSTS; k++)
+        t->problem.limit[k] = t->limit[k] > 0.0 ? t->limit[k] : INFINITY;
+    if (status == NAS_OK)
+        status = nas_problem_check(&t->problem, err);
+    if (status != NAS_OK && t->name[0] != '\0')
+        nas_err_prefix(err, "target %s", t->name);
+    return status;
+}
+
+/* ---- the file of targets ------------------------------------------------------------ */
+
+static nas_status read_target(cli_evolve_target *t, const json_t *json, const char *path, int i,
+                              nas_err *err)
+{
+    static const char *const known[] = {"name", "table", "target_ms", "max_macs",
+                                        "max_parameters", NULL};
+    char where[512];
+    const char *name = NULL;
+    nas_status status;
+
+    snprintf(where, sizeof where, "%.400s: targets[%d]", path, i);
+    if ((status = nas_json_members(json, where, known, err)) ||
+        (status = nas_json_str(json, where, "name", true, &name, err)) ||
+        (status = nas_json_str(json, where, "table", false, &t->table, err)) ||
+        (status = nas_json_real(json, where, "target_ms", false, 1e-6, 1e6,
+                                &t->limit[NAS_COST_LATENCY], err)) ||
+        (status = nas_json_real(json, where, "max_macs", false, 1, 1e15,
+                                &t->limit[NAS_COST_MACS], err)) ||
+        (status = nas_json_real(json, where, "max_parameters", false, 1, 1e12,
+                                &t->limit[NAS_COST_PARAMETERS], err)))
+        return status;
+    if (nas_store_name_check(name, "name", err) != NAS_OK || strlen(name) >= sizeof t->name) {
+        nas_fail(err, NAS_E_DATA, "%s.name: '%.64s' is not a name", where, name);
+        nas_hint(err, "up to %d of letters, digits, '.', '_' and '-'", CLI_TARGET_NAME_SIZE - 1);
+        return NAS_E_DATA;
+    }
+    snprintf(t->name, sizeof t->name, "%s", name);
+    return NAS_OK;
+}
+
+static nas_status read_targets(cli_evolve_task *task, const char *path, nas_err *err)
+{
+    static const char *const known[] = {"targets", NULL};
+    nas_status status = nas_json_load(&task->file, path, err);
+
+    if (status != NAS_OK || (status = nas_json_members(task->file, path, known, err)) != NAS_OK)
+        return status;
+    const json_t *list = json_object_get(task->file, "targets");
+    const size_t count = json_array_size(list);
+    if (count < 1 || count > CLI_MAX_TARGETS)
+        return nas_fail(err, NAS_E_DATA, "%s: 'targets' must be a list of 1 to %d", path,
+                        CLI_MAX_TARGETS);
+    task->targets = calloc(count, sizeof *task->targets);
+    if (task->targets == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "%s: no memory for its targets", path);
+    for (int i = 0; i < (int)count && status == NAS_OK; i++) {
+        status = read_target(&task->targets[i], json_array_get(list, (size_t)i), path, i, err);
+        task->count = i + 1;
+        for (int k = 0; k < i && status == NAS_OK; k++)
+            if (strcmp(task->targets[k].name, task->targets[i].name) == 0)
+                status = nas_fail(err, NAS_E_DATA, "%s: targets[%d].name: '%s' is there twice",
+                                  path, i, task->targets[i].name);
+    }
+    return status;
+}
+
+static nas_status check_limits(const cli_evolve_target *t, bool front, nas_err *err)
+{
+    const char *name = t->name[0] != '\0' ? t->name : "evolve";
+
+    if ((t->limit[NAS_COST_LATENCY] > 0.0 || front) && t->table == NULL)
+        return nas_fail(err, NAS_E_USAGE, "%s: latency needs a latency table", name);
+    if (front)
+        return NAS_OK;
+    for (int k = 0; k < NAS_COSTS; k++)
+        if (t->limit[k] > 0.0)
+            return NAS_OK;
+    nas_fail(err, NAS_E_USAGE, "%s: no limit is given", name);
+    nas_hint(err, "give a table and target_ms, max_macs or max_parameters");
+    return NAS_E_USAGE;
+}
+
+nas_status cli_evolve_prepare(cli_evolve_task *task, const char *space, const char *predictor,
+                              const char *targets, const char *table,
+                              const double limit[NAS_COSTS], bool front, nas_err *err)
+{
+    nas_status status;
+
+    memset(task, 0, sizeof *task);
+    if (targets != NULL) {
+        if ((status = read_targets(task, targets, err)) != NAS_OK)
+            return status;
+    } else {
+        task->targets = calloc(1, sizeof *task->targets);
+        if (task->targets == NULL)
+            return nas_fail(err, NAS_E_NOMEM, "evolve: out of memory");
+        task->count = 1;
+        task->targets->table = table;
+        memcpy(task->targets->limit, limit, sizeof task->targets->limit);
+    }
+    for (int i = 0; i < task->count; i++)
+        if ((status = check_limits(&task->targets[i], front, err)) != NAS_OK)
+            return status;
+    if ((status = nas_space_load(&task->space, space, err)) ||
+        (status = nas_predictor_load(&task->predictor, predictor, err)) ||
+        (status = nas_encoding_init(&task->encoding, task->space, task->predictor, err)) ||
+        (status = nas_predictor_evaluator_new(&task->evaluator, task->predictor, &task->encoding,
+                                              err)))
+        return status;
+    for (int i = 0; i < task->count && status == NAS_OK; i++)
+        status = prepare_target(&task->targets[i], task, err);
+    return status;
+}
+
+void cli_evolve_finish(cli_evolve_task *task)
+{
+    for (int i = 0; i < task->count; i++) {
+        nas_problem_fini(&task->targets[i].problem);
+        nas_latency_set_free(task->targets[i].tables);
+    }
+    free(task->targets);
+    nas_predictor_evaluator_free(task->evaluator);
+    nas_encoding_fini(&task->encoding);
+    nas_predictor_free(task->predictor);
+    nas_space_free(task->space);
+    json_decref(task->file);
+}
+
+/* Digest of all tables of all targets, in order. */
+static nas_status digest_tables(const cli_evolve_task *task, char out[NAS_DIGEST_SIZE],
+                                nas_err *err)
+{
+    nas_hash *hash = nas_hash_new();
+    nas_status status =
+        hash != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "evolve: out of memory");
+
+    for (int i = 0; i < task->count; i++) {
+        const nas_latency_set *set = task->targets[i].tables;
+
+        for (int k = 0; set != NULL && k < set->count && status == NAS_OK; k++) {
+            char digest[NAS_DIGEST_SIZE];
+
+            status = nas_latency_table_digest(set->tables[k], digest, err);
+            if (status == NAS_OK)
+                nas_hash_add(hash, digest, strlen(digest));
+        }
+    }
+    if (status == NAS_OK)
+        nas_hash_hex(hash, out);
+    nas_hash_free(hash);
+    return status;
+}
+
+nas_status cli_evolve_inputs(json_t **out, const cli_evolve_task *task, nas_err *err)
+{
+    char space[NAS_DIGEST_SIZE], tables[NAS_DIGEST_SIZE];
+    nas_status status;
+
+    if ((status = nas_space_digest(task->space, space, err)) ||
+        (status = digest_tables(task, tables, err)))
+        return status;
+    *out = json_pack("{s:s, s:s, s:s}", "space", space, "predictor", task->predictor->digest,
+                     "table", tables);
+    char *text = task->file != NULL ? json_dumps(task->file, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    if (text != NULL) {
+        char digest[NAS_DIGEST_SIZE];
+
+        nas_digest(text, strlen(text), digest);
+        json_object_set_new(*out, "targets", json_string(digest));
+    }
+    free(text);
+    return *out != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "evolve: out of memory");
+}
