@@ -12,6 +12,7 @@ extern const cli_command cmd_eval;
 extern const cli_command cmd_evolve;
 extern const cli_command cmd_inspect;
 extern const cli_command cmd_latency_check, cmd_latency_predict, cmd_latency_verify;
+extern const cli_command cmd_predictor_train;
 extern const cli_command cmd_profile;
 extern const cli_command cmd_report;
 extern const cli_command cmd_resume;

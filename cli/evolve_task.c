@@ -161,7 +161,7 @@ nas_status cli_evolve_prepare(cli_evolve_task *task, const char *space, const ch
             return status;
     if ((status = nas_space_load(&task->space, space, err)) ||
         (status = nas_predictor_load(&task->predictor, predictor, err)) ||
-        (status = nas_encoding_init(&task->encoding, task->space, task->predictor, err)) ||
+        (status = nas_encoding_for(&task->encoding, task->space, task->predictor, err)) ||
         (status = nas_predictor_evaluator_new(&task->evaluator, task->predictor, &task->encoding,
                                               err)))
         return status;

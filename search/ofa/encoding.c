@@ -66,8 +66,8 @@ static nas_status survey(const nas_space *space, values *kernels, values *expand
     return NAS_OK;
 }
 
-nas_status nas_encoding_init(nas_encoding *e, const nas_space *space,
-                             const nas_predictor *predictor, nas_err *err)
+nas_status nas_encoding_init(nas_encoding *e, const nas_space *space, int sizes,
+                             const int *image_size, nas_err *err)
 {
     values kernels = {0}, expands = {0};
     int blocks, block = 0;
@@ -77,16 +77,10 @@ nas_status nas_encoding_init(nas_encoding *e, const nas_space *space,
     if (status != NAS_OK)
         return status;
     e->slots = space->count;
-    e->sizes = predictor->sizes;
-    e->untrained = predictor->untrained;
-    memcpy(e->image_size, predictor->image_size, sizeof e->image_size);
-    e->inputs = blocks * (kernels.count + expands.count) + e->sizes;
-    if (e->inputs != predictor->width[0])
-        return nas_fail(err, NAS_E_CONFIG,
-                        "the predictor is for another space: it has %d inputs, %s gives %d "
-                        "(%d blocks of %d kernels and %d ratios, %d image sizes)",
-                        predictor->width[0], space->name, e->inputs, blocks, kernels.count,
-                        expands.count, e->sizes);
+    e->sizes = sizes;
+    if (sizes > 0)
+        memcpy(e->image_size, image_size, (size_t)sizes * sizeof *image_size);
+    e->inputs = blocks * (kernels.count + expands.count) + sizes;
     for (int s = 0; s < space->count; s++)
         e->first[s + 1] = e->first[s] + space->slots[s].count;
     e->input = malloc((size_t)e->first[e->slots] * sizeof *e->input);
@@ -109,6 +103,21 @@ nas_status nas_encoding_init(nas_encoding *e, const nas_space *space,
         block += is_chosen(slot);
     }
     return NAS_OK;
+}
+
+nas_status nas_encoding_for(nas_encoding *e, const nas_space *space,
+                            const nas_predictor *predictor, nas_err *err)
+{
+    const nas_status status =
+        nas_encoding_init(e, space, predictor->sizes, predictor->image_size, err);
+
+    e->untrained = predictor->untrained;
+    if (status == NAS_OK && e->inputs != predictor->width[0])
+        return nas_fail(err, NAS_E_CONFIG,
+                        "the predictor is for another space: it has %d inputs, %s gives %d "
+                        "(%d image sizes among them)",
+                        predictor->width[0], space->name, e->inputs, e->sizes);
+    return status;
 }
 
 void nas_encoding_fini(nas_encoding *encoding)

@@ -56,6 +56,25 @@ static bool all_finite(const nas_safetensors_tensor *t)
     return true;
 }
 
+/* to[column][row] = from[row][column] */
+static void transpose(int rows, int columns, const float *from, float *to)
+{
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < columns; c++)
+            to[(size_t)c * (size_t)rows + (size_t)r] = from[(size_t)r * (size_t)columns + (size_t)c];
+}
+
+/* One more layer, of zeros; false: no memory. */
+static bool add_layer(nas_predictor *p, int out)
+{
+    const int layer = p->layers++;
+
+    p->width[layer + 1] = out;
+    p->weight[layer] = calloc((size_t)p->width[layer] * (size_t)out, sizeof(float));
+    p->bias[layer] = calloc((size_t)out, sizeof(float));
+    return p->weight[layer] != NULL && p->bias[layer] != NULL;
+}
+
 static nas_status read_layer(nas_predictor *p, const tensors *t, int layer, nas_err *err)
 {
     const nas_safetensors_tensor *weight = find(t, layer, "weight"), *bias = find(t, layer, "bias");
@@ -71,19 +90,11 @@ static nas_status read_layer(nas_predictor *p, const tensors *t, int layer, nas_
     if (!all_finite(weight) || !all_finite(bias))
         return bad(t, "a weight is no finite number", err);
     const int out = (int)weight->shape[0], in = (int)weight->shape[1];
-    const float *w = weight->data;
 
     p->width[layer] = in;
-    p->width[layer + 1] = out;
-    p->weight[layer] = malloc((size_t)in * (size_t)out * sizeof(float));
-    p->bias[layer] = malloc((size_t)out * sizeof(float));
-    p->layers = layer + 1;
-    if (p->weight[layer] == NULL || p->bias[layer] == NULL)
+    if (!add_layer(p, out))
         return nas_fail(err, NAS_E_NOMEM, "%s: no memory for a predictor", t->name);
-    for (int o = 0; o < out; o++)
-        for (int i = 0; i < in; i++)
-            p->weight[layer][(size_t)i * (size_t)out + (size_t)o] =
-                w[(size_t)o * (size_t)in + (size_t)i];
+    transpose(out, in, weight->data, p->weight[layer]);
     memcpy(p->bias[layer], bias->data, (size_t)out * sizeof(float));
     return NAS_OK;
 }
@@ -176,6 +187,55 @@ nas_status nas_predictor_load(nas_predictor **out, const char *path, nas_err *er
         return status;
     status = nas_predictor_parse(out, map.data, map.size, path, err);
     nas_map_close(&map);
+    return status;
+}
+
+nas_predictor *nas_predictor_new(int layers, const int *width, nas_err *err)
+{
+    nas_predictor *p = calloc(1, sizeof *p);
+    bool whole = p != NULL;
+
+    if (whole)
+        p->width[0] = width[0];
+    for (int i = 0; i < layers && whole; i++)
+        whole = add_layer(p, width[i + 1]);
+    if (whole)
+        return p;
+    nas_predictor_free(p);
+    nas_fail(err, NAS_E_NOMEM, "no memory for a predictor");
+    return NULL;
+}
+
+nas_status nas_predictor_save(const nas_predictor *p, const char *path, nas_err *err)
+{
+    nas_safetensors_builder *file = nas_safetensors_builder_new();
+    float *weight[NAS_PREDICTOR_MAX_LAYERS] = {NULL};
+    char name[32], sizes[8 * NAS_MAX_SIZES] = "";
+    nas_status status = NAS_OK;
+
+    for (int i = 0; i < p->layers && status == NAS_OK; i++) {
+        const int64_t in = p->width[i], out = p->width[i + 1], shape[] = {out, in};
+
+        weight[i] = malloc((size_t)(in * out) * sizeof(float));
+        if (weight[i] == NULL) {
+            status = nas_fail(err, NAS_E_NOMEM, "%s: no memory for a predictor", path);
+            break;
+        }
+        transpose((int)in, (int)out, p->weight[i], weight[i]);
+        snprintf(name, sizeof name, "%d.weight", 2 * i);
+        nas_safetensors_builder_add(file, name, NAS_DTYPE_F32, 2, shape, weight[i]);
+        snprintf(name, sizeof name, "%d.bias", 2 * i);
+        nas_safetensors_builder_add(file, name, NAS_DTYPE_F32, 1, &out, p->bias[i]);
+    }
+    for (int i = 0; i < p->sizes; i++)
+        snprintf(sizes + strlen(sizes), sizeof sizes - strlen(sizes), "%s%d", i > 0 ? "," : "",
+                 p->image_size[i]);
+    nas_safetensors_builder_meta(file, "nas.image_sizes", sizes);
+    if (status == NAS_OK)
+        status = nas_safetensors_builder_write(file, path, NULL, err);
+    nas_safetensors_builder_free(file);
+    for (int i = 0; i < p->layers; i++)
+        free(weight[i]);
     return status;
 }
 

@@ -26,6 +26,10 @@ nas_status nas_predictor_load(nas_predictor **out, const char *path, nas_err *er
 /** As _load, from memory; `name` stands for the path in messages. */
 nas_status nas_predictor_parse(nas_predictor **out, const void *data, size_t size,
                                const char *name, nas_err *err);
+/** Writes it as safetensors, atomically.  NAS_E_IO, NAS_E_NOMEM. */
+nas_status nas_predictor_save(const nas_predictor *predictor, const char *path, nas_err *err);
+/** An empty one of `layers` layers, all weights 0; NULL: no memory. */
+nas_predictor *nas_predictor_new(int layers, const int *width, nas_err *err);
 void nas_predictor_free(nas_predictor *predictor);
 
 /** y[rows] for x[rows][inputs]; `scratch` holds 2 * rows * the widest layer. */
@@ -44,10 +48,13 @@ typedef struct nas_encoding {
     int (*input)[2]; /* [first[slots]] of kernel and ratio by slot and candidate, -1: none */
 } nas_encoding;
 
-/** NAS_E_CONFIG if the space has chosen blocks that are no MBConv, or if the predictor is for
- * another number of inputs; NAS_E_NOMEM. */
-nas_status nas_encoding_init(nas_encoding *encoding, const nas_space *space,
-                             const nas_predictor *predictor, nas_err *err);
+/** `sizes` image sizes in ascending order, 0: they have no inputs.  NAS_E_CONFIG if the space has
+ * chosen blocks that are no MBConv, NAS_E_NOMEM.  After an error too it needs _fini. */
+nas_status nas_encoding_init(nas_encoding *encoding, const nas_space *space, int sizes,
+                             const int *image_size, nas_err *err);
+/** As a predictor wants it; NAS_E_CONFIG if that has another number of inputs. */
+nas_status nas_encoding_for(nas_encoding *encoding, const nas_space *space,
+                            const nas_predictor *predictor, nas_err *err);
 void nas_encoding_fini(nas_encoding *encoding);
 /** Writes x[inputs], zeros and ones; the candidate's image size must be one of the encoding's,
  * where that has any. */

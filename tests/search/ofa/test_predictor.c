@@ -72,7 +72,7 @@ Test(search_predictor, inputs_are_kernels_then_ratios_of_the_blocks_that_are_the
     int block = 0;
 
     cr_assert_eq(nas_space_load(&space, "tiny", &err), NAS_OK);
-    cr_assert_eq(nas_encoding_init(&encoding, space, p, &err), NAS_OK, "%s", err.message);
+    cr_assert_eq(nas_encoding_for(&encoding, space, p, &err), NAS_OK, "%s", err.message);
     for (int s = 0; s < space->count; s++) {
         const nas_slot *slot = &space->slots[s];
         if (slot->count == 1)
@@ -107,7 +107,7 @@ Test(search_predictor, a_batch_scores_as_one_by_one)
     static nas_candidate list[MANY];
 
     cr_assert_eq(nas_space_load(&space, "tiny", &err), NAS_OK);
-    cr_assert_eq(nas_encoding_init(&encoding, space, p, &err), NAS_OK);
+    cr_assert_eq(nas_encoding_for(&encoding, space, p, &err), NAS_OK);
     cr_assert_eq(nas_predictor_evaluator_new(&e, p, &encoding, &err), NAS_OK);
     nas_rng_init(&rng, 1, "test", 0);
     for (int i = 0; i < MANY; i++)
@@ -131,7 +131,7 @@ Test(search_predictor, a_predictor_of_another_space_says_what_differs)
     nas_space *space;
 
     cr_assert_eq(nas_space_load(&space, "ofa-mbv3-1.2", &err), NAS_OK);
-    cr_expect_eq(nas_encoding_init(&encoding, space, p, &err), NAS_E_CONFIG);
+    cr_expect_eq(nas_encoding_for(&encoding, space, p, &err), NAS_E_CONFIG);
     cr_expect(strstr(err.message, "has 24 inputs, ofa-mbv3-1.2 gives 120") != NULL, "%s",
               err.message);
     nas_encoding_fini(&encoding);

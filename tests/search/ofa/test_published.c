@@ -28,7 +28,7 @@ static void load(void)
     REQUIRE_OK(nas_predictor_load(&predictor, published("ofa/acc_predictor.pth"), &err));
     REQUIRE_OK(nas_latency_set_load(&set, published("latency/note10"), &err));
     REQUIRE_OK(nas_space_load(&space, "ofa-mbv3-1.2", &err));
-    REQUIRE_OK(nas_encoding_init(&encoding, space, predictor, &err));
+    REQUIRE_OK(nas_encoding_for(&encoding, space, predictor, &err));
     REQUIRE_OK(nas_predictor_evaluator_new(&evaluator, predictor, &encoding, &err));
     cr_assert_eq(set->count, SIZES);
     for (int i = 0; i < SIZES; i++) {

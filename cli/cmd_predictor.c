@@ -1,0 +1,170 @@
+/* nas predictor - makes the accuracy predictor that nas evolve searches with. */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "search/ofa/train.h"
+
+typedef struct train_options {
+    cli_common common;
+    const char *space, *samples, *out;
+    int64_t hidden, layers, epochs, batch;
+    double lr, decay, held_out;
+} train_options;
+
+#define AT(field) offsetof(train_options, field)
+
+static const nas_option train_table[] = {
+    {"--space", NAS_OPT_STRING, AT(space), NULL, 0, 0, NULL, "SPACE",
+     "name of a built-in space, or its JSON file", true},
+    {"--samples", NAS_OPT_STRING, AT(samples), NULL, 0, 0, NULL, "FILE",
+     "JSON list of architectures and their top-1 accuracy", true},
+    {"--out", NAS_OPT_STRING, AT(out), NULL, 0, 0, NULL, "FILE", "predictor to write", true},
+    {"--hidden", NAS_OPT_INT, AT(hidden), "400", 1, NAS_PREDICTOR_MAX_WIDTH, NULL, "N",
+     "width of the hidden layers"},
+    {"--layers", NAS_OPT_INT, AT(layers), "3", 1, NAS_PREDICTOR_MAX_LAYERS - 1, NULL, "N",
+     "hidden layers"},
+    {"--epochs", NAS_OPT_INT, AT(epochs), "100", 1, 1e6, NULL, "N", "passes over the samples"},
+    {"--batch", NAS_OPT_INT, AT(batch), "64", 1, 65536, NULL, "N", "samples a step"},
+    {"--lr", NAS_OPT_REAL, AT(lr), "1e-3", 0, 10, NULL, "X",
+     "first learning rate of Adam; follows a cosine to 0"},
+    {"--decay", NAS_OPT_REAL, AT(decay), "1e-4", 0, 1, NULL, "X", "weight decay"},
+    {"--held-out", NAS_OPT_REAL, AT(held_out), "0.2", 0, 0.9, NULL, "X",
+     "share of the samples that judges the predictor and does not train it"},
+    {0},
+};
+
+/* Architectures of a space with known accuracy. */
+typedef struct samples {
+    nas_candidate *list; /* [count] score: the accuracy */
+    int count;
+    int sizes, image_size[NAS_MAX_SIZES]; /* that occur, ascending */
+} samples;
+
+/* Notes an image size among the others. */
+static bool note_size(samples *s, int size)
+{
+    int at = 0;
+
+    while (at < s->sizes && s->image_size[at] < size)
+        at++;
+    if (at < s->sizes && s->image_size[at] == size)
+        return true;
+    if (s->sizes == NAS_MAX_SIZES)
+        return false;
+    memmove(&s->image_size[at + 1], &s->image_size[at],
+            (size_t)(s->sizes - at) * sizeof *s->image_size);
+    s->image_size[at] = size;
+    s->sizes++;
+    return true;
+}
+
+static nas_status read_sample(samples *s, const nas_space *space, const json_t *json,
+                              const char *where, nas_err *err)
+{
+    static const char *const known[] = {"arch", "top1", NULL};
+    nas_candidate *candidate = &s->list[s->count];
+    nas_arch *arch = NULL;
+    nas_status status;
+
+    if ((status = nas_json_members(json, where, known, err)) ||
+        (status = nas_json_real(json, where, "top1", true, 0, 1, &candidate->score, err)))
+        return status;
+    const json_t *network = json_object_get(json, "arch");
+    status = json_is_string(network) ? nas_arch_load(&arch, json_string_value(network), err)
+                                     : nas_arch_from_json(&arch, network, where, err);
+    if (status == NAS_OK &&
+        (status = nas_space_choice_of(space, arch, candidate->choice, err)) != NAS_OK)
+        nas_err_prefix(err, "%s", where);
+    if (status == NAS_OK) {
+        candidate->image_size = arch->image_size;
+        s->count++;
+        if (!note_size(s, arch->image_size))
+            status = nas_fail(err, NAS_E_DATA, "%s: more than %d image sizes", where,
+                              NAS_MAX_SIZES);
+    }
+    nas_arch_free(arch);
+    return status;
+}
+
+static nas_status read_samples(samples *s, const nas_space *space, const char *path, nas_err *err)
+{
+    static const char *const known[] = {"samples", NULL};
+    json_t *json = NULL;
+    nas_status status;
+
+    if ((status = nas_json_load(&json, path, err)) ||
+        (status = nas_json_members(json, path, known, err)))
+        goto done;
+    const json_t *list = json_object_get(json, "samples");
+    const size_t count = json_array_size(list);
+    s->list = calloc(count + 1, sizeof *s->list);
+    if (s->list == NULL)
+        status = nas_fail(err, NAS_E_NOMEM, "%s: no memory for its samples", path);
+    for (size_t i = 0; i < count && status == NAS_OK; i++) {
+        char where[512];
+
+        snprintf(where, sizeof where, "%.400s: samples[%zu]", path, i);
+        status = read_sample(s, space, json_array_get(list, i), where, err);
+    }
+
+done:
+    json_decref(json);
+    return status;
+}
+
+static nas_predictor_config config_of(const train_options *o)
+{
+    return (nas_predictor_config){
+        .hidden = (int)o->hidden, .layers = (int)o->layers, .epochs = o->epochs,
+        .batch = (int)o->batch, .lr = o->lr, .decay = o->decay, .held_out = o->held_out,
+        .seed = (uint64_t)o->common.seed};
+}
+
+static nas_status train_run(const cli_context *context, const void *options, nas_err *err)
+{
+    const train_options *o = options;
+    const nas_predictor_config config = config_of(o);
+    const double started = nas_clock_seconds();
+    cli_progress progress;
+    samples s = {0};
+    nas_space *space = NULL;
+    nas_encoding encoding = {0};
+    nas_predictor *predictor = NULL;
+    nas_predictor_fit fit;
+    nas_status status;
+
+    cli_progress_init(&progress, context->common);
+    const nas_observer observer = cli_progress_observer(&progress);
+    if ((status = nas_space_load(&space, o->space, err)) ||
+        (status = read_samples(&s, space, o->samples, err)) ||
+        (status = nas_encoding_init(&encoding, space, s.sizes, s.image_size, err)) ||
+        (status = nas_predictor_train(&predictor, &encoding, s.list, s.count, &config, &observer,
+                                      &fit, err)) ||
+        (status = nas_predictor_save(predictor, o->out, err)))
+        goto done;
+    status = cli_emit(context,
+                      json_pack("{s:s, s:i, s:i, s:o, s:o, s:o, s:f}", "predictor", o->out,
+                                "trained", fit.trained, "held_out", fit.held_out, "rmse",
+                                cli_real(fit.rmse), "spearman", cli_real(fit.spearman), "kendall",
+                                cli_real(fit.kendall), "seconds", nas_clock_seconds() - started),
+                      err);
+
+done:
+    nas_predictor_free(predictor);
+    nas_encoding_fini(&encoding);
+    nas_space_free(space);
+    free(s.list);
+    return status;
+}
+
+const cli_command cmd_predictor_train = {
+    .name = "predictor train", .summary = "learn to foretell accuracy from judged architectures",
+    .example = "predictor train --space ofa-mbv3-1.0 --samples judged.json --out acc.safetensors",
+    .tables = {train_table}, .size = sizeof(train_options), .stop = CLI_STOP_ENDS,
+    .run = train_run,
+};
