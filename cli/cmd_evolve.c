@@ -88,7 +88,7 @@ static nas_status save(evolve *e, const cli_evolve_target *target, const nas_can
         goto done;
     const nas_op_cost cost = nas_arch_cost(arch, 0);
     *about = json_pack(
-        "{s:s, s:o, s:o, s:i, s:I, s:I}", "arch", where, "predicted_top1",
+        "{s:b, s:s, s:o, s:o, s:i, s:I, s:I}", "feasible", 1, "arch", where, "predicted_top1",
         cli_real(candidate->score), "latency_ms",
         target->tables != NULL ? cli_real(candidate->latency_ms) : json_null(), "image_size",
         arch->image_size, "macs", (json_int_t)cost.macs, "parameters",
@@ -252,6 +252,40 @@ static nas_status evolve_in_run(evolve *e, const cli_context *context, json_t *r
     return cli_session_close(&e->session, status, status == NAS_OK ? result : NULL, err);
 }
 
+/* What no search can meet: shows what the target could reach. */
+static nas_status emit_reachable(const cli_context *context, const cli_evolve_target *target,
+                                 nas_err *err)
+{
+    static const char *const names[NAS_COSTS] = {"latency_ms", "macs", "parameters"};
+    json_t *reachable = json_object();
+
+    for (int k = target->tables != NULL ? 0 : NAS_COST_MACS; k < NAS_COSTS; k++) {
+        double min, max;
+
+        nas_problem_range(&target->problem, (nas_cost)k, &min, &max);
+        json_object_set_new(reachable, names[k], json_pack("[f, f]", min, max));
+    }
+    json_t *result = json_pack("{s:b, s:n, s:o}", "feasible", 0, "arch", "reachable", reachable);
+    if (target->name[0] != '\0')
+        json_object_set_new(result, "name", json_string(target->name));
+    return cli_emit(context, result, err);
+}
+
+/* Tells about the target that made the call infeasible; NAS_E_INFEASIBLE unless that fails. */
+static nas_status emit_infeasible(const cli_context *context, const cli_evolve_task *task)
+{
+    for (int i = 0; i < task->count; i++) {
+        const cli_evolve_target *t = &task->targets[i];
+
+        if (t->problem.value == NULL ||
+            (task->count > 1 && nas_problem_check(&t->problem, NULL) == NAS_OK))
+            continue;
+        const nas_status printed = emit_reachable(context, t, NULL);
+        return printed != NAS_OK ? printed : NAS_E_INFEASIBLE;
+    }
+    return NAS_E_INFEASIBLE;
+}
+
 static nas_status check_options(const evolve_options *o, nas_err *err)
 {
     const bool limited = o->target_ms > 0 || o->max_macs > 0 || o->max_parameters > 0;
@@ -281,6 +315,8 @@ static nas_status evolve_run(const cli_context *context, const void *options, na
         status = cli_emit(context, json_incref(result), err);
 
 done:
+    if (status == NAS_E_INFEASIBLE)
+        status = emit_infeasible(context, &task);
     cli_evolve_finish(&task);
     json_decref(result);
     return status;

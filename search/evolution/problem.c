@@ -158,7 +158,9 @@ nas_status nas_problem_check(const nas_problem *p, nas_err *err)
 
 void nas_problem_sample(const nas_problem *p, nas_rng *rng, nas_candidate *candidate)
 {
-    candidate->image_size = p->image_size[p->sizes > 1 ? nas_rng_below(rng, (uint32_t)p->sizes) : 0];
+    const uint32_t size = p->sizes > 1 ? nas_rng_below(rng, (uint32_t)p->sizes) : 0;
+
+    candidate->image_size = p->image_size[size];
     nas_space_sample(p->space, rng, candidate->choice);
 }
 

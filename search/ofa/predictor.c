@@ -61,7 +61,7 @@ static void transpose(int rows, int columns, const float *from, float *to)
 {
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < columns; c++)
-            to[(size_t)c * (size_t)rows + (size_t)r] = from[(size_t)r * (size_t)columns + (size_t)c];
+            to[(ptrdiff_t)c * rows + r] = from[(ptrdiff_t)r * columns + c];
 }
 
 /* One more layer, of zeros; false: no memory. */

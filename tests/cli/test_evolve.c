@@ -84,7 +84,14 @@ Test(cli_evolve, a_limit_out_of_reach_is_refused_with_the_range)
 {
     prepare();
     expect_exit(NAS(EVOLVE, "--table", table, "--target-ms", "0.01"), 3, "reachable: ");
-    expect_exit(NAS(EVOLVE, "--max-macs", "10"), 3, "reachable: ");
+    const process_result *refused = NAS(EVOLVE, "--max-macs", "10", "--json");
+    expect_exit(refused, 3, "reachable: ");
+    json_t *told = json_loads(refused->out, 0, NULL);
+    const json_t *macs = json_object_get(json_object_get(told, "reachable"), "macs");
+    cr_assert_eq(json_array_size(macs), 2, "%s", refused->out);
+    cr_expect_eq(json_number_value(json_array_get(macs, 0)), 246656);
+    cr_expect(json_is_false(json_object_get(told, "feasible")));
+    json_decref(told);
     expect_exit(NAS("runs", "list"), 74, NULL); /* no store was made for that */
 }
 
