@@ -9,6 +9,7 @@ extern const cli_command cmd_data_import, cmd_data_info, cmd_data_synth;
 extern const cli_command cmd_demo;
 extern const cli_command cmd_doctor;
 extern const cli_command cmd_eval;
+extern const cli_command cmd_export;
 extern const cli_command cmd_evolve;
 extern const cli_command cmd_inspect;
 extern const cli_command cmd_latency_check, cmd_latency_predict, cmd_latency_verify;

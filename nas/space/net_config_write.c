@@ -67,7 +67,7 @@ static json_t *block_write(const nas_block_spec *block, bool full)
 /* Whether the first ProxylessNAS code, which knows ratio and ReLU6 alone, can build it. */
 static bool is_plain(const nas_op_spec *op)
 {
-    return op->type == NAS_OP_ZERO || (op->act == NAS_ACT_RELU6 && op->se == 0 &&
+    return op->type == NAS_OP_ZERO || (op->act == NAS_ACT_RELU6 && op->se == 0 && op->expand >= 1 &&
                                        op->mid == (int)rint((double)op->in * (double)op->expand));
 }
 

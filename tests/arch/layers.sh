@@ -31,6 +31,7 @@ awk '
         # Libraries with one place: header, and the folders or ("once") the number of files.
         place["sqlite3.h"] = "search/store/"
         place["uv.h"] = "search/jobs/ search/report/"
+        place["nas/export/onnx.pb-c.h"] = "nas/export/"
         once["cblas.h"] = "ops/kernel/"
         once["mpi.h"] = ""
     }

@@ -1,0 +1,113 @@
+/* nas export from the outside: which files appear, and what is said when none can. */
+#include <unistd.h>
+
+#include "tests/cli/nas.h"
+
+TestSuite(cli_export, .init = nas_begin, .fini = nas_end, .timeout = 120);
+
+/* A network trained for one epoch; its path. */
+static const char *make_model(void)
+{
+    static char model[512];
+    const json_t *run = NAS_JSON("train", "--data", make_data(), "--arch", make_arch(), "--epochs",
+                                 "1", "--quiet");
+
+    snprintf(model, sizeof model, "%s", json_string_value(json_object_get(run, "model")));
+    return model;
+}
+
+static bool there(const char *name)
+{
+    return access(nas_file(name), R_OK) == 0;
+}
+
+/* The first bytes of a file. */
+static void expect_begins(const char *name, const char *bytes, size_t size)
+{
+    char found[16] = "";
+    FILE *file = fopen(nas_file(name), "rb");
+
+    cr_assert_not_null(file, "%s is missing", name);
+    cr_assert_eq(fread(found, 1, size, file), size);
+    fclose(file);
+    cr_assert_arr_eq(found, bytes, size, "%s", name);
+}
+
+Test(cli_export, writes_every_format_at_once)
+{
+    const char *model = make_model();
+    const json_t *result = NAS_JSON("export", "--model", model, "--onnx", nas_file("net.onnx"),
+                                    "--net-config", nas_file("net.config"), "--weights",
+                                    nas_file("net.pth"), "--data", nas_file("task.nasd"));
+
+    cr_assert_str_eq(json_string_value(json_object_get(result, "onnx")), nas_file("net.onnx"));
+    cr_assert_eq(json_integer_value(json_object_get(result, "classes")), 10);
+    cr_assert_eq(json_integer_value(json_object_get(result, "image_size")), 16);
+    expect_begins("net.onnx", "\x08\x07\x12\x07onepath", 11);
+    expect_begins("net.pth", "PK\3\4", 4);
+    cr_assert_str_eq(json_string_value(json_object_get(NAS_JSON("inspect", nas_file("net.config")),
+                                                       "kind")),
+                     "architecture");
+}
+
+Test(cli_export, writes_only_what_is_asked_for)
+{
+    const char *model = make_model();
+
+    NAS_JSON("export", "--model", model, "--weights", nas_file("net.safetensors"));
+    cr_assert(there("net.safetensors"));
+    cr_assert_not(there("net.onnx"));
+    expect_exit(NAS("inspect", nas_file("net.safetensors")), 0, NULL);
+}
+
+Test(cli_export, mistakes_are_named_and_leave_nothing)
+{
+    const char *model = make_model(), *arch = nas_file("net.json");
+    const int before = nas_count();
+
+    expect_exit(NAS("export", "--onnx", "x"), 2, "--model is required");
+    expect_exit(NAS("export", "--model", model), 2, "say --onnx FILE");
+    expect_exit(NAS("export", "--model", "none", "--onnx", nas_file("x")), 74, "none");
+    expect_exit(NAS("export", "--model", arch, "--onnx", nas_file("x")), 65, "net.json");
+    expect_exit(NAS("export", "--model", model, "--onnx", "/nowhere/x"), 74, "/nowhere");
+    expect_exit(NAS("export", "--model", model, "--onnx", nas_file("x"), "--data", arch), 65,
+                "net.json");
+    expect_exit(NAS("data", "synth", "--out", nas_file("five.nasd"), "--classes", "5", "--train",
+                    "20", "--test", "20", "--size", "16"),
+                0, NULL);
+    expect_exit(NAS("export", "--model", model, "--onnx", nas_file("x"), "--data",
+                    nas_file("five.nasd")),
+                78, "10");
+    cr_assert_eq(nas_count(), before + 1);
+}
+
+Test(cli_export, a_full_disk_leaves_nothing)
+{
+    const char *model = make_model();
+    const process_options small = {.file_size_limit = 4096};
+
+    expect_exit(nas_run(&small, "export", "--model", model, "--onnx", nas_file("net.onnx"), NULL),
+                74, "net.onnx");
+    expect_exit(nas_run(&small, "export", "--model", model, "--weights", nas_file("net.pth"), NULL),
+                74, "net.pth");
+    cr_assert_not(there("net.onnx"));
+    cr_assert_not(there("net.pth"));
+}
+
+Test(cli_export, what_net_config_cannot_hold_is_exit_78)
+{
+    const char *arch = nas_put(
+        "pool.json",
+        "{\"format\": \"onepath.architecture\", \"version\": 1, \"name\": \"p\","
+        " \"image_size\": 16, \"channels\": 3, \"classes\": 10, \"blocks\": ["
+        "{\"op\": \"conv\", \"out\": 8, \"kernel\": 3}, {\"op\": \"max_pool\", \"kernel\": 3},"
+        "{\"op\": \"mean_pool\"}, {\"op\": \"linear\", \"out\": 10}]}");
+    char model[512];
+    const json_t *run = NAS_JSON("train", "--data", make_data(), "--arch", arch, "--epochs", "1",
+                                 "--quiet");
+
+    snprintf(model, sizeof model, "%s", json_string_value(json_object_get(run, "model")));
+    expect_exit(NAS("export", "--model", model, "--net-config", nas_file("c")), 78, "net.config");
+    expect_exit(NAS("export", "--model", model, "--onnx", nas_file("net.onnx")), 0, NULL);
+    cr_assert_not(there("c"));
+}
