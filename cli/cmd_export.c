@@ -62,7 +62,8 @@ static nas_status export_run(const cli_context *context, const void *options, na
     nas_arch *arch = NULL;
     nas_status status;
 
-    if ((status = check_targets(o, err)) || (status = nas_model_load(&model, &arch, o->model, err)) ||
+    if ((status = check_targets(o, err)) ||
+        (status = nas_model_load(&model, &arch, o->model, err)) ||
         (status = open_data(&data, o, model, err)))
         goto done;
     if (data != NULL) {
@@ -89,7 +90,10 @@ done:
 }
 
 const cli_command cmd_export = {
-    .name = "export", .summary = "a trained network for other programs: ONNX, PyTorch",
+    .name = "export",
+    .summary = "a trained network for other programs: ONNX, PyTorch",
     .example = "export --model .nas/runs/2/model.safetensors --onnx net.onnx --data photos.nasd",
-    .tables = {export_table}, .size = sizeof(export_options), .run = export_run,
+    .tables = {export_table},
+    .size = sizeof(export_options),
+    .run = export_run,
 };

@@ -24,9 +24,8 @@ nas_status nas_onnx__begin(nas_onnx__graph *graph, int blocks, size_t floats, na
     nas_status status;
 
     *graph = (nas_onnx__graph){.proto = ONNX__GRAPH_PROTO__INIT, .value = "image"};
-    status = nas_arena_init(&graph->arena,
-                            nodes * NODE_BYTES + tensors * TENSOR_BYTES + floats * sizeof(float),
-                            err);
+    status = nas_arena_init(
+        &graph->arena, nodes * NODE_BYTES + tensors * TENSOR_BYTES + floats * sizeof(float), err);
     if (status != NAS_OK)
         return status;
     graph->proto.node = take(graph, nodes * sizeof *graph->proto.node);

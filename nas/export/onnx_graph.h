@@ -11,9 +11,9 @@
 typedef struct nas_onnx__graph {
     nas_arena arena;
     Onnx__GraphProto proto;
-    int block;           /* number of the block that is written: names begin with it          */
-    const char *value;   /* the output of what was written so far                             */
-    bool flat;           /* it is [batch][channels], not [batch][channels][height][width]     */
+    int block;              /* number of the block that is written: names begin with it          */
+    const char *value;      /* the output of what was written so far                             */
+    bool flat;              /* it is [batch][channels], not [batch][channels][height][width]     */
     const char *zero, *six; /* bounds of ReLU6; NULL until the first                         */
 } nas_onnx__graph;
 

@@ -4,8 +4,7 @@
 
 #include "nas/export/onnx_graph.h"
 
-typedef void put_fn(nas_onnx__graph *graph, const nas_layer *layer, const float *params,
-                    bool last);
+typedef void put_fn(nas_onnx__graph *graph, const nas_layer *layer, const float *params, bool last);
 
 /* -- activations ------------------------------------------------------------------------ */
 
@@ -56,8 +55,10 @@ static void put_hswish(nas_onnx__graph *graph, const char *name)
 static void put_act(nas_onnx__graph *graph, nas_act act, const char *of)
 {
     static void (*const puts[])(nas_onnx__graph *, const char *) = {
-        [NAS_ACT_NONE] = NULL,           [NAS_ACT_RELU] = put_relu,
-        [NAS_ACT_RELU6] = put_relu6,     [NAS_ACT_HSWISH] = put_hswish,
+        [NAS_ACT_NONE] = NULL,
+        [NAS_ACT_RELU] = put_relu,
+        [NAS_ACT_RELU6] = put_relu6,
+        [NAS_ACT_HSWISH] = put_hswish,
         [NAS_ACT_HSIGMOID] = put_hsigmoid,
     };
     char name[64];
@@ -170,8 +171,8 @@ static void put_identity(nas_onnx__graph *graph, const nas_layer *layer, const f
 static void put_max_pool(nas_onnx__graph *graph, const nas_layer *layer, const float *params,
                          bool last)
 {
-    put_window(graph, nas_onnx__node(graph, "MaxPool", "max_pool", NULL, NULL),
-               layer->spec.kernel, layer->spec.stride);
+    put_window(graph, nas_onnx__node(graph, "MaxPool", "max_pool", NULL, NULL), layer->spec.kernel,
+               layer->spec.stride);
 }
 
 /* ONNX leaves the padding out of the mean by default, as we do. */
@@ -209,10 +210,13 @@ static void put_linear(nas_onnx__graph *graph, const nas_layer *layer, const flo
 }
 
 static put_fn *const entries[NAS_OP_TYPES] = {
-    [NAS_OP_CONV] = put_conv,         [NAS_OP_MBCONV] = put_mbconv,
+    [NAS_OP_CONV] = put_conv,
+    [NAS_OP_MBCONV] = put_mbconv,
     [NAS_OP_ZERO] = NULL, /* only as a skipped block, which is not written */
-    [NAS_OP_IDENTITY] = put_identity, [NAS_OP_MAX_POOL] = put_max_pool,
-    [NAS_OP_AVG_POOL] = put_avg_pool, [NAS_OP_MEAN_POOL] = put_mean_pool,
+    [NAS_OP_IDENTITY] = put_identity,
+    [NAS_OP_MAX_POOL] = put_max_pool,
+    [NAS_OP_AVG_POOL] = put_avg_pool,
+    [NAS_OP_MEAN_POOL] = put_mean_pool,
     [NAS_OP_LINEAR] = put_linear,
 };
 

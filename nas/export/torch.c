@@ -78,10 +78,11 @@ static int add_param(nas_torch__tensor *tensor, const char *block, const nas_par
                      const float *params, float *values)
 {
     const torch_unit *unit = unit_of(param->name);
-    const bool norm = param->kind >= NAS_PARAM_GAMMA;
+    const char *beside = param->kind >= NAS_PARAM_GAMMA ? "bn." : "conv.";
+    const char *part = unit->conv ? beside : "";
 
     snprintf(tensor->name, sizeof tensor->name, "%s.%s%s%s", block, unit->module,
-             !unit->conv ? "" : norm ? "bn." : "conv.", whats[param->kind]);
+             part, whats[param->kind]);
     set_shape(tensor, param, strcmp(unit->unit, "linear") != 0);
     nas_param_to_torch(param, params, values);
     tensor->f32 = values;
@@ -112,8 +113,9 @@ static nas_status collect(const nas_model *model, const nas_arch *arch, nas_torc
         char block[48];
 
         if (layer->spec.type == NAS_OP_CONV && layer->spec.bn && layer->spec.bias)
-            return nas_fail(err, NAS_E_CONFIG, "block %d: batch norm and a bias at once, of which "
-                            "this program trains no bias, PyTorch wants one", s);
+            return nas_fail(err, NAS_E_CONFIG,
+                            "block %d: a bias beside batch norm, which is not trained here, but "
+                            "PyTorch's network would have it", s);
         block_module(arch, s, block);
         for (int p = 0; p < layer->params; p++) {
             *count += add_param(*out + *count, block, &layer->param[p],

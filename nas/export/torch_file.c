@@ -13,9 +13,11 @@
 
 enum {
     ALIGN = 64,
-    ENTRY_NAME = 32,      /* bytes, "archive/data/<n>"                      */
-    TENSOR_PICKLE = 512,  /* bytes that one tensor takes in the pickle      */
-    LOCAL_HEADER = 30, CENTRAL_HEADER = 46, EXTRA_HEADER = 4
+    ENTRY_NAME = 32,     /* bytes, "archive/data/<n>"                      */
+    TENSOR_PICKLE = 512, /* bytes that one tensor takes in the pickle      */
+    LOCAL_HEADER = 30,
+    CENTRAL_HEADER = 46,
+    EXTRA_HEADER = 4
 };
 
 /* Bytes in a block that is large enough. */
@@ -31,7 +33,10 @@ static void put(bytes *to, const void *data, size_t size)
     to->size += size;
 }
 
-static void put_text(bytes *to, const char *text) { put(to, text, strlen(text)); }
+static void put_text(bytes *to, const char *text)
+{
+    put(to, text, strlen(text));
+}
 
 static void put_number(bytes *to, uint64_t value, int size) /* little endian */
 {
@@ -211,8 +216,10 @@ nas_status nas_torch__save(const nas_torch__tensor *tensor, int count, const cha
     if (pickled.at == NULL || to.central.at == NULL)
         status = nas_fail(err, NAS_E_NOMEM, "%s: out of memory", path);
     else if (size > UINT32_MAX || entries > UINT16_MAX)
-        status = nas_fail(err, NAS_E_CONFIG, "%s: more than a plain zip archive of 4 GiB holds; "
-                          "a safetensors file does", path);
+        status = nas_fail(err, NAS_E_CONFIG,
+                          "%s: more than a plain zip archive of 4 GiB holds; "
+                          "a safetensors file does",
+                          path);
     else
         status = nas_writer_open(&to.writer, path, err);
     if (status == NAS_OK) {

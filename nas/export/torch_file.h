@@ -11,7 +11,7 @@
 /** One tensor of a state_dict, row-major. */
 typedef struct nas_torch__tensor {
     char name[96];
-    int rank;         /* 0: a scalar                              */
+    int rank; /* 0: a scalar                              */
     int64_t shape[4];
     size_t count;     /* elements                                 */
     const float *f32; /* values; NULL: one whole number (i64), 0  */

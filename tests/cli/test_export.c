@@ -9,8 +9,8 @@ TestSuite(cli_export, .init = nas_begin, .fini = nas_end, .timeout = 120);
 static const char *make_model(void)
 {
     static char model[512];
-    const json_t *run = NAS_JSON("train", "--data", make_data(), "--arch", make_arch(), "--epochs",
-                                 "1", "--quiet");
+    const json_t *run =
+        NAS_JSON("train", "--data", make_data(), "--arch", make_arch(), "--epochs", "1", "--quiet");
 
     snprintf(model, sizeof model, "%s", json_string_value(json_object_get(run, "model")));
     return model;
@@ -45,9 +45,9 @@ Test(cli_export, writes_every_format_at_once)
     cr_assert_eq(json_integer_value(json_object_get(result, "image_size")), 16);
     expect_begins("net.onnx", "\x08\x07\x12\x07onepath", 11);
     expect_begins("net.pth", "PK\3\4", 4);
-    cr_assert_str_eq(json_string_value(json_object_get(NAS_JSON("inspect", nas_file("net.config")),
-                                                       "kind")),
-                     "architecture");
+    cr_assert_str_eq(
+        json_string_value(json_object_get(NAS_JSON("inspect", nas_file("net.config")), "kind")),
+        "architecture");
 }
 
 Test(cli_export, writes_only_what_is_asked_for)
@@ -75,9 +75,9 @@ Test(cli_export, mistakes_are_named_and_leave_nothing)
     expect_exit(NAS("data", "synth", "--out", nas_file("five.nasd"), "--classes", "5", "--train",
                     "20", "--test", "20", "--size", "16"),
                 0, NULL);
-    expect_exit(NAS("export", "--model", model, "--onnx", nas_file("x"), "--data",
-                    nas_file("five.nasd")),
-                78, "10");
+    expect_exit(
+        NAS("export", "--model", model, "--onnx", nas_file("x"), "--data", nas_file("five.nasd")),
+        78, "10");
     cr_assert_eq(nas_count(), before + 1);
 }
 
@@ -103,8 +103,8 @@ Test(cli_export, what_net_config_cannot_hold_is_exit_78)
         "{\"op\": \"conv\", \"out\": 8, \"kernel\": 3}, {\"op\": \"max_pool\", \"kernel\": 3},"
         "{\"op\": \"mean_pool\"}, {\"op\": \"linear\", \"out\": 10}]}");
     char model[512];
-    const json_t *run = NAS_JSON("train", "--data", make_data(), "--arch", arch, "--epochs", "1",
-                                 "--quiet");
+    const json_t *run =
+        NAS_JSON("train", "--data", make_data(), "--arch", arch, "--epochs", "1", "--quiet");
 
     snprintf(model, sizeof model, "%s", json_string_value(json_object_get(run, "model")));
     expect_exit(NAS("export", "--model", model, "--net-config", nas_file("c")), 78, "net.config");

@@ -169,8 +169,8 @@ float *network_logits(const network *net, int n, const float *images, const char
     cr_assert_eq(nas_infer_new(&infer, net->model, choice, (int)step, NULL), NAS_OK);
     for (size_t i = 0; i < (size_t)n; i += step) {
         const size_t count = (size_t)n - i < step ? (size_t)n - i : step;
-        const float *some = nas_infer_run(infer, (int)count,
-                                          images + i * nas_infer_input_floats(infer));
+        const float *some =
+            nas_infer_run(infer, (int)count, images + i * nas_infer_input_floats(infer));
         memcpy(logits + i * classes, some, count * classes * sizeof *logits);
     }
     nas_infer_free(infer);
@@ -186,8 +186,7 @@ static int best(const float *logits, int classes)
     return at;
 }
 
-void expect_logits(const network *net, int n, const float *ours, const char *path,
-                   double tolerance)
+void expect_logits(const network *net, int n, const float *ours, const char *path, double tolerance)
 {
     const int classes = net->model->classes;
     float *theirs = malloc((size_t)n * (size_t)classes * sizeof *theirs);

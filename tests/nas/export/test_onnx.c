@@ -98,7 +98,8 @@ Test(nas_onnx, says_what_goes_in_and_out)
 
 Test(nas_onnx, metadata_has_classes_normalisation_and_architecture)
 {
-    static const char *const names[] = {"=cmd|'/c'!A1", "</script>", "a\"b", "\xc3\xa4", "\n", " ", "7"};
+    static const char *const names[] = {"=cmd|'/c'!A1", "</script>", "a\"b", "\xc3\xa4",
+                                        "\n",           " ",         "7"};
     static const float mean[] = {0.5f, 0.25f, 0.125f}, std[] = {1, 2, 0.1f};
     const nas_onnx_info info = {.version = "x", .class_names = names, .mean = mean, .std = std};
     network net = network_of_text(network_every_op);

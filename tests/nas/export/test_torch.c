@@ -128,9 +128,9 @@ Test(nas_torch, what_net_config_cannot_hold_is_refused)
 {
     network net = network_of_text(network_every_op);
 
-    cr_assert_eq(nas_torch_write(net.model, net.arch, scratch("net.config"), scratch("w.pth"),
-                                 &err),
-                 NAS_E_CONFIG);
+    cr_assert_eq(
+        nas_torch_write(net.model, net.arch, scratch("net.config"), scratch("w.pth"), &err),
+        NAS_E_CONFIG);
     cr_assert_not_null(strstr(err.message, "net.config"), "%s", err.message);
     cr_assert_eq(scratch_count(), 0);
     network_free(&net);
@@ -158,10 +158,9 @@ static void expect_torch(const network *net, const char *weights)
 
     snprintf(size, sizeof size, "%d", net->arch->image_size);
     ok(nas_torch_write(net->model, net->arch, scratch("net.config"), scratch(weights), &err));
-    const process_result *result =
-        run_tool("/usr/bin/python3", NAS_SOURCE_DIR "/tests/nas/export/torch_run.py",
-                 scratch("net.config"), scratch(weights), scratch("images.f32"),
-                 scratch("logits.f32"), "5", "3", size, size, NULL);
+    const process_result *result = run_tool(
+        "/usr/bin/python3", NAS_SOURCE_DIR "/tests/nas/export/torch_run.py", scratch("net.config"),
+        scratch(weights), scratch("images.f32"), scratch("logits.f32"), "5", "3", size, size, NULL);
     cr_assert_eq(result->code, 0, "%s", result->err);
     expect_logits(net, IMAGES, ours, scratch("logits.f32"), 1e-4);
     free(ours);
