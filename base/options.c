@@ -162,8 +162,7 @@ static const char *key_of(const char *flag, char out[MAX_NAME])
     return out;
 }
 
-/* What stands for the value in help and messages: "MS", "two|full"; "" for a flag. */
-static const char *value_name(const nas_option *option)
+const char *nas_option_value(const nas_option *option)
 {
     const char *name = option->choices != NULL ? option->choices : option->unit;
 
@@ -323,7 +322,7 @@ static nas_status set_from_argument(const parser *p, int argc, const char *const
     if (value == NULL && *at + 1 < argc && strncmp(argv[*at + 1], "--", 2) != 0)
         value = argv[++*at];
     if (value == NULL)
-        return nas_fail(p->err, NAS_E_USAGE, "%s needs a value (%s)", o->flag, value_name(o));
+        return nas_fail(p->err, NAS_E_USAGE, "%s needs a value (%s)", o->flag, nas_option_value(o));
     return set(p, i, o->flag, NAS_E_USAGE, value);
 }
 
@@ -361,7 +360,7 @@ static nas_status check_required(const parser *p)
 
         if (o->required && !p->given[i]) {
             nas_fail(p->err, NAS_E_USAGE, "%s is required", o->flag);
-            nas_hint(p->err, "%s %s: %s", o->flag, value_name(o), o->help);
+            nas_hint(p->err, "%s %s: %s", o->flag, nas_option_value(o), o->help);
             return NAS_E_USAGE;
         }
     }
@@ -431,25 +430,32 @@ json_t *nas_options_json(const nas_option *const *tables, const void *options)
     return object;
 }
 
+void nas_option_describe(const nas_option *o, char *out, size_t size)
+{
+    if (o->required)
+        snprintf(out, size, "%s (required)", o->help);
+    else if (o->standard != NULL && o->type != NAS_OPT_FLAG)
+        snprintf(out, size, "%s (default %s)", o->help, o->standard);
+    else if (o->standard != NULL && strcmp(o->standard, "true") == 0)
+        snprintf(out, size, "%s (default on; --no-%s)", o->help, o->flag + 2);
+    else
+        snprintf(out, size, "%s", o->help);
+}
+
 void nas_options_help(const nas_option *const *tables, FILE *out)
 {
     const int column = 28;
 
     for (int t = 0; tables[t] != NULL; t++)
         for (const nas_option *o = tables[t]; o->flag != NULL; o++) {
-            const int used = fprintf(out, "  %s %s", o->flag, value_name(o));
+            const int used = fprintf(out, "  %s %s", o->flag, nas_option_value(o));
+            char text[256];
 
             if (used >= column)
                 fprintf(out, "\n%*s", column, "");
             else
                 fprintf(out, "%*s", column - used, "");
-            fputs(o->help, out);
-            if (o->required)
-                fputs(" (required)", out);
-            else if (o->standard != NULL && o->type != NAS_OPT_FLAG)
-                fprintf(out, " (default %s)", o->standard);
-            else if (o->standard != NULL && strcmp(o->standard, "true") == 0)
-                fprintf(out, " (default on; --no-%s)", o->flag + 2);
-            fputc('\n', out);
+            nas_option_describe(o, text, sizeof text);
+            fprintf(out, "%s\n", text);
         }
 }

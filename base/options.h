@@ -48,6 +48,11 @@ nas_status nas_options_parse(const nas_option *const *tables, void *options, siz
 /** The merged values as a JSON object that, given as a config, sets the same values
  * again.  Options that have no default and were not given are left out.  NULL: no memory. */
 json_t *nas_options_json(const nas_option *const *tables, const void *options);
+/** What stands for the value in help and messages: "MS", "two|full"; "" for a flag. */
+const char *nas_option_value(const nas_option *option);
+/** The help of an option with what else a reader wants to know of it: "... (default 4)",
+ * "... (required)"; cut to `size`. */
+void nas_option_describe(const nas_option *option, char *out, size_t size);
 /** The option part of --help. */
 void nas_options_help(const nas_option *const *tables, FILE *out);
 /** The candidate of `names` (NULL-terminated) nearest to `text` by edit distance,

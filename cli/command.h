@@ -86,8 +86,12 @@ void cli_common_apply(const cli_common *common);
 /** Removes from `config` the settings that change no results (store, threads, ...). */
 void cli_common_strip(json_t *config);
 
-/** "nas help [COMMAND...]", "--help" and "nas help --markdown". */
+/** "nas help [COMMAND...]", "--help", and for those who make documents "nas help --markdown",
+ * "--man [COMMAND...]" and "--commands" (their names, one a line). */
 nas_status cli_help(FILE *out, int argc, const char *const *argv, nas_err *err);
 void cli_help_command(FILE *out, const cli_command *command);
+/** The manual page of a command, or (NULL) of the program, as roff. */
+void cli_man(FILE *out, const cli_command *command);
+extern const char cli_exit_codes[];
 
 #endif

@@ -5,6 +5,7 @@
 #include "cli/command.h"
 
 extern const cli_command cmd_bench, cmd_bench_ops;
+extern const cli_command cmd_completion;
 extern const cli_command cmd_data_import, cmd_data_info, cmd_data_synth;
 extern const cli_command cmd_demo;
 extern const cli_command cmd_doctor;

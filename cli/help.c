@@ -3,10 +3,10 @@
 
 #include "cli/command.h"
 
-static const char exit_codes[] =
-    "Exit codes: 0 done; 1 failed; 2 usage; 3 no architecture meets the constraint, or the table\n"
-    "does not cover the space; 65 bad data; 71 out of memory; 74 I/O error or disk full; 75\n"
-    "stopped with a checkpoint (nas resume); 78 bad configuration; 130, 143 ended by a signal.\n";
+const char cli_exit_codes[] =
+    "0 done; 1 failed; 2 usage; 3 no architecture meets the constraint, or the table does not\n"
+    "cover the space; 65 bad data; 71 out of memory; 74 I/O error or disk full; 75 stopped with a\n"
+    "checkpoint (nas resume); 78 bad configuration; 130, 143 ended by a signal.\n";
 
 static void overview(FILE *out)
 {
@@ -19,7 +19,7 @@ static void overview(FILE *out)
     for (int i = 0; cli_commands[i] != NULL; i++)
         fprintf(out, "  %-16s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
     fputc('\n', out);
-    fputs(exit_codes, out);
+    fprintf(out, "Exit codes: %s", cli_exit_codes);
 }
 
 void cli_help_command(FILE *out, const cli_command *command)
@@ -63,7 +63,19 @@ static void markdown(FILE *out)
     const nas_option *common[] = {cli_common_options(), NULL};
     fputs("\n## Options of every command\n\n```\n", out);
     nas_options_help(common, out);
-    fprintf(out, "```\n\n%s", exit_codes);
+    fprintf(out, "```\n\nExit codes: %s", cli_exit_codes);
+}
+
+static nas_status man(FILE *out, int argc, const char *const *argv, nas_err *err)
+{
+    const cli_command *command = NULL;
+    int words;
+    const nas_status status = argc > 0 ? cli_command_find(&command, &words, argc, argv, err)
+                                       : NAS_OK;
+
+    if (status == NAS_OK)
+        cli_man(out, command);
+    return status;
 }
 
 nas_status cli_help(FILE *out, int argc, const char *const *argv, nas_err *err)
@@ -78,6 +90,13 @@ nas_status cli_help(FILE *out, int argc, const char *const *argv, nas_err *err)
     }
     if (strcmp(argv[0], "--markdown") == 0) {
         markdown(out);
+        return NAS_OK;
+    }
+    if (strcmp(argv[0], "--man") == 0)
+        return man(out, argc - 1, argv + 1, err);
+    if (strcmp(argv[0], "--commands") == 0) {
+        for (int i = 0; cli_commands[i] != NULL; i++)
+            fprintf(out, "%s\n", cli_commands[i]->name);
         return NAS_OK;
     }
     if (command != NULL) /* there may be "bench ops" beside "bench" */

@@ -14,7 +14,7 @@ const cli_command *const cli_commands[] = {
     &cmd_runs_list, &cmd_runs_show, &cmd_runs_compare, &cmd_runs_delete, &cmd_runs_export,
     &cmd_report,
     &cmd_store_verify, &cmd_store_backup, &cmd_store_gc, &cmd_store_migrate,
-    &cmd_inspect, &cmd_doctor, &cmd_bench, &cmd_bench_ops,
+    &cmd_inspect, &cmd_doctor, &cmd_completion, &cmd_bench, &cmd_bench_ops,
     NULL,
 };
 

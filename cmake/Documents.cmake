@@ -1,0 +1,21 @@
+# Run after the program is linked: manual pages and completion scripts, which it makes itself.
+#   cmake -DNAS=program -DOUT=folder -P Documents.cmake
+function(say file)
+  execute_process(COMMAND ${NAS} ${ARGN} OUTPUT_VARIABLE text COMMAND_ERROR_IS_FATAL ANY)
+  file(WRITE ${OUT}/${file} "${text}")
+endfunction()
+
+file(REMOVE_RECURSE ${OUT})
+execute_process(COMMAND ${NAS} help --commands OUTPUT_VARIABLE names COMMAND_ERROR_IS_FATAL ANY)
+string(REPLACE "\n" ";" names "${names}")
+say(man/man1/nas.1 help --man)
+foreach(name IN LISTS names)
+  if(name)
+    string(REPLACE " " "-" page "${name}")
+    string(REPLACE " " ";" words "${name}")
+    say(man/man1/nas-${page}.1 help --man ${words})
+  endif()
+endforeach()
+say(bash-completion/completions/nas completion bash)
+say(zsh/site-functions/_nas completion zsh)
+say(fish/vendor_completions.d/nas.fish completion fish)
