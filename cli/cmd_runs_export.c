@@ -1,4 +1,5 @@
-/* nas runs export - the store's rows as JSON lines or CSV, for other programs. */
+/* nas runs export - what the store knows, for other programs: JSON lines, CSV, TensorBoard's
+ * events, Optuna's studies. */
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,10 +7,12 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "search/report/optuna.h"
+#include "search/report/tensorboard.h"
 
 typedef struct export_options {
     cli_common common;
-    const char *out;
+    const char *out, *tensorboard, *optuna;
     int format, table;
 } export_options;
 
@@ -23,6 +26,10 @@ static const nas_option export_table[] = {
      "what csv shows"},
     {"--out", NAS_OPT_STRING, offsetof(export_options, out), NULL, 0, 0, NULL, "FILE",
      "file to write; default: stdout", false, true},
+    {"--tensorboard", NAS_OPT_STRING, offsetof(export_options, tensorboard), NULL, 0, 0, NULL,
+     "DIR", "instead: metrics as TensorBoard's events, a folder a run there", false, true},
+    {"--optuna", NAS_OPT_STRING, offsetof(export_options, optuna), NULL, 0, 0, NULL, "FILE",
+     "instead: judged networks as Optuna's studies, a database there", false, true},
     {0},
 };
 
@@ -49,7 +56,7 @@ static void put_text(sink *to, const char *text)
 static void put_csv_text(sink *to, const char *text)
 {
     put_text(to, "\"");
-    if (*text != '\0' && strchr("=+-@\t\r", *text) != NULL)
+    if (*text != '\0' && strchr("=+-@\t\r\n", *text) != NULL)
         put_text(to, "'");
     for (; *text != '\0'; text++)
         put(to, *text == '"' ? "\"\"" : text, *text == '"' ? 2 : 1);
@@ -116,39 +123,76 @@ static nas_status visit(void *user, const char *table, const json_t *row, nas_er
     return NAS_OK;
 }
 
-static nas_status export_run(const cli_context *context, const void *options, nas_err *err)
+/* CSV or JSON lines; `run` NULL: of all runs. */
+static nas_status export_rows(const export_options *o, nas_store *store, const nas_store_run *run,
+                              nas_err *err)
 {
     static const char *const tables[] = {"run", "metric", "evaluation", "artifact", "probability",
                                          "entropy"};
-    const export_options *o = options;
     sink to = {.table = tables[o->table], .jsonl = o->format == FORMAT_JSONL};
+    nas_status status = o->out != NULL ? nas_writer_open(&to.writer, o->out, err) : NAS_OK;
+
+    if (status != NAS_OK)
+        return status;
+    status = nas_store_export(store, run != NULL ? run->id : 0, visit, &to, err);
+    if (to.writer == NULL)
+        return status == NAS_OK ? cli_flush(err) : status;
+    if (status == NAS_OK)
+        return nas_writer_commit(to.writer, err);
+    nas_writer_abort(to.writer);
+    return status;
+}
+
+/* TensorBoard and Optuna; `run` NULL: all runs. */
+static nas_status export_views(const cli_context *context, const export_options *o,
+                               nas_store *store, const nas_store_run *run, nas_err *err)
+{
+    nas_store_runs all = {0};
+    int64_t events = 0, trials = 0;
+    nas_status status =
+        run == NULL ? nas_store_run_list(store, NULL, NAS_STORE_ANY_STATE, 0, &all, err) : NAS_OK;
+    const nas_store_run *runs = run != NULL ? run : all.runs;
+    const int count = run != NULL ? 1 : all.count;
+
+    if (status == NAS_OK && o->tensorboard != NULL)
+        status = nas_tensorboard_write(store, runs, count, o->tensorboard, &events, err);
+    if (status == NAS_OK && o->optuna != NULL)
+        status = nas_optuna_write(store, runs, count, o->optuna, &trials, err);
+    if (status == NAS_OK)
+        status = cli_emit(context,
+                          json_pack("{s:s*, s:s*, s:i, s:I, s:I}", "tensorboard", o->tensorboard,
+                                    "optuna", o->optuna, "runs", count, "events",
+                                    (json_int_t)events, "trials", (json_int_t)trials),
+                          err);
+    nas_store_runs_fini(&all);
+    return status;
+}
+
+static nas_status export_run(const cli_context *context, const void *options, nas_err *err)
+{
+    const export_options *o = options;
+    const bool views = o->tensorboard != NULL || o->optuna != NULL;
     nas_store *store = NULL;
     nas_store_run *run = NULL;
     nas_status status;
 
-    if ((status = nas_store_open(&store, o->common.store, NAS_STORE_READ, err)) ||
-        (context->count > 0 &&
-         (status = nas_store_run_get(store, context->args[0], &run, err))) ||
-        (o->out != NULL && (status = nas_writer_open(&to.writer, o->out, err))))
-        goto done;
-    status = nas_store_export(store, run != NULL ? run->id : 0, visit, &to, err);
-    if (status == NAS_OK && to.writer == NULL)
-        status = cli_flush(err);
-    if (to.writer != NULL && status == NAS_OK) {
-        status = nas_writer_commit(to.writer, err);
-        to.writer = NULL;
+    if (views && o->out != NULL) {
+        nas_fail(err, NAS_E_USAGE, "runs export: --out is for csv and jsonl");
+        nas_hint(err, "--tensorboard and --optuna name what they write themselves");
+        return NAS_E_USAGE;
     }
-
-done:
-    if (to.writer != NULL)
-        nas_writer_abort(to.writer);
+    if ((status = nas_store_open(&store, o->common.store, NAS_STORE_READ, err)) == NAS_OK &&
+        (context->count == 0 ||
+         (status = nas_store_run_get(store, context->args[0], &run, err)) == NAS_OK))
+        status = views ? export_views(context, o, store, run, err)
+                       : export_rows(o, store, run, err);
     nas_store_run_free(run);
     nas_store_close(store);
     return status;
 }
 
 const cli_command cmd_runs_export = {
-    .name = "runs export", .summary = "metrics and results as CSV or JSON lines",
+    .name = "runs export", .summary = "metrics and results as CSV, JSON lines, TensorBoard, Optuna",
     .arguments = "[RUN]", .example = "runs export search-1 --format csv --out metrics.csv",
     .tables = {export_table}, .size = sizeof(export_options), .max_args = 1, .run = export_run,
 };

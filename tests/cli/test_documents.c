@@ -6,29 +6,9 @@
 #include <unistd.h>
 
 #include "tests/cli/nas.h"
+#include "tests/support/tools.h"
 
 TestSuite(cli_documents, .init = nas_begin, .fini = nas_end, .timeout = 120);
-
-static process_result result;
-
-/* Runs a program of PATH; its result until the next call. */
-static const process_result *run(const char *const *arguments)
-{
-    const char *argv[PROCESS_MAX_ARGS] = {"/usr/bin/env"};
-
-    for (int i = 0; (argv[i + 1] = arguments[i]) != NULL; i++)
-        ;
-    process_free(&result);
-    result = process_run(argv, NULL);
-    return &result;
-}
-#define RUN(...) run((const char *const[]){__VA_ARGS__, NULL})
-
-static void need(const char *program)
-{
-    if (RUN("sh", "-c", "command -v \"$0\"", program)->code != 0)
-        cr_skip_test("no %s: scripts/setup --consumers", program);
-}
 
 /* Calls `visit` with each command's name and what `nas help` says of it. */
 static void each_command(void (*visit)(const char *name, const char *help))
@@ -129,19 +109,19 @@ static void write_pages(void)
 
 Test(cli_documents, mandoc_has_no_complaint)
 {
-    need("mandoc");
+    need_tool("mandoc");
     write_pages();
     const process_result *says =
-        RUN("sh", "-c", "mandoc -T lint -W error \"$0\"/page-*.1", nas_file("."));
+        RUN_TOOL("sh", "-c", "mandoc -T lint -W error \"$0\"/page-*.1", nas_file("."));
     cr_assert_eq(says->code, 0, "%s", says->out);
 }
 
 Test(cli_documents, man_shows_a_page_without_a_warning)
 {
-    need("man");
+    need_tool("man");
     const char *page = nas_put("nas-data-import.1", NAS("help", "--man", "data", "import")->out);
-    const process_result *shown = RUN("env", "MANPAGER=cat", "MANWIDTH=80", "LC_ALL=C.UTF-8", "man",
-                                      "--warnings", "-l", page);
+    const process_result *shown = RUN_TOOL("env", "MANPAGER=cat", "MANWIDTH=80", "LC_ALL=C.UTF-8",
+                                           "man", "--warnings", "-l", page);
     cr_assert_eq(shown->code, 0);
     cr_assert_str_empty(shown->err);
     cr_assert_not_null(strstr(shown->out, "nas-data-import - pack image folders"), "%s",
@@ -157,7 +137,8 @@ static const char *offers(const char *words)
     static const char script[] =
         "source \"$0\"; eval \"COMP_WORDS=($1)\"; COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _nas; "
         "echo \" ${COMPREPLY[*]} \"";
-    const process_result *says = RUN("bash", "--norc", "-c", script, nas_file("nas.bash"), words);
+    const process_result *says =
+        RUN_TOOL("bash", "--norc", "-c", script, nas_file("nas.bash"), words);
 
     cr_assert_eq(says->code, 0, "%s", says->err);
     cr_assert_str_empty(says->err);
@@ -215,7 +196,8 @@ Test(cli_documents, bash_is_offered_commands_values_and_files)
     write_bash();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         snprintf(expected, sizeof expected, "%s\n", cases[i].offers);
-        cr_assert_str_eq(offers(cases[i].words), expected, "%s: %s", cases[i].words, result.out);
+        const char *list = offers(cases[i].words);
+        cr_assert_str_eq(list, expected, "%s: %s", cases[i].words, list);
     }
     nas_put("a b.nasd", "");
     snprintf(words, sizeof words, "nas eval --data \"%s\"", nas_file("a"));
@@ -269,12 +251,12 @@ Test(cli_documents, fish_completes)
         {"nas completion ba", "bash"},
     };
 
-    need("fish");
+    need_tool("fish");
     nas_put("nas.fish", NAS("completion", "fish")->out);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const process_result *says =
-            RUN("fish", "--no-config", "-c", "source $argv[1]; complete -C $argv[2]",
-                nas_file("nas.fish"), cases[i].typed);
+            RUN_TOOL("fish", "--no-config", "-c", "source $argv[1]; complete -C $argv[2]",
+                     nas_file("nas.fish"), cases[i].typed);
         cr_assert_eq(says->code, 0, "%s", says->err);
         cr_assert_eq(strncmp(says->out, cases[i].offers, strlen(cases[i].offers)), 0, "%s: %s",
                      cases[i].typed, says->out);
@@ -284,9 +266,9 @@ Test(cli_documents, fish_completes)
 
 Test(cli_documents, zsh_reads_its_script)
 {
-    need("zsh");
+    need_tool("zsh");
     nas_put("_nas", NAS("completion", "zsh")->out);
-    const process_result *says = RUN("zsh", "-n", nas_file("_nas"));
+    const process_result *says = RUN_TOOL("zsh", "-n", nas_file("_nas"));
     cr_assert_eq(says->code, 0, "%s", says->err);
     cr_assert_str_empty(says->err);
 }
@@ -310,15 +292,15 @@ Test(cli_documents, installation_brings_program_pages_and_completion)
                                         "share/fish/vendor_completions.d/nas.fish"};
     char path[400];
 
-    const process_result *says = RUN("cmake", "--install", NAS_BINARY_DIR, "--component", "program",
-                                     "--prefix", nas_file("root"));
+    const process_result *says = RUN_TOOL("cmake", "--install", NAS_BINARY_DIR, "--component",
+                                          "program", "--prefix", nas_file("root"));
     cr_assert_eq(says->code, 0, "%s", says->err);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         snprintf(path, sizeof path, "%s/%s", nas_file("root"), files[i]);
         cr_assert_eq(access(path, R_OK), 0, "%s is missing", files[i]);
     }
     snprintf(path, sizeof path, "%s/bin/nas", nas_file("root"));
-    cr_assert_eq(RUN(path, "--version")->code, 0);
+    cr_assert_eq(RUN_TOOL(path, "--version")->code, 0);
     snprintf(path, sizeof path, "%s/share/bash-completion/completions/nas", nas_file("root"));
     FILE *file = fopen(path, "r");
     static char installed[1 << 16];

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "tests/cli/nas.h"
+#include "tests/support/tools.h"
 
 TestSuite(cli_export, .init = nas_begin, .fini = nas_end, .timeout = 120);
 
@@ -110,4 +111,43 @@ Test(cli_export, what_net_config_cannot_hold_is_exit_78)
     expect_exit(NAS("export", "--model", model, "--net-config", nas_file("c")), 78, "net.config");
     expect_exit(NAS("export", "--model", model, "--onnx", nas_file("net.onnx")), 0, NULL);
     cr_assert_not(there("c"));
+}
+
+/* ---- nas runs export ---- */
+
+/* What others wrote into a store's texts is no formula, and no end of a field. */
+Test(cli_export, a_spreadsheet_is_given_no_formula)
+{
+    static const char *const starts[] = {"=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\n=1", "\r=1"};
+    char sql[256], expected[64];
+
+    make_model();
+    need_tool("sqlite3");
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        snprintf(sql, sizeof sql, "UPDATE run SET error = '%s \"x\", y'", starts[i]);
+        cr_assert_eq(RUN_TOOL("sqlite3", nas_file("store/store.db"), sql)->code, 0);
+        const process_result *csv = NAS("runs", "export", "--table", "run");
+        snprintf(expected, sizeof expected, ",\"'%s \"\"x\"\", y\"\n", starts[i]);
+        cr_assert_eq(csv->code, 0);
+        cr_assert_not_null(strstr(csv->out, expected), "no %s in: %s", expected, csv->out);
+    }
+}
+
+Test(cli_export, runs_go_to_tensorboard_and_optuna)
+{
+    make_model();
+    const json_t *result =
+        NAS_JSON("runs", "export", "--tensorboard", nas_file("tb"), "--optuna", nas_file("o.db"));
+    cr_assert_eq(json_integer_value(json_object_get(result, "runs")), 1);
+    cr_assert_gt(json_integer_value(json_object_get(result, "events")), 0);
+    cr_assert(there("tb/train-1"));
+    expect_begins("o.db", "SQLite format 3", 16);
+    result = NAS_JSON("runs", "export", "train-1", "--tensorboard", nas_file("one"));
+    cr_assert_null(json_object_get(result, "optuna"));
+    cr_assert(there("one/train-1"));
+
+    expect_exit(NAS("runs", "export", "--optuna", nas_file("x.db"), "--out", nas_file("y")), 2,
+                "--out is for csv and jsonl");
+    expect_exit(NAS("runs", "export", "tarin-1", "--optuna", nas_file("x.db")), 2, "train-1");
+    cr_assert_not(there("x.db"));
 }

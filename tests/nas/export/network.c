@@ -4,7 +4,6 @@
 #include <criterion/criterion.h>
 #include <criterion/logging.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,38 +108,14 @@ void network_free(network *net)
     nas_arch_free(net->arch);
 }
 
-const process_result *run_tool(const char *name, ...)
-{
-    static process_result last;
-    const char *argv[PROCESS_MAX_ARGS] = {"/usr/bin/env", name};
-    va_list list;
-
-    va_start(list, name);
-    for (int i = 2; i < PROCESS_MAX_ARGS - 1 && (argv[i] = va_arg(list, const char *)) != NULL; i++)
-        ;
-    va_end(list);
-    process_free(&last);
-    last = process_run(argv, NULL);
-    return &last;
-}
-
 const char *need_modules(void)
 {
     static const char modules[] = NAS_SOURCE_DIR "/build/consumers/node_modules";
 
-    if (access(NAS_SOURCE_DIR "/build/consumers/node_modules/onnxruntime-web", R_OK) != 0 ||
-        run_tool("node", "--version", NULL)->code != 0)
+    need_tool("node");
+    if (access(NAS_SOURCE_DIR "/build/consumers/node_modules/onnxruntime-web", R_OK) != 0)
         cr_skip_test("no onnxruntime: scripts/setup --consumers");
     return modules;
-}
-
-void need_python(const char *module)
-{
-    char import[64];
-
-    snprintf(import, sizeof import, "import %s", module);
-    if (run_tool("/usr/bin/python3", "-c", import, NULL)->code != 0)
-        cr_skip_test("Debian's Python has no %s: scripts/setup --consumers", module);
 }
 
 static void write_images(const nas_arch *arch, int n, const float *images, const char *path)

@@ -3,7 +3,7 @@
 #define NAS_TESTS_NAS_EXPORT_NETWORK_H
 
 #include "nas/model/model.h"
-#include "tests/support/process.h"
+#include "tests/support/tools.h"
 
 typedef struct network {
     nas_arch *arch;
@@ -19,13 +19,9 @@ void network_free(network *net);
 /** One block of each kind, shortcuts, all activations, odd sides. */
 extern const char *const network_every_op;
 
-/** A command by its name in PATH (arguments up to NULL); its result until the next call. */
-const process_result *run_tool(const char *name, ...) __attribute__((sentinel));
 /** The folder of npm's modules that scripts/setup --consumers makes; skips the test if there is
  * none, or no node. */
 const char *need_modules(void);
-/** Skips the test if Debian's Python lacks that module. */
-void need_python(const char *module);
 
 /** Writes images [n][h][w][c] as plain floats [n][c][h][w] to a file, and gives our own logits
  * [n][classes] (yours). */
