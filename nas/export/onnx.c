@@ -131,8 +131,8 @@ static nas_status describe(onnx_file *file, const nas_arch *arch, const nas_onnx
     m->graph = &file->graph.proto;
     m->metadata_props = file->pairs;
     m->doc_string = info->mean != NULL
-                        ? "image: pixel values / 255, minus mean, divided by std (metadata), RGB"
-                        : "image: normalised as in training, RGB";
+                        ? "image: (pixel value / 255 - mean) / std, which are in the metadata"
+                        : "image: normalised as in training";
     if ((status = put_meta(file, "architecture", nas_arch_to_json(arch), err)) ||
         (info->class_names != NULL &&
          (status = put_meta(file, "classes", texts(info->class_names, arch->classes), err))) ||

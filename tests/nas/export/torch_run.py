@@ -126,7 +126,10 @@ def main():
     config, weights, images, out, *dims = sys.argv[1:]
     torch.set_num_threads(1)
     net = Network(json.load(open(config)))
-    state = torch.load(weights)["state_dict"] if weights.endswith((".pth", ".pt")) else read_safetensors(weights)
+    if weights.endswith((".pth", ".pt")):
+        state = torch.load(weights, weights_only=True)["state_dict"]
+    else:
+        state = read_safetensors(weights)
     net.load_state_dict(state, strict=True)
     x = torch.from_numpy(numpy.fromfile(images, "<f4")).reshape([int(d) for d in dims])
     with torch.no_grad():
