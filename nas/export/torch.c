@@ -81,8 +81,8 @@ static int add_param(nas_torch__tensor *tensor, const char *block, const nas_par
     const char *beside = param->kind >= NAS_PARAM_GAMMA ? "bn." : "conv.";
     const char *part = unit->conv ? beside : "";
 
-    snprintf(tensor->name, sizeof tensor->name, "%s.%s%s%s", block, unit->module,
-             part, whats[param->kind]);
+    snprintf(tensor->name, sizeof tensor->name, "%s.%s%s%s", block, unit->module, part,
+             whats[param->kind]);
     set_shape(tensor, param, strcmp(unit->unit, "linear") != 0);
     nas_param_to_torch(param, params, values);
     tensor->f32 = values;
@@ -115,7 +115,8 @@ static nas_status collect(const nas_model *model, const nas_arch *arch, nas_torc
         if (layer->spec.type == NAS_OP_CONV && layer->spec.bn && layer->spec.bias)
             return nas_fail(err, NAS_E_CONFIG,
                             "block %d: a bias beside batch norm, which is not trained here, but "
-                            "PyTorch's network would have it", s);
+                            "PyTorch's network would have it",
+                            s);
         block_module(arch, s, block);
         for (int p = 0; p < layer->params; p++) {
             *count += add_param(*out + *count, block, &layer->param[p],
@@ -132,6 +133,8 @@ static nas_status save_safetensors(const nas_torch__tensor *tensor, int count, c
     static const int64_t none = 0;
     nas_safetensors_builder *builder = nas_safetensors_builder_new();
 
+    if (builder != NULL)
+        nas_safetensors_builder_meta(builder, "format", "pt"); /* as other writers say: PyTorch */
     for (int i = 0; builder != NULL && i < count; i++)
         nas_safetensors_builder_add(builder, tensor[i].name,
                                     tensor[i].f32 != NULL ? NAS_DTYPE_F32 : NAS_DTYPE_I64,

@@ -13,7 +13,7 @@
 typedef struct study {
     const nas_store_run *run;
     const nas_store_judged *judged;
-    int count;
+    size_t count;
     nas_arch **arch;                 /* [count]                                         */
     json_t *choices[NAS_MAX_BLOCKS]; /* texts of the operations seen at a searched block */
 } study;
@@ -37,7 +37,7 @@ static int choice_of(json_t **choices, const char *text)
 
 static void read_archs(study *s)
 {
-    for (int i = 0; i < s->count; i++) {
+    for (size_t i = 0; i < s->count; i++) {
         json_t *json = json_loads(s->judged[i].json, 0, NULL);
 
         if (json != NULL)
@@ -51,7 +51,7 @@ static nas_status collect_choices(study *s, nas_err *err)
 {
     char text[32];
 
-    for (int i = 0; i < s->count; i++)
+    for (size_t i = 0; i < s->count; i++)
         for (int b = 0; b < NAS_MAX_BLOCKS; b++) {
             if (!is_searched(s->arch[i], b))
                 continue;
@@ -67,7 +67,7 @@ static json_t *real_or_null(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-static nas_status add_trial(nas_optuna *optuna, study *s, int index, nas_err *err)
+static nas_status add_trial(nas_optuna *optuna, study *s, size_t index, nas_err *err)
 {
     const nas_store_judged *j = &s->judged[index];
     nas_optuna_param params[NAS_MAX_BLOCKS];
@@ -108,18 +108,18 @@ static nas_status add_study(nas_optuna *optuna, study *s, nas_err *err)
     nas_status status;
 
     snprintf(name, sizeof name, "%s/%s", s->run->name, s->judged[0].source);
-    for (int i = 0; i < s->count; i++)
+    for (size_t i = 0; i < s->count; i++)
         if (isfinite(s->judged[i].latency_ms))
             about.objectives = 2;
-    s->arch = calloc((size_t)s->count, sizeof *s->arch);
+    s->arch = calloc(s->count, sizeof *s->arch);
     if (s->arch == NULL)
         return nas_fail(err, NAS_E_NOMEM, "Optuna export: out of memory");
     read_archs(s);
     if ((status = collect_choices(s, err)) == NAS_OK)
         status = nas_optuna_study_add(optuna, &about, err);
-    for (int i = 0; i < s->count && status == NAS_OK; i++)
+    for (size_t i = 0; i < s->count && status == NAS_OK; i++)
         status = add_trial(optuna, s, i, err);
-    for (int i = 0; i < s->count; i++)
+    for (size_t i = 0; i < s->count; i++)
         nas_arch_free(s->arch[i]);
     for (int b = 0; b < NAS_MAX_BLOCKS; b++)
         json_decref(s->choices[b]);
@@ -127,20 +127,30 @@ static nas_status add_study(nas_optuna *optuna, study *s, nas_err *err)
     return status;
 }
 
-/* What a run judged comes sorted by the way of judging. */
+/* How many from judged[0] on were judged in the same way: they come sorted by it. */
+static size_t same_source(const nas_store_judged *judged, size_t count)
+{
+    size_t same = 1;
+
+    while (same < count && strcmp(judged[same].source, judged[0].source) == 0)
+        same++;
+    return same;
+}
+
 static nas_status add_run(nas_optuna *optuna, nas_store *store, const nas_store_run *run,
                           int64_t *trials, nas_err *err)
 {
     nas_store_judged *judged = NULL;
-    int count = 0, next;
+    int count = 0;
     nas_status status = nas_store_evaluations_get(store, run->id, &judged, &count, err);
+    const nas_store_judged *at = judged;
 
-    for (int i = 0; i < count && status == NAS_OK; i = next) {
-        next = i + 1;
-        while (next < count && strcmp(judged[next].source, judged[i].source) == 0)
-            next++;
-        study s = {.run = run, .judged = judged + i, .count = next - i};
+    for (size_t left = (size_t)count; left > 0 && status == NAS_OK;) {
+        study s = {.run = run, .judged = at, .count = same_source(at, left)};
+
         status = add_study(optuna, &s, err);
+        at += s.count;
+        left -= s.count;
     }
     *trials += count;
     nas_store_judged_free(judged, count);
