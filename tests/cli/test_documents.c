@@ -205,35 +205,57 @@ Test(cli_documents, bash_is_offered_commands_values_and_files)
     cr_assert_str_eq(offers(words), expected);
 }
 
-/* A person at a terminal: types, presses the tabulator, reads the line. */
-Test(cli_documents, bash_completes_on_a_terminal)
+/* A person at a terminal: types all of this, tabulators too, and reads what appears. */
+static const char *typed_into(const char *const *shell, const char *text)
 {
-    char seen[8192] = "";
+    static char seen[16384];
     size_t size = 0;
     int terminal;
 
-    write_bash();
-    const char *script = nas_file("nas.bash");
     const pid_t pid = forkpty(&terminal, NULL, NULL, NULL);
     cr_assert_geq(pid, 0);
     if (pid == 0) {
         setenv("TERM", "dumb", 1);
-        setenv("PS1", "ready> ", 1);
         setenv("INPUTRC", "/dev/null", 1);
-        execlp("bash", "bash", "--norc", "--noprofile", "-i", (char *)NULL);
+        execvp(shell[0], (char *const *)shell);
         _exit(127);
     }
-    dprintf(terminal, "source %s\n", script);
-    dprintf(terminal, "nas() { echo \"<$*>\"; }\n");
-    dprintf(terminal, "nas sea\t--meth\treinf\t\n");
-    dprintf(terminal, "exit\n");
+    cr_assert_eq(write(terminal, text, strlen(text)), (ssize_t)strlen(text));
     for (ssize_t got;
          size < sizeof seen - 1 && (got = read(terminal, seen + size, sizeof seen - 1 - size)) > 0;)
         size += (size_t)got;
     seen[size] = '\0';
     waitpid(pid, NULL, 0);
     close(terminal);
+    return seen;
+}
+
+Test(cli_documents, bash_completes_on_a_terminal)
+{
+    char text[600];
+
+    write_bash();
+    snprintf(text, sizeof text,
+             "source %s\nnas() { echo \"<$*>\"; }\nnas sea\t--meth\treinf\t\nexit\n",
+             nas_file("nas.bash"));
+    const char *seen =
+        typed_into((const char *const[]){"bash", "--norc", "--noprofile", "-i", NULL}, text);
     cr_assert_not_null(strstr(seen, "<search --method reinforce>"), "%s", seen);
+}
+
+Test(cli_documents, zsh_completes_on_a_terminal)
+{
+    char text[600];
+
+    need_tool("zsh");
+    nas_put("_nas", NAS("completion", "zsh")->out);
+    snprintf(text, sizeof text,
+             "fpath=(%s $fpath); autoload -Uz compinit; compinit -u -D\n"
+             "nas() { echo \"<$*>\" }\nnas data im\t--ski\t\nnas sea\t--meth\treinf\t\nexit\n",
+             nas_file("."));
+    const char *seen = typed_into((const char *const[]){"zsh", "-f", "-i", NULL}, text);
+    cr_assert_not_null(strstr(seen, "<data import --skip-bad>"), "%s", seen);
+    cr_assert_not_null(strstr(seen, "<search --method=reinforce>"), "%s", seen);
 }
 
 Test(cli_documents, fish_completes)
@@ -262,15 +284,6 @@ Test(cli_documents, fish_completes)
                      cases[i].typed, says->out);
         cr_assert_eq(occurrences(says->out, "\n"), 1, "%s: %s", cases[i].typed, says->out);
     }
-}
-
-Test(cli_documents, zsh_reads_its_script)
-{
-    need_tool("zsh");
-    nas_put("_nas", NAS("completion", "zsh")->out);
-    const process_result *says = RUN_TOOL("zsh", "-n", nas_file("_nas"));
-    cr_assert_eq(says->code, 0, "%s", says->err);
-    cr_assert_str_empty(says->err);
 }
 
 Test(cli_documents, a_shell_that_is_unknown_is_named)
