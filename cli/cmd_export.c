@@ -42,10 +42,10 @@ static nas_status check_targets(const export_options *o, nas_err *err)
 static nas_status open_data(nas_dataset **out, const export_options *o, const nas_model *model,
                             nas_err *err)
 {
-    nas_status status;
+    const nas_status status = o->data != NULL ? nas_dataset_open(out, o->data, err) : NAS_OK;
 
-    if (o->data == NULL || (status = nas_dataset_open(out, o->data, err)) != NAS_OK)
-        return o->data == NULL ? NAS_OK : status;
+    if (status != NAS_OK || o->data == NULL)
+        return status;
     if ((*out)->classes == model->classes && (*out)->channels == model->channels)
         return NAS_OK;
     return nas_fail(err, NAS_E_CONFIG, "%s has %d channels and %d classes, %s has %d and %d",

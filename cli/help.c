@@ -4,9 +4,9 @@
 #include "cli/command.h"
 
 const char cli_exit_codes[] =
-    "0 done; 1 failed; 2 usage; 3 no architecture meets the constraint, or the table does not\n"
-    "cover the space; 65 bad data; 71 out of memory; 74 I/O error or disk full; 75 stopped with a\n"
-    "checkpoint (nas resume); 78 bad configuration; 130, 143 ended by a signal.\n";
+    "0 done; 1 failed; 2 usage; 3 no architecture meets the constraint, or the table\n"
+    "does not cover the space; 65 bad data; 71 out of memory; 74 I/O error or disk full; 75\n"
+    "stopped with a checkpoint (nas resume); 78 bad configuration; 130, 143 ended by a signal.\n";
 
 static void overview(FILE *out)
 {
