@@ -212,7 +212,7 @@ Test(nas_onnx, what_cannot_be_written_leaves_nothing)
     network_free(&net);
 }
 
-/* What onnxruntime computes; 1e-4 is what users are promised, and about ten times what single
+/* What onnxruntime computes; 1e-4 is what users are promised, and several times what single
  * precision in another order of sums makes here. */
 static void expect_runs(const network *net, int n, const float *images)
 {
