@@ -8,7 +8,7 @@
 
 enum {
     MAX_CHANNELS = 65536,
-    MAX_KERNEL = 31,
+    MAX_KERNEL = 31, MAX_POOL_KERNEL = 15, /* max_pool counts its taps in a byte */
     MAX_STRIDE = 16,
     /* Keeps every sum over a network's MACs inside int64: 2^30 weights x 4096 x 4096
      * pixels x 256 blocks is 2^62. */
@@ -104,9 +104,10 @@ static nas_status check_range(const char *op, const char *what, int value, int m
 
 static nas_status check_window(const nas_op_spec *s, const char *name, nas_err *err)
 {
+    const int most = s->type == NAS_OP_MAX_POOL ? MAX_POOL_KERNEL : MAX_KERNEL;
     nas_status status;
 
-    if ((status = check_range(name, "kernel", s->kernel, 1, MAX_KERNEL, err)) ||
+    if ((status = check_range(name, "kernel", s->kernel, 1, most, err)) ||
         (status = check_range(name, "stride", s->stride, 1, MAX_STRIDE, err)))
         return status;
     if (s->kernel % 2 == 0)

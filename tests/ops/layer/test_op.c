@@ -101,6 +101,7 @@ Test(ops_op, check_accepts_the_good_and_says_what_is_bad)
     REFUSE(mbconv, s.expand = 1, "but mid is 24");
     REFUSE(mbconv, s.expand = 0.0f / 0.0f, "expand is");
     REFUSE(plain, s.out = 4, "8 channels into 4");
+    REFUSE(plain, (s.type = NAS_OP_MAX_POOL, s.kernel = 17, s.stride = 1), "kernel is 17");
     REFUSE(plain, (s.type = NAS_OP_IDENTITY, s.stride = 2), "stride is 2");
     REFUSE(plain, (s.type = NAS_OP_LINEAR, s.dropout = 1), "dropout is 1");
 }
