@@ -76,6 +76,42 @@ void NAS_ISA_NAME(nas_k_apply)(int n, int hw, int c, const nas_view *x, const fl
         }
 }
 
+/* Summed in the order in which the convolutions' tiles sum: the same bits. */
+NAS_INLINE void grad_pixels(const bool sum, const nas_grad_view *dy, float *y, size_t from,
+                            size_t to, int channels)
+{
+    for (size_t p = from; p < to; p++)
+        for (int c = 0; c < channels; c += NAS_VL) {
+            const int n = channels - c;
+            const size_t at = p * channels + c;
+            vfloat v = load_some(dy->g + at, n);
+
+            if (sum)
+                v = load_some(dy->a + c, n) * v +
+                    (load_some(dy->b + c, n) * load_some(dy->raw + at, n) +
+                     load_some(dy->k + c, n));
+            store_some(y + at, v, n);
+        }
+}
+
+void NAS_ISA_NAME(nas_k_apply_grad)(int n, int hw, int c, const nas_grad_view *dy, float *y)
+{
+    const int pixels = PIECE / c > 0 ? PIECE / c : 1;
+    const size_t all = (size_t)n * hw;
+    const int64_t pieces = (int64_t)((all + pixels - 1) / pixels);
+
+#pragma omp parallel for schedule(static) if (pieces >= PIECES_WORTH)
+    for (int64_t piece = 0; piece < pieces; piece++) {
+        const size_t from = (size_t)piece * pixels;
+        const size_t to = all - from < (size_t)pixels ? all : from + pixels;
+
+        if (dy->a)
+            grad_pixels(true, dy, y, from, to, c);
+        else
+            grad_pixels(false, dy, y, from, to, c);
+    }
+}
+
 /* -- masks and their sums ---------------------------------------------------- */
 
 /* Where the gradient dv of the activation's output comes from. */

@@ -147,6 +147,8 @@ typedef struct nas_kernels {
     /* -- elementwise over [n][hw][c] ------------------------------------------ */
     /** y = view (+ residual, shaped as y, or NULL).  y may alias residual. */
     void (*apply)(int n, int hw, int c, const nas_view *x, const float *residual, float *y);
+    /** y = the gradient view.  y may alias its g or raw. */
+    void (*apply_grad)(int n, int hw, int c, const nas_grad_view *dy, float *y);
     /** g = dy * act'(view) for a view without gate, and sums[chunk][2][c] as in
      * nas_conv_grad (sums NULL: not wanted).  g may alias dy. */
     void (*mask)(int n, int hw, int c, const nas_view *x, const float *mean,

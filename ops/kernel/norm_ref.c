@@ -91,6 +91,14 @@ void nas_ref_apply(int n, int hw, int c, const nas_view *x, const float *residua
             }
 }
 
+void nas_ref_apply_grad(int n, int hw, int c, const nas_grad_view *dy, float *y)
+{
+    const size_t count = (size_t)n * (size_t)hw * (size_t)c;
+
+    for (size_t i = 0; i < count; i++)
+        y[i] = nas_ref__grad(dy, i, (int)(i % (size_t)c));
+}
+
 /* g = dv * act'(z), dv being dy, or dy*gate + dpool/hw where the view has a gate. */
 static void mask_and_sum(int n, int hw, int c, const nas_view *x, const float *mean,
                          const float *invstd, const float *dy, const float *dpool, float *g,

@@ -26,6 +26,7 @@ void nas_ref_bn_backward(int n, int hw, int c, const float *sums, const float *g
                          float *a, float *b, float *k);
 
 void nas_ref_apply(int n, int hw, int c, const nas_view *x, const float *residual, float *y);
+void nas_ref_apply_grad(int n, int hw, int c, const nas_grad_view *dy, float *y);
 void nas_ref_mask(int n, int hw, int c, const nas_view *x, const float *mean,
                   const float *invstd, const float *dy, float *g, float *sums);
 void nas_ref_add(size_t count, const float *x, float *y);

@@ -23,6 +23,7 @@ NAS_SIMD_CONV(conv)
 
 void NAS_ISA_NAME(nas_k_apply)(int n, int hw, int c, const nas_view *x, const float *residual,
                                float *y);
+void NAS_ISA_NAME(nas_k_apply_grad)(int n, int hw, int c, const nas_grad_view *dy, float *y);
 void NAS_ISA_NAME(nas_k_mask)(int n, int hw, int c, const nas_view *x, const float *mean,
                               const float *invstd, const float *dy, float *g, float *sums);
 void NAS_ISA_NAME(nas_k_add)(size_t count, const float *x, float *y);

@@ -14,6 +14,7 @@ const nas_kernels nas_kernels_reference = {
     .bn_forward = nas_ref_bn_forward,
     .bn_backward = nas_ref_bn_backward,
     .apply = nas_ref_apply,
+    .apply_grad = nas_ref_apply_grad,
     .mask = nas_ref_mask,
     .add = nas_ref_add,
     .dot = nas_ref_dot,

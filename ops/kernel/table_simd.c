@@ -22,6 +22,7 @@ const nas_kernels NAS_SET = {
     .bn_forward = nas_ref_bn_forward,
     .bn_backward = nas_ref_bn_backward,
     .apply = NAS_ISA_NAME(nas_k_apply),
+    .apply_grad = NAS_ISA_NAME(nas_k_apply_grad),
     .mask = NAS_ISA_NAME(nas_k_mask),
     .add = NAS_ISA_NAME(nas_k_add),
     .dot = NAS_ISA_NAME(nas_k_dot),

@@ -60,7 +60,7 @@ typedef struct nas_layer {
 typedef enum nas_memory {
     NAS_MEMORY_FAST,     /* every raw convolution output                                  */
     NAS_MEMORY_BALANCED, /* mbconv: not the expand output (one pointwise forward again)    */
-    NAS_MEMORY_LOW       /* mbconv: nor the depthwise output (one depthwise forward more)  */
+    NAS_MEMORY_LOW       /* mbconv: none of them (the whole forward pass again)           */
 } nas_memory;
 
 /** How layers are run. */

@@ -153,6 +153,8 @@ static void book_again(const nas_layer *layer, const nas_run *run, mbconv_kept *
         kept->expand.raw = nas_unit__raw(expand_of(layer), run);
     if (kept->depthwise.raw == NULL)
         kept->depthwise.raw = nas_unit__raw(depthwise_of(layer), run);
+    if (kept->project.raw == NULL)
+        kept->project.raw = nas_unit__raw(project_of(layer), run);
 }
 
 /* Books what is kept first and what is not last, so that the latter can be given back. */
@@ -166,11 +168,12 @@ static mbconv_kept *book(const nas_layer *layer, const nas_run *run)
         kept->expand = nas_unit__vectors(expand_of(layer), run);
     kept->depthwise = nas_unit__vectors(depthwise_of(layer), run);
     kept->project = nas_unit__vectors(project_of(layer), run);
-    kept->project.raw = nas_unit__raw(project_of(layer), run);
     if (layer->spec.se > 0)
         book_gate(layer, run, kept);
-    if (memory < NAS_MEMORY_LOW)
+    if (memory < NAS_MEMORY_LOW) {
+        kept->project.raw = nas_unit__raw(project_of(layer), run);
         kept->depthwise.raw = nas_unit__raw(depthwise_of(layer), run);
+    }
     if (has_expand(layer) && memory < NAS_MEMORY_BALANCED)
         kept->expand.raw = nas_unit__raw(expand_of(layer), run);
     return kept;
@@ -186,7 +189,7 @@ static void *forward(const nas_layer *layer, const nas_run *run, float *params, 
         return NULL;
     }
     mbconv_kept *kept = book(layer, run);
-    const float *expand_raw = kept->expand.raw, *depthwise_raw = kept->depthwise.raw;
+    const mbconv_kept booked = *kept;
     const size_t mark = nas_arena_mark(run->arena);
     book_again(layer, run, kept);
     if (has_expand(layer))
@@ -201,8 +204,9 @@ static void *forward(const nas_layer *layer, const nas_run *run, float *params, 
     const nas_view out = nas_unit__view(project_of(layer), &kept->project);
     run->kernels->apply(run->n, layer->oh * layer->ow, layer->spec.out, &out, residual, y);
     nas_arena_release(run->arena, mark);
-    kept->expand.raw = (float *)expand_raw;
-    kept->depthwise.raw = (float *)depthwise_raw;
+    kept->expand.raw = booked.expand.raw;
+    kept->depthwise.raw = booked.depthwise.raw;
+    kept->project.raw = booked.project.raw;
     return kept;
 }
 
@@ -211,7 +215,7 @@ static void compute_again(const nas_layer *layer, const nas_run *run, const floa
                           const float *x, mbconv_kept *kept)
 {
     const bool expand = has_expand(layer) && kept->expand.raw == NULL;
-    const bool depthwise = kept->depthwise.raw == NULL;
+    const bool depthwise = kept->depthwise.raw == NULL, project = kept->project.raw == NULL;
     const nas_view plain = {.x = x};
 
     book_again(layer, run, kept);
@@ -220,6 +224,10 @@ static void compute_again(const nas_layer *layer, const nas_run *run, const floa
     if (depthwise) {
         const nas_view in = expand_view(layer, kept, x);
         nas_unit__again(depthwise_of(layer), run, params, &in, &kept->depthwise);
+    }
+    if (project) {
+        const nas_view in = gated_view(layer, kept);
+        nas_unit__again(project_of(layer), run, params, &in, &kept->project);
     }
 }
 
@@ -263,6 +271,7 @@ static void backward(const nas_layer *layer, const nas_run *run, const float *pa
 
     geom.n = run->n;
     compute_again(layer, run, params, x, kept);
+    const size_t mark = nas_arena_mark(run->arena);
     nas_grad_view grad = nas_unit__last_grad(pw, run, params, &kept->project, dy, grads);
     nas_view in = gated_view(layer, kept);
     float *gd = nas_arena_floats(run->arena, nas_unit__outputs(dw, run->n));
@@ -276,6 +285,13 @@ static void backward(const nas_layer *layer, const nas_run *run, const float *pa
         squeeze_excite_backward(layer, run, params, kept, gd, sums, grads);
 
     grad = nas_unit__grad_view(dw, run, params, &kept->depthwise, gd, sums, grads);
+    if (expand && run->memory == NAS_MEMORY_LOW) { /* the next wide tensor takes gd's place */
+        run->kernels->apply_grad(run->n, layer->oh * layer->ow, layer->spec.mid, &grad,
+                                 kept->depthwise.raw);
+        nas_arena_release(run->arena, mark);
+        grad = (nas_grad_view){.g = kept->depthwise.raw};
+        sums = nas_unit__sums(run, layer->spec.mid);
+    }
     geom = dw->geom;
     geom.n = run->n;
     in = expand_view(layer, kept, x);
@@ -305,7 +321,11 @@ static void backward(const nas_layer *layer, const nas_run *run, const float *pa
 static double output_dot(const nas_layer *layer, const nas_run *run, const float *params,
                          const float *x, void *saved, const float *dy)
 {
-    return nas_unit__output_dot(project_of(layer), run, &((mbconv_kept *)saved)->project, dy);
+    mbconv_kept kept = *(mbconv_kept *)saved;
+
+    if (kept.project.raw == NULL)
+        compute_again(layer, run, params, x, &kept);
+    return nas_unit__output_dot(project_of(layer), run, &kept.project, dy);
 }
 
 const nas_layer_class nas_layer__mbconv = {

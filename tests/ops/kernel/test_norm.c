@@ -134,7 +134,7 @@ static outputs run(const nas_kernels *k, int n, int hw, int c, nas_act act, int 
 {
     const size_t nx = (size_t)n * hw * c, nc = (size_t)n * c;
     const size_t sums = (size_t)nas_kernel_chunks(n) * 2 * c;
-    outputs out = {.count = 5 * nx + 3 * sums + 2 * nc};
+    outputs out = {.count = 6 * nx + 3 * sums + 2 * nc};
     float *x = test_floats(nx, 1), *scale = test_floats(c, 2), *shift = test_floats(c, 3);
     float *gate = test_floats(nc, 4), *mean = test_floats(c, 5), *invstd = test_floats(c, 6);
     float *dy = test_floats(nx, 7), *pooled = test_floats(nc, 8);
@@ -148,6 +148,9 @@ static outputs run(const nas_kernels *k, int n, int hw, int c, nas_act act, int 
     nas_conv_grad grad = {.add = form == 2, .mean = mean, .invstd = invstd};
 
     k->apply(n, hw, c, view, form & 1 ? at : NULL, at), at += nx; /* in place */
+    memcpy(at, dy, nx * sizeof *at);
+    const nas_grad_view gradient = {at, x, form & 1 ? scale : NULL, shift, mean};
+    k->apply_grad(n, hw, c, &gradient, at), at += nx; /* in place */
     k->mask(n, hw, c, &plain, mean, invstd, dy, at, at + nx), at += nx + sums;
     k->gate_mask(n, hw, c, &gated, mean, invstd, dy, pooled, at, at + nx), at += nx + sums;
     grad.dx = at;
