@@ -4,11 +4,13 @@
 
 #include <sqlite3.h>
 
-#include "search/store/store.h"
+#include "search/store/jobs.h"
 
 struct nas_store {
     char *dir;
     sqlite3 *db;
+    int64_t job, job_attempt; /* nas_store_act_for; 0: for no job */
+    int64_t data_version;     /* nas_store_changed                */
 };
 
 enum { NAS_STORE__APPLICATION_ID = 0x4f6e5061 }; /* "OnPa" */
@@ -42,6 +44,13 @@ nas_status nas_store__end(nas_store *store, nas_status status, nas_err *err);
  * On failure no transaction is open. */
 nas_status nas_store__begin_attempt(nas_store *store, nas_store_attempt attempt, nas_err *err);
 
+/** Refuses, within a transaction, what acts for an attempt of a job that does not run. */
+nas_status nas_store__check_job(nas_store *store, nas_err *err);
+/** nas_store__begin and nas_store__check_job; on failure no transaction is open. */
+nas_status nas_store__begin_as_job(nas_store *store, nas_err *err);
+/** The same for a write of the job loop: refused when another loop has taken over. */
+nas_status nas_store__begin_as_loop(nas_store *store, int64_t number, nas_err *err);
+
 /** Copies a text column (NULL: "") to a fixed buffer; longer text is cut. */
 void nas_store__copy_text(sqlite3_stmt *stmt, int column, char *out, size_t size);
 /** Copies a text column to the heap; a NULL column gives NULL. */
@@ -63,11 +72,19 @@ extern const int nas_store__schema;
 nas_status nas_store__migrate(sqlite3 *db, const char *path, const char *const *steps, int count,
                               nas_err *err);
 
+/** This process, as a row names it. */
+typedef struct nas_store__process {
+    char host[256];
+    int64_t pid, start;
+} nas_store__process;
+nas_store__process nas_store__this_process(void);
 /** True when the process that holds a run still lives on this host. */
 bool nas_store__process_alive(const char *host, int64_t pid, int64_t pid_start);
 /** Start of a process in clock ticks since boot, 0 when there is no such process. */
 int64_t nas_store__process_start(int64_t pid);
 
+/** Name of a network file system by its statfs(2) number, NULL if it is none. */
+const char *nas_store__network_name(uint64_t type);
 /** Opens the directory of a run without following a link; -1 with errno. */
 int nas_store__run_dir_open(const nas_store *store, int64_t run);
 /** Copies the database at `path`, as of one moment, to the new file `copy` through SQLite:

@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/system.h"
 #include "search/store/private.h"
 
 static const char *const state_names[] = {"running", "interrupted", "done", "failed"};
@@ -16,21 +15,6 @@ static const char *const state_names[] = {"running", "interrupted", "done", "fai
 const char *nas_store_state_name(nas_store_state state)
 {
     return (unsigned)state < NAS_STORE_ANY_STATE ? state_names[state] : "any";
-}
-
-/* This process, as a run's row names it. */
-typedef struct process {
-    char host[256];
-    int64_t pid, start;
-} process;
-
-static process this_process(void)
-{
-    process p = {.pid = getpid()};
-
-    nas_system_host(p.host, sizeof p.host);
-    p.start = nas_store__process_start(p.pid);
-    return p;
 }
 
 static nas_status check_spec(const nas_store_run_spec *spec, nas_err *err)
@@ -82,7 +66,7 @@ static nas_status insert_run(nas_store *store, const nas_store_run_spec *spec, i
                              nas_err *err)
 {
     static const char what[] = "add a run";
-    const process self = this_process();
+    const nas_store__process self = nas_store__this_process();
     const int64_t now = nas_clock_utc_ms();
     nas_status status;
 
@@ -95,13 +79,14 @@ static nas_status insert_run(nas_store *store, const nas_store_run_spec *spec, i
     status = nas_store__exec(
         store, what, err,
         "INSERT INTO run (name, kind, state, attempt, experiment, parent, config, config_digest,"
-        " version, seed, threads, pid, pid_start, host, created_ms, updated_ms)"
+        " version, seed, threads, pid, pid_start, host, created_ms, updated_ms, job)"
         " VALUES (coalesce(?, '*new*'), ?, 'running', 1,"
-        " (SELECT id FROM experiment WHERE name = ?), nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        "tttitttiiiitii", spec->name, spec->kind, spec->experiment, spec->parent,
+        " (SELECT id FROM experiment WHERE name = ?), nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+        " nullif(?, 0))",
+        "tttitttiiiitiii", spec->name, spec->kind, spec->experiment, spec->parent,
         spec->config ? spec->config : "{}", spec->config_digest ? spec->config_digest : "",
         spec->version ? spec->version : "", (int64_t)spec->seed, (int64_t)spec->threads, self.pid,
-        self.start, self.host, now, now);
+        self.start, self.host, now, now, store->job);
     if (status)
         return status;
     *id = sqlite3_last_insert_rowid(store->db);
@@ -115,7 +100,7 @@ nas_status nas_store_run_begin(nas_store *store, const nas_store_run_spec *spec,
     char *dir = NULL;
     nas_status status = check_spec(spec, err);
 
-    if (status || (status = nas_store__begin(store, err)))
+    if (status || (status = nas_store__begin_as_job(store, err)))
         return status;
     if ((spec->name && (status = check_name_free(store, spec->name, err))) ||
         (status = insert_run(store, spec, &id, err)))
@@ -132,7 +117,7 @@ done:
 }
 
 /* Refuses a run that a living process other than this one holds. */
-static nas_status check_free(sqlite3_stmt *row, const process *self, nas_err *err)
+static nas_status check_free(sqlite3_stmt *row, const nas_store__process *self, nas_err *err)
 {
     const char *name = (const char *)sqlite3_column_text(row, 0);
     const char *state = (const char *)sqlite3_column_text(row, 1);
@@ -154,8 +139,8 @@ static nas_status check_free(sqlite3_stmt *row, const process *self, nas_err *er
 }
 
 /* Finds the run, for a transaction that will take or delete it. */
-static nas_status find_free(nas_store *store, int64_t run, const process *self, bool unfinished,
-                            int64_t *attempt, nas_err *err)
+static nas_status find_free(nas_store *store, int64_t run, const nas_store__process *self,
+                            bool unfinished, int64_t *attempt, nas_err *err)
 {
     static const char what[] = "look for the run";
     sqlite3_stmt *stmt = NULL;
@@ -163,11 +148,15 @@ static nas_status find_free(nas_store *store, int64_t run, const process *self, 
     nas_status status;
 
     if ((status = nas_store__query(store, &stmt, what, err, "SELECT name, state, host, pid, "
-                                   "pid_start, attempt FROM run WHERE id = ?", "i", run)) ||
+                                   "pid_start, attempt, job FROM run WHERE id = ?", "i", run)) ||
         (status = nas_store__step(stmt, what, &row, err)))
         goto done;
     if (!row) {
         status = nas_fail(err, NAS_E_USAGE, "there is no run %lld", (long long)run);
+    } else if (store->job && sqlite3_column_int64(stmt, 6) == store->job) {
+        /* An earlier attempt of the same job may not have lived to say that it was done, or
+         * may take its time to die; it is refused already. */
+        *attempt = sqlite3_column_int64(stmt, 5);
     } else if (unfinished && strcmp((const char *)sqlite3_column_text(stmt, 1), "done") == 0) {
         status = nas_fail(err, NAS_E_USAGE, "run '%s' is done", sqlite3_column_text(stmt, 0));
         nas_hint(err, "see it with: nas runs show %s", sqlite3_column_text(stmt, 0));
@@ -182,9 +171,9 @@ done:
 
 nas_status nas_store_run_claim(nas_store *store, int64_t run, nas_store_attempt *out, nas_err *err)
 {
-    const process self = this_process();
+    const nas_store__process self = nas_store__this_process();
     int64_t attempt = 0;
-    nas_status status = nas_store__begin(store, err);
+    nas_status status = nas_store__begin_as_job(store, err);
 
     if (status)
         return status;
@@ -240,7 +229,7 @@ static void remove_files(nas_store *store, int64_t run)
 
 nas_status nas_store_run_delete(nas_store *store, int64_t run, nas_err *err)
 {
-    const process self = this_process();
+    const nas_store__process self = nas_store__this_process();
     int64_t attempt = 0;
     nas_status status = nas_store__begin(store, err);
 

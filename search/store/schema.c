@@ -74,7 +74,51 @@ static const char version_1[] =
     " created_ms INTEGER NOT NULL, UNIQUE (run, file)) STRICT;"
     "CREATE INDEX artifact_by_step ON artifact (run, kind, step);";
 
-const char *const nas_store__migrations[] = {version_1};
+/* Jobs.  `unseen` marks what the command line changed and the loop has not read yet. */
+static const char version_2[] =
+    "CREATE TABLE job ("
+    " id INTEGER PRIMARY KEY AUTOINCREMENT," /* ids name log files: never used twice */
+    " name TEXT NOT NULL UNIQUE, sweep TEXT NOT NULL, args TEXT NOT NULL, folder TEXT NOT NULL,"
+    " cores INTEGER NOT NULL CHECK (cores >= 1),"
+    " memory_mib INTEGER NOT NULL CHECK (memory_mib >= 0), priority INTEGER NOT NULL,"
+    " time_limit_s INTEGER NOT NULL, hang_limit_s INTEGER NOT NULL, retries INTEGER NOT NULL,"
+    " state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed', 'lost',"
+    " 'preempted', 'timed_out', 'out_of_memory', 'quarantined', 'cancelled')),"
+    " attempt INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0,"
+    " cancel INTEGER NOT NULL DEFAULT 0 CHECK (cancel IN (0, 1)),"
+    " unseen INTEGER NOT NULL DEFAULT 1 CHECK (unseen IN (0, 1)),"
+    " created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX job_by_state ON job (state, id);"
+    "CREATE INDEX job_by_sweep ON job (sweep, id);"
+    "CREATE INDEX job_unseen ON job (id) WHERE unseen = 1;"
+
+    "CREATE TABLE job_need ("
+    " job INTEGER NOT NULL REFERENCES job ON DELETE CASCADE,"
+    " needs INTEGER NOT NULL REFERENCES job ON DELETE CASCADE,"
+    " ended INTEGER NOT NULL CHECK (ended IN (0, 1)),"
+    " PRIMARY KEY (job, needs)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX job_need_by_needed ON job_need (needs);"
+
+    "CREATE TABLE job_attempt ("
+    " job INTEGER NOT NULL REFERENCES job ON DELETE CASCADE, number INTEGER NOT NULL,"
+    " state TEXT NOT NULL, cause TEXT NOT NULL DEFAULT '',"
+    " pid INTEGER NOT NULL DEFAULT 0, pid_start INTEGER NOT NULL DEFAULT 0, host TEXT NOT NULL,"
+    " started_ms INTEGER NOT NULL, ended_ms INTEGER,"
+    " step INTEGER NOT NULL DEFAULT -1, phase TEXT NOT NULL DEFAULT '',"
+    " code INTEGER NOT NULL DEFAULT -1, signal INTEGER NOT NULL DEFAULT 0,"
+    " peak_rss_mib REAL, tail TEXT NOT NULL DEFAULT '',"
+    " PRIMARY KEY (job, number)) STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE job_loop ("
+    " id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL,"
+    " cores INTEGER NOT NULL, memory_mib INTEGER NOT NULL,"
+    " pid INTEGER NOT NULL, pid_start INTEGER NOT NULL, host TEXT NOT NULL,"
+    " started_ms INTEGER NOT NULL, ended INTEGER NOT NULL CHECK (ended IN (0, 1))) STRICT;"
+
+    "ALTER TABLE run ADD COLUMN job INTEGER REFERENCES job ON DELETE SET NULL;"
+    "CREATE INDEX run_by_job ON run (job);";
+
+const char *const nas_store__migrations[] = {version_1, version_2};
 const int nas_store__schema = sizeof nas_store__migrations / sizeof *nas_store__migrations;
 
 int nas_store_schema(void)

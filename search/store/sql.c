@@ -164,7 +164,7 @@ nas_status nas_store__begin_attempt(nas_store *store, nas_store_attempt attempt,
 {
     sqlite3_stmt *stmt = NULL;
     bool row = false;
-    nas_status status = nas_store__begin(store, err);
+    nas_status status = nas_store__begin_as_job(store, err);
 
     if (status)
         return status;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -119,6 +120,35 @@ const char *nas_store_dir(const nas_store *store)
     return store->dir;
 }
 
+void nas_store_set_patience(nas_store *store, int ms)
+{
+    sqlite3_busy_timeout(store->db, ms);
+}
+
+const char *nas_store__network_name(uint64_t type)
+{
+    static const struct {
+        uint64_t type; /* statfs(2), linux/magic.h */
+        const char *name;
+    } known[] = {{0x6969, "NFS"},         {0x517b, "SMB"},        {0xff534d42, "CIFS"},
+                 {0xfe534d42, "SMB2"},    {0x65735546, "FUSE"},   {0x0bd00bd0, "Lustre"},
+                 {0x47504653, "GPFS"},    {0x5346414f, "AFS"},    {0x00c36400, "Ceph"},
+                 {0x01021997, "9P"}};
+
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i].type == type)
+            return known[i].name;
+    return NULL;
+}
+
+const char *nas_store_network(const nas_store *store)
+{
+    struct statfs info;
+
+    /* f_type is signed on some machines: its 32 bits are what counts */
+    return statfs(store->dir, &info) == 0 ? nas_store__network_name((uint32_t)info.f_type) : NULL;
+}
+
 nas_status nas_store_name_check(const char *name, const char *what, nas_err *err)
 {
     static const char allowed[] =
@@ -170,6 +200,15 @@ int64_t nas_store__process_start(int64_t pid)
                               "%*d %*d %*d %lld", &state, &start) != 2)
         return 0;
     return state == 'Z' || state == 'X' ? 0 : start;
+}
+
+nas_store__process nas_store__this_process(void)
+{
+    nas_store__process p = {.pid = getpid()};
+
+    nas_system_host(p.host, sizeof p.host);
+    p.start = nas_store__process_start(p.pid);
+    return p;
 }
 
 bool nas_store__process_alive(const char *host, int64_t pid, int64_t pid_start)

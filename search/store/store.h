@@ -42,6 +42,11 @@ nas_status nas_store_open(nas_store **out, const char *dir, nas_store_mode mode,
 void nas_store_close(nas_store *store);
 /** The directory as given to nas_store_open (borrowed). */
 const char *nas_store_dir(const nas_store *store);
+/** How long a call waits while another process holds the store locked (10 s by default). */
+void nas_store_set_patience(nas_store *store, int ms);
+/** Name of the network file system that the store lies on, NULL if it is none that is known:
+ * there SQLite's locks may not hold. */
+const char *nas_store_network(const nas_store *store);
 /** Schema version of this program. */
 int nas_store_schema(void);
 

@@ -43,6 +43,18 @@ Test(store_open, a_missing_store_is_an_error_unless_it_may_be_made)
     cr_assert_eq(scratch_count(), 0);
 }
 
+Test(store_open, network_file_systems_are_known_by_their_numbers)
+{
+    nas_store *store = open_store();
+
+    cr_assert_str_eq(nas_store__network_name(0x6969), "NFS");
+    cr_assert_str_eq(nas_store__network_name(0xff534d42), "CIFS");
+    cr_assert_null(nas_store__network_name(0xef53)); /* ext4 */
+    cr_assert_null(nas_store__network_name(0x01021994)); /* tmpfs */
+    cr_assert_null(nas_store_network(store), "the tests need a local %s", P_tmpdir);
+    nas_store_close(store);
+}
+
 Test(store_open, reading_cannot_write)
 {
     nas_store *store;
