@@ -40,7 +40,7 @@ typedef enum cli_stop {
     CLI_STOP_RESUMES /* is seen, a checkpoint is written: exit 75                      */
 } cli_stop;
 
-enum { CLI_MAX_ARGS = 64, CLI_MAX_TABLES = 4 };
+enum { CLI_MAX_ARGS = 256, CLI_MAX_TABLES = 4 };
 
 struct cli_command {
     const char *name;      /* "search", "data import"                                  */

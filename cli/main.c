@@ -8,6 +8,7 @@
 #include "cli/output.h"
 #include "cli/signals.h"
 #include "cli/version.h"
+#include "search/jobs/worker.h"
 
 /* Threads that wait for others shall not burn the core that these need: libgomp spins for
  * milliseconds by default, which makes a busy machine fifty times slower (measured on 2 cores
@@ -93,6 +94,7 @@ int main(int argc, char **argv)
     const int count = argc > 0 ? argc - 1 : 0;
 
     calm_waiting_threads(argv);
+    nas_worker_begin();
     cli_signals_init();
     expand_short(count, args);
     nas_status status = dispatch(count, args, &ran, &err);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/system.h"
 #include "cli/signals.h"
+#include "search/jobs/worker.h"
 
 static const double terminal_seconds = 0.1, plain_seconds = 30;
 
@@ -85,6 +86,7 @@ void cli_progress_show(cli_progress *progress, const nas_progress *at)
     const int64_t done = at->epoch * at->batches + at->batch;
     char line[256] = "";
 
+    nas_worker_step(at->step, at->phase);
     if (strncmp(progress->phase, at->phase, sizeof progress->phase - 1) != 0) {
         snprintf(progress->phase, sizeof progress->phase, "%s", at->phase);
         progress->begun = nas_clock_seconds();
@@ -131,6 +133,7 @@ bool cli_progress_images(void *user, uint32_t done, uint32_t total)
     cli_progress *progress = user;
     char line[96];
 
+    nas_worker_step(done, "images");
     if (due(progress)) {
         snprintf(line, sizeof line, "images  %u/%u", done, total);
         put(progress, line);

@@ -12,6 +12,8 @@ const cli_command *const cli_commands[] = {
     &cmd_latency_predict, &cmd_latency_check, &cmd_latency_verify,
     &cmd_search, &cmd_predictor_train, &cmd_evolve, &cmd_resume, &cmd_train, &cmd_eval, &cmd_export,
     &cmd_runs_list, &cmd_runs_show, &cmd_runs_compare, &cmd_runs_delete, &cmd_runs_export,
+    &cmd_jobs_submit, &cmd_jobs_run, &cmd_jobs_list, &cmd_jobs_show, &cmd_jobs_why,
+    &cmd_jobs_logs, &cmd_jobs_cancel, &cmd_jobs_retry,
     &cmd_report,
     &cmd_store_verify, &cmd_store_backup, &cmd_store_gc, &cmd_store_migrate,
     &cmd_inspect, &cmd_doctor, &cmd_completion, &cmd_bench, &cmd_bench_ops,

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "cli/signals.h"
 #include "cli/version.h"
+#include "search/jobs/worker.h"
 
 enum { MAX_METRICS = 32 };
 
@@ -166,9 +167,9 @@ static nas_status begin(cli_session *session, const char *name, const json_t *in
 }
 
 /* A run continues with what it was begun with, or not at all. */
-static nas_status check_unchanged(const cli_context *context, const json_t *inputs, nas_err *err)
+static nas_status check_unchanged(const cli_context *context, const nas_store_run *run,
+                                  const json_t *inputs, nas_err *err)
 {
-    const nas_store_run *run = context->run;
     json_t *config = NULL, *value;
     const char *key;
     char digest[NAS_DIGEST_SIZE];
@@ -202,10 +203,32 @@ done:
     return status;
 }
 
+static nas_status claim(cli_session *session, const nas_store_run *run, const json_t *inputs,
+                        nas_err *err)
+{
+    const nas_status status = check_unchanged(session->context, run, inputs, err);
+
+    session->continues = true;
+    snprintf(session->name, sizeof session->name, "%s", run->name);
+    return status != NAS_OK ? status
+                            : nas_store_run_claim(session->store, run->id, &session->attempt, err);
+}
+
+/* The run that an earlier attempt of the same job began; NULL if there is none. */
+static nas_status find_earlier(nas_store_run **out, const cli_session *session,
+                                  const json_t *inputs, nas_err *err)
+{
+    char digest[NAS_DIGEST_SIZE];
+
+    config_digest(session->context->config, inputs, digest);
+    return nas_store_job_run(session->store, session->context->command->name, digest, out, err);
+}
+
 nas_status cli_session_open(cli_session *session, const cli_context *context,
                             const json_t *inputs, nas_err *err)
 {
     const cli_run_options *options = (const cli_run_options *)context->common;
+    nas_store_run *earlier = NULL;
     nas_status status;
 
     memset(session, 0, sizeof *session);
@@ -219,13 +242,13 @@ nas_status cli_session_open(cli_session *session, const cli_context *context,
     if ((status = nas_store_open(&session->store, context->common->store, NAS_STORE_CREATE,
                                  err)) != NAS_OK)
         return status;
-    if (context->run == NULL) {
-        status = begin(session, options->name, inputs, err);
-    } else {
-        if ((status = check_unchanged(context, inputs, err)) == NAS_OK)
-            status = nas_store_run_claim(session->store, context->run->id, &session->attempt, err);
-        snprintf(session->name, sizeof session->name, "%s", context->run->name);
-    }
+    nas_worker_act(session->store);
+    if (context->run != NULL)
+        status = claim(session, context->run, inputs, err);
+    else if ((status = find_earlier(&earlier, session, inputs, err)) == NAS_OK)
+        status = earlier != NULL ? claim(session, earlier, inputs, err)
+                                 : begin(session, options->name, inputs, err);
+    nas_store_run_free(earlier);
     if (status != NAS_OK) {
         nas_store_close(session->store);
         session->store = NULL;
@@ -245,7 +268,7 @@ nas_status cli_session_restore(cli_session *session,
     nas_store_artifact *list = NULL;
     int count = 0;
 
-    if (session->context->run == NULL)
+    if (!session->continues)
         return NAS_OK;
     nas_status status = nas_store_artifact_list(session->store, session->attempt.run, "checkpoint",
                                                 &list, &count, err);

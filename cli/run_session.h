@@ -24,6 +24,7 @@ typedef struct cli_session {
     const cli_context *context;
     nas_store *store;
     nas_store_attempt attempt;
+    bool continues; /* a run that was begun earlier */
     char name[NAS_STORE_NAME_SIZE];
     nas_observer observer; /* hand it to the computation */
     cli_progress progress;
@@ -31,7 +32,8 @@ typedef struct cli_session {
     double started;        /* monotonic seconds */
 } cli_session;
 
-/** Begins a run of the context's command, or claims the one that it continues.  `inputs`
+/** Begins a run of the context's command, or claims the one that it continues: that of `nas
+ * resume`, or that of an earlier attempt of the same job.  `inputs`
  * (borrowed) holds the digest of what each option that names an input stands for,
  * {"data": "0123..."}; NULL is no memory.  A run is continued with the same ones and the same
  * settings; otherwise NAS_E_DATA says which differ, and the run stays as it is. */
