@@ -302,6 +302,14 @@ bool nas_path_exists(const char *path)
     return access(path, F_OK) == 0;
 }
 
+bool nas_path_same(const char *a, const char *b)
+{
+    struct stat x, y;
+
+    return strcmp(a, b) == 0 || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+                                 x.st_ino == y.st_ino);
+}
+
 bool nas_path_is_dir(const char *path)
 {
     struct stat info;

@@ -40,6 +40,8 @@ nas_status nas_file_write(const char *path, const void *data, size_t size, nas_e
 nas_status nas_dir_make(const char *path, nas_err *err);
 bool nas_path_exists(const char *path);
 bool nas_path_is_dir(const char *path);
+/** Both name one file, existing or not. */
+bool nas_path_same(const char *a, const char *b);
 /** Joins with one '/'; the result is malloc'ed (yours), NULL when out of memory. */
 char *nas_path_join(const char *dir, const char *name);
 

@@ -1,6 +1,7 @@
 /* nas export - a trained network for other programs: ONNX, or net.config with PyTorch weights. */
 #include <stddef.h>
 
+#include "base/file.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/version.h"
@@ -32,11 +33,25 @@ static const nas_option export_table[] = {
 
 static nas_status check_targets(const export_options *o, nas_err *err)
 {
-    if (o->onnx != NULL || o->net_config != NULL || o->weights != NULL)
-        return NAS_OK;
-    nas_fail(err, NAS_E_USAGE, "export: nothing to write");
-    nas_hint(err, "say --onnx FILE, or --net-config FILE --weights FILE");
-    return NAS_E_USAGE;
+    const char *const files[] = {o->model, o->data, o->onnx, o->net_config, o->weights};
+    enum { INPUTS = 2, FILES = sizeof files / sizeof *files };
+
+    if (o->onnx == NULL && o->net_config == NULL && o->weights == NULL) {
+        nas_fail(err, NAS_E_USAGE, "export: nothing to write");
+        nas_hint(err, "say --onnx FILE, or --net-config FILE --weights FILE");
+        return NAS_E_USAGE;
+    }
+    if (o->data != NULL && o->onnx == NULL)
+        return nas_fail(err, NAS_E_USAGE, "export: --data is for --onnx");
+    for (int i = INPUTS; i < FILES; i++)
+        for (int k = 0; k < i; k++)
+            if (files[i] != NULL && files[k] != NULL && nas_path_same(files[i], files[k])) {
+                nas_fail(err, NAS_E_USAGE, "export: would write %s over %s", files[i],
+                         k < INPUTS ? "what it reads" : "what it has just written");
+                nas_hint(err, "give each output a name of its own");
+                return NAS_E_USAGE;
+            }
+    return NAS_OK;
 }
 
 static nas_status open_data(nas_dataset **out, const export_options *o, const nas_model *model,

@@ -16,7 +16,7 @@ typedef struct export_options {
     int format, table;
 } export_options;
 
-enum { FORMAT_CSV, FORMAT_JSONL };
+enum { FORMAT_CSV, FORMAT_JSONL, TABLE_METRIC = 1 };
 #define TABLES "run|metric|evaluation|artifact|probability|entropy"
 
 static const nas_option export_table[] = {
@@ -176,6 +176,8 @@ static nas_status export_run(const cli_context *context, const void *options, na
     nas_store_run *run = NULL;
     nas_status status;
 
+    if (views && (o->format != FORMAT_CSV || o->table != TABLE_METRIC))
+        return nas_fail(err, NAS_E_USAGE, "runs export: --format and --table are for --out");
     if (views && o->out != NULL) {
         nas_fail(err, NAS_E_USAGE, "runs export: --out is for csv and jsonl");
         nas_hint(err, "--tensorboard and --optuna name what they write themselves");

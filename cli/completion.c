@@ -18,7 +18,8 @@ static completion_kind kind_of(const char *value)
     };
 
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (strcmp(kinds[i].value, value) == 0)
+        if (strlen(kinds[i].value) == strcspn(value, "[") && /* "FILE[,FILE...]" as FILE */
+            strncmp(kinds[i].value, value, strcspn(value, "[")) == 0)
             return kinds[i].kind;
     return COMPLETION_FREE;
 }

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/file.h"
@@ -58,7 +59,9 @@ static const char schema[] =
     " UNIQUE(trial_id, step));"
     "CREATE TABLE trial_heartbeats(trial_heartbeat_id INTEGER NOT NULL PRIMARY KEY,"
     " trial_id INTEGER NOT NULL UNIQUE REFERENCES trials(trial_id), heartbeat DATETIME NOT NULL);"
-    "BEGIN";
+    "PRAGMA application_id = 1851880303; BEGIN";
+
+enum { APPLICATION = 0x6e61736f }; /* "naso": PRAGMA application_id below */
 
 static const char what[] = "Optuna export";
 
@@ -183,12 +186,32 @@ nas_status nas_optuna_trial_add(nas_optuna *optuna, const nas_optuna_trial *tria
     return status;
 }
 
+/* Nothing is there, or an earlier export: SQLite keeps an application's number at byte 68. */
+static nas_status check_place(const char *path, nas_err *err)
+{
+    static const unsigned char ours[] = {APPLICATION >> 24, APPLICATION >> 16 & 255,
+                                         APPLICATION >> 8 & 255, APPLICATION & 255};
+    unsigned char head[72] = {0};
+    FILE *file = fopen(path, "rbe");
+
+    if (file == NULL)
+        return NAS_OK; /* writing says what is wrong, if anything is */
+    const size_t got = fread(head, 1, sizeof head, file);
+    fclose(file);
+    if (got == sizeof head && memcmp(head + 68, ours, sizeof ours) == 0)
+        return NAS_OK;
+    nas_fail(err, NAS_E_USAGE, "%s is there, and is no earlier export for Optuna", path);
+    nas_hint(err, "name another file; Optuna can copy studies from one into the other");
+    return NAS_E_USAGE;
+}
+
 nas_status nas_optuna_save(nas_optuna *optuna, const char *path, nas_err *err)
 {
     sqlite3_int64 size = 0;
-    nas_status status = nas_store__script(optuna->store.db, what, "COMMIT", err);
+    nas_status status = check_place(path, err);
 
-    if (status != NAS_OK)
+    if (status != NAS_OK ||
+        (status = nas_store__script(optuna->store.db, what, "COMMIT", err)) != NAS_OK)
         return status;
     unsigned char *bytes = sqlite3_serialize(optuna->store.db, "main", &size, 0);
     status = bytes != NULL ? nas_file_write(path, bytes, (size_t)size, err)

@@ -45,7 +45,8 @@ typedef struct nas_optuna_trial {
 
 nas_status nas_optuna_trial_add(nas_optuna *optuna, const nas_optuna_trial *trial, nas_err *err);
 
-/** Writes the database to `path`, all or nothing. */
+/** Writes the database to `path`, all or nothing.  NAS_E_USAGE if another file than an earlier
+ * export is there. */
 nas_status nas_optuna_save(nas_optuna *optuna, const char *path, nas_err *err);
 
 #endif

@@ -79,6 +79,12 @@ Test(cli_export, mistakes_are_named_and_leave_nothing)
     expect_exit(
         NAS("export", "--model", model, "--onnx", nas_file("x"), "--data", nas_file("five.nasd")),
         78, "10");
+    expect_exit(NAS("export", "--model", model, "--onnx", model), 2, "what it reads");
+    expect_exit(NAS("export", "--model", model, "--onnx", nas_file("x"), "--weights",
+                    nas_file("x")),
+                2, "a name of its own");
+    expect_exit(NAS("export", "--model", model, "--net-config", nas_file("x"), "--data", arch), 2,
+                "--data is for --onnx");
     cr_assert_eq(nas_count(), before + 1);
 }
 
@@ -150,4 +156,10 @@ Test(cli_export, runs_go_to_tensorboard_and_optuna)
                 "--out is for csv and jsonl");
     expect_exit(NAS("runs", "export", "tarin-1", "--optuna", nas_file("x.db")), 2, "train-1");
     cr_assert_not(there("x.db"));
+    expect_exit(NAS("runs", "export", "--optuna", nas_file("o.db")), 0, NULL);
+    expect_exit(NAS("runs", "export", "--optuna", nas_file("store/store.db")), 2,
+                "no earlier export");
+    expect_exit(NAS("runs", "list"), 0, NULL);
+    expect_exit(NAS("runs", "export", "--optuna", nas_file("x.db"), "--table", "run"), 2,
+                "for --out");
 }
