@@ -12,47 +12,26 @@
 
 #include "base/file.h"
 #include "base/log.h"
-#include "latency/table/table.h"
+#include "latency/table/private.h"
 
-enum { FORMAT = 1, MAX_FILE_BYTES = 64 << 20 };
+enum { FORMAT = 1 };
 
 static const char section[] = "onepath";
 
 /* ------------------------------------------------------------------ fields */
-
-typedef enum field_type { TEXT, INTEGER, REAL } field_type;
-
-typedef struct field {
-    const char *name;
-    field_type type;
-    size_t offset, size; /* of the member; size: of TEXT */
-} field;
-
-/* One entry as files write it. */
-typedef struct raw_entry {
-    double count, mean, var, std, median, p95;
-} raw_entry;
-
-static const field entry_fields[] = {
-    {"count", REAL, offsetof(raw_entry, count), 0},
-    {"mean", REAL, offsetof(raw_entry, mean), 0},
-    {"var", REAL, offsetof(raw_entry, var), 0},
-    {"std", REAL, offsetof(raw_entry, std), 0},
-    {"median", REAL, offsetof(raw_entry, median), 0},
-    {"p95", REAL, offsetof(raw_entry, p95), 0},
-};
 
 typedef struct raw_meta {
     int format;
     nas_latency_meta meta;
 } raw_meta;
 
-#define META_TEXT(name) \
-    {#name, TEXT, offsetof(raw_meta, meta.name), sizeof(((nas_latency_meta *)0)->name)}
-#define META_INTEGER(name) {#name, INTEGER, offsetof(raw_meta, meta.name), 0}
+#define META_TEXT(name)                                                                            \
+    {#name, NAS_TABLE__TEXT, offsetof(raw_meta, meta.name),                                        \
+     sizeof(((nas_latency_meta *)0)->name)}
+#define META_INTEGER(name) {#name, NAS_TABLE__INTEGER, offsetof(raw_meta, meta.name), 0}
 
-static const field meta_fields[] = {
-    {"format", INTEGER, offsetof(raw_meta, format), 0},
+static const nas_table__field meta_fields[] = {
+    {"format", NAS_TABLE__INTEGER, offsetof(raw_meta, format), 0},
     META_TEXT(device),
     META_INTEGER(cores),
     META_INTEGER(threads),
@@ -144,35 +123,30 @@ static const char *scalar(const reader *r)
     return (const char *)r->event.data.scalar.value;
 }
 
-/* A decimal number, not negative and finite. */
 static nas_status read_real(reader *r, const char *owner, const char *name, double *out)
 {
-    const char *text = scalar(r);
-    char *end;
-    const double value = strtod(text, &end);
-    const bool decimal = *text && text[strspn(text, "+-.0123456789eE")] == '\0';
+    char why[NAS_TABLE__WHY_SIZE];
 
-    if (!decimal || *end)
-        return fail_here(r, "%.96s: %s: \"%.40s\" is not a number", owner, name, text);
-    if (!isfinite(value) || value < 0.0)
-        return fail_here(r, "%.96s: %s: %.40s must be finite and not negative", owner, name, text);
-    *out = value;
-    return NAS_OK;
+    return nas_table__read_real(scalar(r), out, why)
+               ? NAS_OK
+               : fail_here(r, "%.96s: %s: %s", owner, name, why);
 }
 
-static nas_status read_value(reader *r, const char *owner, const field *f, char *member)
+static nas_status read_value(reader *r, const char *owner, const nas_table__field *f, char *member)
 {
     double value;
     nas_status status;
 
-    if (f->type == TEXT) {
+    if (f->type == NAS_TABLE__TEXT) {
         if (r->event.data.scalar.length >= f->size)
             return fail_here(r, "%.96s: %s: more than %zu bytes", owner, f->name, f->size - 1);
         snprintf(member, f->size, "%s", scalar(r));
         return NAS_OK;
     }
-    status = read_real(r, owner, f->name, f->type == REAL ? (double *)(void *)member : &value);
-    if (status || f->type == REAL)
+    const bool real = f->type == NAS_TABLE__REAL;
+
+    status = read_real(r, owner, f->name, real ? (double *)(void *)member : &value);
+    if (status || real)
         return status;
     if (value > 1e6 || value != floor(value))
         return fail_here(r, "%.96s: %s: %.40s is not a whole number in 0..1e6", owner, f->name,
@@ -183,8 +157,8 @@ static nas_status read_value(reader *r, const char *owner, const field *f, char 
 
 /* Reads a mapping of scalars into the struct at `base`; other fields than `fields` are
  * passed over. */
-static nas_status read_fields(reader *r, const char *owner, const field *fields, int count,
-                              void *base)
+static nas_status read_fields(reader *r, const char *owner, const nas_table__field *fields,
+                              int count, void *base)
 {
     unsigned seen = 0;
     nas_status status = expect(r, YAML_MAPPING_START_EVENT, "a mapping of fields");
@@ -230,24 +204,13 @@ static nas_status read_meta(reader *r, nas_latency_meta *meta)
 static nas_status read_entry(reader *r, const char *key, nas_latency_table *table)
 {
     const size_t line = r->event.start_mark.line + 1;
-    raw_entry raw = {NAN, NAN, NAN, NAN, NAN, NAN};
-    nas_status status = read_fields(r, key, entry_fields, COUNT_OF(entry_fields), &raw);
+    nas_table__entry entry = nas_table__nothing_said;
+    nas_status status =
+        read_fields(r, key, nas_table__entry_fields, NAS_TABLE__ENTRY_FIELDS, &entry);
 
     if (status)
         return status;
-    if (isnan(raw.mean))
-        return fail_here(r, "%.96s: mean is missing", key);
-    if (!isnan(raw.count) && (raw.count > 1e15 || raw.count != floor(raw.count)))
-        return fail_here(r, "%.96s: count: %g is not a whole number", key, raw.count);
-    const nas_latency_stat stat = {
-        .count = isnan(raw.count) ? 0 : (int64_t)raw.count,
-        .mean = raw.mean,
-        .std = isnan(raw.std) ? sqrt(raw.var) : raw.std,
-        .median = raw.median,
-        .p95 = raw.p95,
-    };
-
-    status = nas_latency_table_add(table, key, &stat, r->err);
+    status = nas_table__add(table, key, &entry, r->err);
     if (status)
         nas_err_prefix(r->err, "%s:%zu", r->name, line);
     return status;
@@ -329,7 +292,7 @@ nas_status nas_latency_table_load(nas_latency_table **out, const char *path, nas
 {
     char *text = NULL;
     size_t size;
-    nas_status status = nas_file_read(path, MAX_FILE_BYTES, &text, &size, err);
+    nas_status status = nas_file_read(path, NAS_TABLE__MAX_FILE_BYTES, &text, &size, err);
 
     if (status == NAS_OK)
         status = nas_latency_table_parse(out, text, size, path, err);
@@ -338,26 +301,6 @@ nas_status nas_latency_table_load(nas_latency_table **out, const char *path, nas
 }
 
 /* ------------------------------------------------------------------ writer */
-
-/* The shortest text that reads back to the same bits; with a point, without which readers
- * of YAML 1.1 take 1e-05 for a word. */
-static void put_real(FILE *f, const char *name, double value)
-{
-    char text[40];
-    int precision = 15;
-
-    if (isnan(value))
-        return;
-    do
-        snprintf(text, sizeof text, "%.*g", precision, value);
-    while (strtod(text, NULL) != value && ++precision <= 17);
-    char *e = strchr(text, 'e');
-
-    if (strchr(text, '.') || !e)
-        fprintf(f, "  %s: %s\n", name, text);
-    else
-        fprintf(f, "  %s: %.*s.0%s\n", name, (int)(e - text), text, e);
-}
 
 /* In double quotes.  What is not printable ASCII becomes "?": it only describes, and YAML's
  * readers disagree on it. */
@@ -372,15 +315,15 @@ static void put_text(FILE *f, const char *name, const char *value)
     fputs("\"\n", f);
 }
 
-static void put_meta(FILE *f, const nas_latency_meta *meta)
+static void put_meta(FILE *f, const nas_latency_table *table)
 {
-    const raw_meta raw = {.format = FORMAT, .meta = *meta};
+    const raw_meta raw = {.format = FORMAT, .meta = table->meta};
 
     fprintf(f, "%s:\n", section);
     for (int i = 0; i < COUNT_OF(meta_fields); i++) {
         const char *member = (const char *)&raw + meta_fields[i].offset;
 
-        if (meta_fields[i].type == TEXT)
+        if (meta_fields[i].type == NAS_TABLE__TEXT)
             put_text(f, meta_fields[i].name, member);
         else
             fprintf(f, "  %s: %d\n", meta_fields[i].name, *(const int *)(const void *)member);
@@ -390,44 +333,18 @@ static void put_meta(FILE *f, const nas_latency_meta *meta)
 static void put_row(FILE *f, const nas_latency_row *row)
 {
     fprintf(f, "%s:\n  count: %lld\n", row->key, (long long)row->stat.count);
-    put_real(f, "mean", row->stat.mean);
-    put_real(f, "std", row->stat.std);
-    put_real(f, "median", row->stat.median);
-    put_real(f, "p95", row->stat.p95);
-}
-
-static int by_key(const void *a, const void *b)
-{
-    const nas_latency_row *const *x = a, *const *y = b;
-
-    return strcmp((*x)->key, (*y)->key);
+    nas_table__put_member(f, "mean", row->stat.mean);
+    nas_table__put_member(f, "std", row->stat.std);
+    nas_table__put_member(f, "median", row->stat.median);
+    nas_table__put_member(f, "p95", row->stat.p95);
 }
 
 nas_status nas_latency_table_text(const nas_latency_table *table, char **text, size_t *size,
                                   nas_err *err)
 {
-    const nas_latency_row **rows = malloc(((size_t)table->count + 1) * sizeof *rows);
-    FILE *f = open_memstream(text, size);
-    bool failed = !rows || !f;
+    static const nas_table__form form = {.head = put_meta, .row = put_row, .foot = "...\n"};
 
-    if (!failed) {
-        for (int i = 0; i < table->count; i++)
-            rows[i] = &table->rows[i];
-        qsort(rows, (size_t)table->count, sizeof *rows, by_key);
-        put_meta(f, &table->meta);
-        for (int i = 0; i < table->count; i++)
-            put_row(f, rows[i]);
-        fputs("...\n", f);
-        failed = ferror(f);
-    }
-    free(rows);
-    if (f && fclose(f) != 0)
-        failed = true;
-    if (!failed)
-        return NAS_OK;
-    if (f)
-        free(*text);
-    return nas_fail(err, NAS_E_NOMEM, "no memory for the text of a latency table");
+    return nas_table__write(table, &form, text, size, err);
 }
 
 nas_status nas_latency_table_save(const nas_latency_table *table, const char *path, nas_err *err)

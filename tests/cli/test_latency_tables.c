@@ -1,0 +1,148 @@
+/* nas latency show, diff, import and export from the outside. */
+#include "tests/cli/nas.h"
+
+TestSuite(cli_latency_tables, .init = nas_begin, .fini = nas_end, .timeout = 120);
+
+static double number(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+
+    cr_assert(json_is_number(value), "no number '%s'", key);
+    return json_number_value(value);
+}
+
+static const char *text(const json_t *object, const char *key)
+{
+    const char *value = json_string_value(json_object_get(object, key));
+
+    cr_assert_not_null(value, "no string '%s'", key);
+    return value;
+}
+
+/* The file's content, at most 64 KiB; valid until the next call. */
+static const char *content(const char *path)
+{
+    static char found[65536];
+    FILE *file = fopen(path, "r");
+
+    cr_assert_not_null(file, "no %s", path);
+    found[fread(found, 1, sizeof found - 1, file)] = '\0';
+    fclose(file);
+    return found;
+}
+
+static const char small[] = "Conv-input:4x4x3-output:4x4x8: {count: 9, mean: 0.5, std: 0.25}\n"
+                            "Conv_1-input:4x4x8-output:4x4x9: {mean: 6}\n"
+                            "Conv-input:4x4x3-output:4x4x16: {mean: 1.5, median: 1, p95: 2}\n";
+
+Test(cli_latency_tables, show_sorts_by_cost_sums_by_type_and_tells_coverage)
+{
+    const char *table = make_table(), *other = nas_put("small.yaml", small);
+    const json_t *shown = NAS_JSON("latency", "show", "--table", other);
+    const json_t *rows = json_object_get(shown, "rows"), *types = json_object_get(shown, "types");
+
+    cr_assert_eq(number(shown, "entries"), 3);
+    cr_assert_eq(number(shown, "total_ms"), 8);
+    cr_assert_str_eq(text(json_array_get(rows, 0), "key"), "Conv_1-input:4x4x8-output:4x4x9");
+    cr_assert_eq(number(json_array_get(rows, 1), "mean_ms"), 1.5);
+    cr_assert_eq(number(json_array_get(rows, 2), "std_ms"), 0.25);
+    cr_assert(json_is_null(json_object_get(json_array_get(rows, 0), "std_ms")));
+    cr_assert_eq(json_array_size(types), 2);
+    cr_assert_str_eq(text(json_array_get(types, 1), "type"), "Conv");
+    cr_assert_eq(number(json_array_get(types, 1), "entries"), 2);
+    cr_assert_eq(number(json_array_get(types, 1), "sum_ms"), 2);
+    cr_assert_eq(number(json_array_get(types, 0), "share"), 0.75);
+    cr_assert_null(json_object_get(shown, "coverage"));
+
+    shown = NAS_JSON("latency", "show", "--table", table, "--space", "tiny");
+    const json_t *coverage = json_object_get(shown, "coverage");
+    cr_assert(json_is_true(json_object_get(coverage, "covered")));
+    cr_assert_eq(number(coverage, "needed"), number(shown, "entries"));
+    shown = NAS_JSON("latency", "show", "--table", other, "--space", "tiny", "--image-size", "16");
+    coverage = json_object_get(shown, "coverage");
+    cr_assert_eq(number(coverage, "missing_count"), number(coverage, "needed"));
+    cr_assert_eq(json_array_size(json_object_get(coverage, "missing")),
+                 (size_t)number(coverage, "needed"));
+    expect_exit(NAS("latency", "show", "--table", other), 0, NULL);
+    expect_exit(NAS("latency", "show", "--table", nas_file("none.yaml")), 74, "none.yaml");
+}
+
+Test(cli_latency_tables, diff_tells_ratios_and_what_only_one_has)
+{
+    const char *a = nas_put("a.yaml", small);
+    const char *b = nas_put("b.yaml", "Conv-input:4x4x3-output:4x4x8: {mean: 2}\n"
+                                      "Conv-input:4x4x3-output:4x4x16: {mean: 1.5}\n"
+                                      "Logits-input:1x1x9-output:10: {mean: 1}\n");
+    const json_t *diff = NAS_JSON("latency", "diff", a, b);
+    const json_t *first = json_array_get(json_object_get(diff, "changes"), 0);
+
+    cr_assert_eq(number(diff, "common"), 2);
+    cr_assert_str_eq(json_string_value(json_array_get(json_object_get(diff, "only_a"), 0)),
+                     "Conv_1-input:4x4x8-output:4x4x9");
+    cr_assert_str_eq(json_string_value(json_array_get(json_object_get(diff, "only_b"), 0)),
+                     "Logits-input:1x1x9-output:10");
+    cr_assert_eq(number(first, "ratio"), 4);
+    cr_assert_eq(number(first, "a_ms"), 0.5);
+    cr_assert_float_eq(number(json_object_get(diff, "ratio"), "mean"), 2, 1e-12);
+    cr_assert_float_eq(number(json_object_get(diff, "ratio"), "spearman"), -1, 1e-12);
+    cr_assert_null(json_object_get(diff, "networks"));
+
+    const char *table = make_table();
+    diff = NAS_JSON("latency", "diff", table, table, "--space", "tiny", "--samples", "20");
+    const json_t *networks = json_object_get(diff, "networks");
+    cr_assert_eq(number(networks, "samples"), 20);
+    cr_assert_eq(number(networks, "mean"), 1);
+    cr_assert_float_eq(number(networks, "spearman"), 1, 1e-12);
+    expect_exit(NAS("latency", "diff", table, a, "--space", "tiny"), 3, "table B: ");
+    expect_exit(NAS("latency", "diff", table), 2, "argument is missing");
+    expect_exit(NAS("latency", "diff", table, nas_put("bad.yaml", "x")), 65, "bad.yaml:1");
+}
+
+Test(cli_latency_tables, what_is_exported_is_imported_without_loss)
+{
+    const char *table = nas_put("a.yaml", small), *csv = nas_file("a.csv");
+    const char *back = nas_file("back.yaml"), *yaml = nas_file("a-proxyless.yaml");
+
+    cr_assert_eq(number(NAS_JSON("latency", "export", "--table", table, "--format", "csv", "--out",
+                                 csv),
+                        "entries"),
+                 3);
+    cr_assert_eq(strncmp(content(csv), "key,count,mean,std,median,p95\n", 30), 0);
+    const json_t *made = NAS_JSON("latency", "import", csv, "--out", back, "--device", "A phone",
+                                  "--image-size", "8");
+    cr_assert_str_eq(text(made, "device"), "A phone");
+    cr_assert_str_eq(text(made, "conditions"), "imported from a.csv");
+    cr_assert_eq(number(made, "image_size"), 8);
+    const json_t *diff = NAS_JSON("latency", "diff", table, back);
+    cr_assert_eq(number(diff, "common"), 3);
+    cr_assert_eq(number(json_object_get(diff, "ratio"), "min"), 1);
+    cr_assert_eq(number(json_object_get(diff, "ratio"), "max"), 1);
+
+    expect_exit(NAS("latency", "export", "--table", back, "--format", "proxyless", "--out", yaml),
+                0, NULL);
+    cr_assert_not_null(strstr(content(yaml), "  count: 9\n  mean: 0.5\n  var: 0.0625\n"));
+    cr_assert_null(strstr(content(yaml), "onepath"), "the code of ProxylessNAS knows no section");
+    expect_exit(NAS("latency", "export", "--table", back, "--format", "csv", "--out",
+                    nas_file("b.csv")),
+                0, NULL);
+    char *before = strdup(content(csv));
+    cr_assert_str_eq(content(nas_file("b.csv")), before);
+    free(before);
+    expect_exit(NAS("latency", "export", "--table", back, "--format", "ofa", "--out", yaml), 78,
+                "--format proxyless");
+    cr_assert_not_null(strstr(content(yaml), "var"), "the old file is intact");
+}
+
+Test(cli_latency_tables, what_is_no_table_is_refused_and_leaves_nothing)
+{
+    const char *out = nas_file("out.yaml");
+
+    expect_exit(NAS("latency", "import", nas_put("bad.csv", "key,mean\nx,-1\n"), "--out", out), 65,
+                "bad.csv:2: mean: -1");
+    expect_exit(NAS("latency", "import", nas_put("cut.npy", "\x93NUMPY\x01"), "--out", out), 78,
+                "--clock-mhz");
+    expect_exit(NAS("latency", "import", nas_file("cut.npy"), "--out", out, "--clock-mhz", "100"),
+                65, "cut.npy");
+    expect_exit(NAS("latency", "import", "--out", out), 2, "argument is missing");
+    cr_assert_null(fopen(out, "r"));
+}
