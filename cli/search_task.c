@@ -1,10 +1,55 @@
 /* From names and files to a search that can run. */
 #include "cli/search_task.h"
 
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/system.h"
 #include "cli/load.h"
+#include "latency/profile/verify.h"
+
+enum { VERIFY_ROUNDS = 9 };
+
+/* Measures whole networks here, on as many threads as the table is for. */
+static nas_status measure(void *user, nas_candidate *list, int count, const nas_observer *observer,
+                          nas_err *err)
+{
+    const cli_search_task *task = user;
+    const int threads = omp_get_max_threads(), of_table = task->table->meta.threads;
+    int(*choice)[NAS_MAX_SLOTS] = calloc((size_t)count, sizeof *choice);
+    nas_latency_verification found = {0};
+
+    if (choice == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "verify: no memory for %d networks", count);
+    for (int i = 0; i < count; i++)
+        memcpy(choice[i], list[i].choice, sizeof choice[i]);
+    const nas_latency_verify_options how = {
+        .samples = count, .rounds = VERIFY_ROUNDS, .choice = (const int(*)[NAS_MAX_SLOTS])choice,
+        .seed = task->config.seed, .observer = observer};
+    omp_set_num_threads(of_table > 0 ? of_table : threads);
+    const nas_status status = nas_latency_verify(&found, task->table, task->space, &how, err);
+    omp_set_num_threads(threads);
+    for (int i = 0; i < count && status == NAS_OK; i++)
+        list[i].measured_ms = found.pairs[i].measured_ms;
+    nas_latency_verification_fini(&found);
+    free(choice);
+    return status;
+}
+
+/* What is measured here says nothing of another device. */
+static nas_status check_device(const nas_latency_table *table, nas_err *err)
+{
+    char here[sizeof table->meta.device];
+
+    nas_system_cpu_name(here, sizeof here);
+    if (table->meta.device[0] == '\0' || strcmp(table->meta.device, here) == 0)
+        return NAS_OK;
+    nas_fail(err, NAS_E_CONFIG, "the table is of \"%s\", but --verify-top measures on this "
+             "machine, \"%s\"", table->meta.device, here);
+    nas_hint(err, "leave --verify-top out, or search on that device");
+    return NAS_E_CONFIG;
+}
 
 nas_status cli_search_prepare(cli_search_task *task, const char *data, const char *space,
                               const char *table, const nas_search_config *config, nas_err *err)
@@ -20,8 +65,10 @@ nas_status cli_search_prepare(cli_search_task *task, const char *data, const cha
     if ((status = cli_space_fit(task->space, task->data, err)) ||
         (status = cli_table_load(&task->tables, &task->table, table, task->space->image_size,
                                  err)) ||
+        (config->verify_top > 0 && (status = check_device(task->table, err))) ||
         (status = nas_latency_lut_new(&task->lut, task->table, task->space, 0, err)))
         return status;
+    task->config.measurer = (nas_measurer){.user = task, .measure = measure};
     return nas_search_new(&task->search, task->space, task->data, task->lut, &task->config, err);
 }
 

@@ -12,7 +12,7 @@ typedef struct cli_search_options {
     double target_ms, max_minutes, warmup_lr, lr, decay, clip_norm, label_smoothing;
     double valid_fraction, arch_lr;
     int method, arch_mode, latency_loss;
-    int64_t epochs, warmup_epochs, batch, arch_every, rl_samples, derive_samples, score_images;
+    int64_t epochs, warmup_epochs, batch, arch_every, rl_samples, derive_samples, score_images, verify_top;
 } cli_search_options;
 
 nas_search_config cli_search_config(const cli_search_options *options);

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/stats.h"
@@ -17,7 +18,7 @@ typedef struct trial {
     const nas_latency_verify_options *options;
     nas_latency_lut *lut;
     nas_bench bench;
-    int (*choice)[NAS_MAX_SLOTS]; /* [samples]                         */
+    nas_latency_pair *pairs;      /* [samples]: borrowed               */
     uint32_t *order;              /* [samples]: of this round          */
     double *ms;                   /* [samples][rounds]                 */
 } trial;
@@ -43,25 +44,29 @@ static void draw(const trial *v, nas_rng *rng, double target_ms, const int *fast
     }
 }
 
-static nas_status start(trial *v, nas_latency_pair *pairs, nas_err *err)
+static nas_status start(trial *v, nas_err *err)
 {
     const int samples = v->options->samples;
     int fastest[NAS_MAX_SLOTS], slowest[NAS_MAX_SLOTS];
     double least, most;
     nas_rng rng;
 
-    v->choice = calloc((size_t)samples, sizeof *v->choice);
     v->order = calloc((size_t)samples, sizeof *v->order);
     v->ms = calloc((size_t)samples * (size_t)v->options->rounds, sizeof *v->ms);
-    if (!v->choice || !v->order || !v->ms)
+    if (!v->order || !v->ms)
         return nas_fail(err, NAS_E_NOMEM, "verify: no memory for %d networks", samples);
     nas_latency_lut_range(v->lut, v->space, &least, &most, fastest, slowest);
     for (int i = 0; i < samples; i++) {
+        nas_latency_pair *pair = &v->pairs[i];
+
         nas_rng_init(&rng, v->options->seed, "verify", (uint64_t)i);
         v->order[i] = (uint32_t)i;
-        draw(v, &rng, least + (most - least) * (i + 0.5) / samples, fastest, slowest,
-             v->choice[i]);
-        pairs[i].predicted_ms = nas_latency_lut_total(v->lut, v->choice[i]);
+        if (v->options->choice != NULL)
+            memcpy(pair->choice, v->options->choice[i], sizeof pair->choice);
+        else
+            draw(v, &rng, least + (most - least) * (i + 0.5) / samples, fastest, slowest,
+                 pair->choice);
+        pair->predicted_ms = nas_latency_lut_total(v->lut, pair->choice);
     }
     return nas_bench__init(&v->bench, v->space, v->options->seed, err);
 }
@@ -70,7 +75,6 @@ static void finish(trial *v)
 {
     nas_bench__fini(&v->bench);
     nas_latency_lut_free(v->lut);
-    free(v->choice);
     free(v->order);
     free(v->ms);
 }
@@ -94,7 +98,7 @@ static nas_status run_round(trial *v, int round, nas_rng *rng, nas_err *err)
             return nas_fail(err, NAS_E_INTERRUPTED, "verify: stopped after %d of %d rounds", round,
                             o->rounds);
         const nas_status status =
-            nas_bench__turn(&v->bench, v->choice[n],
+            nas_bench__turn(&v->bench, v->pairs[n].choice,
                             &v->ms[n * (size_t)o->rounds + (size_t)round], NULL, err);
         if (status != NAS_OK)
             return status;
@@ -102,7 +106,7 @@ static nas_status run_round(trial *v, int round, nas_rng *rng, nas_err *err)
     return NAS_OK;
 }
 
-static nas_status measure(trial *v, nas_latency_pair *pairs, nas_err *err)
+static nas_status measure(trial *v, nas_err *err)
 {
     const nas_latency_verify_options *o = v->options;
     nas_status status = NAS_OK;
@@ -112,7 +116,8 @@ static nas_status measure(trial *v, nas_latency_pair *pairs, nas_err *err)
     for (int round = 0; round < o->rounds && status == NAS_OK; round++)
         status = run_round(v, round, &rng, err);
     for (int i = 0; i < o->samples && status == NAS_OK; i++)
-        pairs[i].measured_ms = nas_quantile(v->ms + (size_t)i * (size_t)o->rounds, o->rounds, 0.5);
+        v->pairs[i].measured_ms =
+            nas_quantile(v->ms + (size_t)i * (size_t)o->rounds, o->rounds, 0.5);
     return status;
 }
 
@@ -165,12 +170,12 @@ nas_status nas_latency_verify(nas_latency_verification *out, const nas_latency_t
     nas_status status;
 
     *out = (nas_latency_verification){.count = options->samples};
-    out->pairs = calloc((size_t)options->samples, sizeof *out->pairs);
+    v.pairs = out->pairs = calloc((size_t)options->samples, sizeof *out->pairs);
     if (out->pairs == NULL)
         status = nas_fail(err, NAS_E_NOMEM, "verify: no memory for %d networks", options->samples);
     else if ((status = nas_latency_lut_new(&v.lut, table, space, 0, err)) == NAS_OK &&
-             (status = start(&v, out->pairs, err)) == NAS_OK &&
-             (status = measure(&v, out->pairs, err)) == NAS_OK &&
+             (status = start(&v, err)) == NAS_OK &&
+             (status = measure(&v, err)) == NAS_OK &&
              (status = compare(out, err)) == NAS_OK) {
         out->disturbed = (double)v.bench.disturbed / (double)v.bench.runs;
         warn(table, out);

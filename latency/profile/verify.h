@@ -7,6 +7,7 @@
 
 typedef struct nas_latency_pair {
     double predicted_ms, measured_ms;
+    int choice[NAS_MAX_SLOTS]; /* the network */
 } nas_latency_pair;
 
 typedef struct nas_latency_verification {
@@ -24,6 +25,7 @@ typedef struct nas_latency_verification {
 typedef struct nas_latency_verify_options {
     int samples;   /* networks: random ones, moved towards the fastest or the slowest until
                       their predictions spread evenly over the range                     */
+    const int (*choice)[NAS_MAX_SLOTS]; /* [samples] measures these instead; NULL: draws */
     int rounds;    /* turns of each network, those of all interleaved                    */
     uint64_t seed; /* of the networks                                                    */
     const nas_observer *observer; /* may be NULL                                         */

@@ -38,6 +38,10 @@ typedef struct nas_search_config {
     int rl_samples;                    /* REINFORCE: networks an update                    */
     int derive_samples;                /* networks judged at the end (best of N)           */
     int score_images;                  /* validation images that judge each of them        */
+    int verify_top;                    /* of them, the best so many are measured whole and must
+                                          meet the target by that, too; 0: none.  What is found
+                                          then depends on time                              */
+    nas_measurer measurer;             /* for verify_top                                   */
     int recalibrate_batches;           /* batch norm of the chosen one                     */
     double max_minutes;                /* of searching; 0: no limit                        */
     uint64_t seed;
@@ -54,12 +58,15 @@ double nas_search_arch_lr(int64_t arch_steps);
 
 typedef struct nas_search_result {
     int choice[NAS_MAX_SLOTS]; /* the network; the closest one when not feasible   */
-    bool feasible;             /* latency_ms <= target_ms                          */
+    bool feasible;             /* latency_ms, and measured_ms if it was measured, meet
+                                  the target                                      */
     double latency_ms;         /* by the table                                    */
     double valid_loss, valid_top1, valid_top5; /* after re-calibration            */
     int64_t steps;
     double seconds;            /* of searching, over all attempts                 */
-    int judged;                /* architectures judged at the end, best first      */
+    int judged;                /* architectures judged at the end: the answer, then the best
+                                  first                                            */
+    int verified;              /* the first so many of them were measured          */
     nas_candidate *judgement;  /* [judged], score = top-1; yours (free)           */
 } nas_search_result;
 

@@ -161,7 +161,9 @@ static void draw(nas_html *html, const front *f)
     }
     for (int i = 0; i < targets && targets <= MAX_LIMITS; i++)
         nas_range_add(&x, limits[i]);
-    nas_chart_begin(&chart, html, 860, 420, x, y, "latency by the run's table, ms", "top-1",
+    const bool measured = strcmp(f->source, "verified") == 0; /* by nas search --verify-top */
+    nas_chart_begin(&chart, html, 860, 420, x, y,
+                    measured ? "measured latency, ms" : "latency by the run's table, ms", "top-1",
                     "Latency against accuracy");
     draw_front_line(&chart, f);
     for (int pass = 0; pass < 2; pass++) /* those of the front lie on top */

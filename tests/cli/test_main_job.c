@@ -92,6 +92,61 @@ Test(cli_main_job, a_search_meets_its_target_and_its_network_is_trained_and_judg
     free(model);
 }
 
+Test(cli_main_job, the_best_networks_are_measured_before_one_is_chosen)
+{
+    prepare();
+    const json_t *found = NAS_JSON("search", "--data", data, "--space", "tiny", "--table", table,
+                                   "--target-ms", "1000", "--warmup-epochs", "1", "--epochs", "1",
+                                   "--batch", "32", "--derive-samples", "4", "--verify-top", "3");
+    const json_t *verified = json_object_get(found, "verified");
+    const json_t *first = json_array_get(verified, 0);
+
+    cr_assert_eq(json_array_size(verified), 3);
+    cr_assert(json_is_true(json_object_get(first, "chosen")));
+    cr_assert(json_is_true(json_object_get(first, "meets_target")));
+    cr_assert_eq(number(first, "measured_ms"), number(found, "measured_ms"));
+    cr_assert_eq(number(first, "predicted_ms"), number(found, "latency_ms"));
+    for (size_t i = 0; i < 3; i++) {
+        cr_assert_gt(number(json_array_get(verified, i), "measured_ms"), 0);
+        cr_assert_eq(json_is_true(json_object_get(json_array_get(verified, i), "chosen")), i == 0);
+    }
+    const json_t *shown = NAS_JSON("runs", "show", "search-1");
+    const json_t *kept = json_object_get(json_object_get(shown, "summary"), "verified");
+    cr_assert_eq(json_array_size(kept), 3);
+    const process_result *csv = NAS("runs", "export", "search-1", "--table", "evaluation");
+    expect_exit(csv, 0, NULL);
+    cr_assert_not_null(strstr(csv->out, "verified"));
+    cr_assert_null(json_object_get(NAS_JSON(SEARCH), "verified"), "not asked for");
+}
+
+Test(cli_main_job, a_measured_network_above_the_target_is_no_answer)
+{
+    prepare();
+    const char *fast = nas_file("fast.yaml"); /* flatters: everything takes a nanosecond */
+    FILE *in = fopen(table, "r"), *out = fopen(fast, "w");
+    cr_assert(in != NULL && out != NULL);
+    for (char line[400]; fgets(line, sizeof line, in) != NULL;)
+        fprintf(out, "%.*s: {mean: 1e-6}\n", (int)(strstr(line, ": {") - line), line);
+    fclose(in);
+    fclose(out);
+    const process_result *result =
+        NAS("search", "--data", data, "--space", "tiny", "--table", fast, "--target-ms", "0.0001",
+            "--warmup-epochs", "1", "--epochs", "1", "--batch", "32", "--verify-top", "2",
+            "--json");
+    expect_exit(result, 3, "none of the 2 networks measured");
+    json_t *found = json_loads(result->out, 0, NULL);
+    cr_assert(json_is_false(json_object_get(found, "feasible")));
+    cr_assert_gt(number(found, "measured_ms"), 0.0001);
+    json_decref(found);
+
+    out = fopen(fast, "a");
+    fputs("onepath: {format: 1, device: \"A phone\"}\n...\n", out);
+    fclose(out);
+    expect_exit(NAS("search", "--data", data, "--space", "tiny", "--table", fast, "--target-ms",
+                    "1", "--verify-top", "2"),
+                78, "the table is of \"A phone\"");
+}
+
 Test(cli_main_job, threads_do_not_change_the_result)
 {
     prepare();

@@ -226,6 +226,31 @@ Test(latency_verify, measures_are_what_they_are_called)
     nas_space_free(space);
 }
 
+Test(latency_verify, networks_that_are_given_are_measured_in_their_order)
+{
+    nas_space *space = load("tiny");
+    const nas_latency_profile_options options = quick();
+    nas_latency_table *table = profile(space, &options);
+    int choice[3][NAS_MAX_SLOTS];
+    nas_latency_verify_options how = {.samples = 3, .rounds = 3, .seed = 3};
+    nas_latency_verification drawn, given;
+
+    REQUIRE_OK(nas_latency_verify(&drawn, table, space, &how, &err));
+    for (int i = 0; i < 3; i++)
+        memcpy(choice[i], drawn.pairs[2 - i].choice, sizeof choice[i]);
+    how.choice = (const int(*)[NAS_MAX_SLOTS])choice;
+    REQUIRE_OK(nas_latency_verify(&given, table, space, &how, &err));
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(given.pairs[i].predicted_ms, drawn.pairs[2 - i].predicted_ms);
+        cr_assert_eq(memcmp(given.pairs[i].choice, choice[i], sizeof choice[i]), 0);
+        cr_assert_gt(given.pairs[i].measured_ms, 0.0);
+    }
+    nas_latency_verification_fini(&drawn);
+    nas_latency_verification_fini(&given);
+    nas_latency_table_free(table);
+    nas_space_free(space);
+}
+
 Test(latency_verify, table_of_another_space_is_told)
 {
     nas_space *tiny = load("tiny"), *other = load("proxyless-cifar-0.5");

@@ -302,6 +302,86 @@ Test(search_proxyless, latency_pulls_towards_fast_networks)
     nas_search_free(search);
 }
 
+/* A device on which a network takes its prediction times a factor by its place in the list. */
+typedef struct device {
+    const double *factor;
+    int measured;
+} device;
+
+static nas_status measure(void *user, nas_candidate *list, int count, const nas_observer *observer,
+                          nas_err *err)
+{
+    device *d = user;
+
+    d->measured = count;
+    for (int i = 0; i < count; i++)
+        list[i].measured_ms = d->factor[i] * nas_latency_lut_total(lut, list[i].choice);
+    return nas_observe_go_on(observer, "measuring", err);
+}
+
+/* The result of a random search that measures its two best of three. */
+static nas_search_result verified(const double *factor, int top, device *d)
+{
+    nas_search_config c = config(NAS_SEARCH_RANDOM, NAS_ARCH_FULL);
+    nas_search_result result;
+    nas_search *search;
+
+    *d = (device){.factor = factor};
+    c.verify_top = top;
+    c.measurer = (nas_measurer){.user = d, .measure = measure};
+    cr_assert_eq(nas_search_new(&search, space, data, lut, &c, NULL), NAS_OK);
+    cr_assert_eq(nas_search_run(search, NULL, &result, NULL), NAS_OK);
+    nas_search_free(search);
+    return result;
+}
+
+static void expect_choice(const nas_search_result *result, const nas_candidate *candidate)
+{
+    cr_assert_eq(memcmp(result->choice, candidate->choice,
+                        (size_t)space->count * sizeof *result->choice), 0);
+}
+
+Test(search_proxyless, the_best_network_that_meets_the_target_as_measured_is_chosen)
+{
+    static const double honest[] = {1, 1, 1}, flattered[] = {100, 1, 1};
+    device d;
+    const nas_search_result plain = verified(honest, 0, &d);
+
+    cr_assert_eq(d.measured, 0, "not asked for");
+    cr_assert_eq(plain.verified, 0);
+    const nas_search_result same = verified(honest, 2, &d);
+    cr_assert_eq(d.measured, 2);
+    cr_assert_eq(same.verified, 2);
+    expect_choice(&same, &plain.judgement[0]);
+    cr_assert_eq(same.judgement[0].measured_ms, same.latency_ms);
+    cr_assert_eq(same.judgement[2].measured_ms, 0.0);
+
+    const nas_search_result other = verified(flattered, 2, &d);
+    cr_assert(other.feasible);
+    expect_choice(&other, &plain.judgement[1]);
+    expect_choice(&other, &other.judgement[0]);
+    cr_assert_float_eq(other.judgement[1].measured_ms, 100 * plain.judgement[0].latency_ms, 1e-9);
+    cr_assert_eq(other.latency_ms, plain.judgement[1].latency_ms);
+    free(plain.judgement);
+    free(same.judgement);
+    free(other.judgement);
+}
+
+Test(search_proxyless, where_no_measured_network_meets_the_target_the_fastest_is_told)
+{
+    static const double slow[] = {1000, 1000, 100};
+    device d;
+    const nas_search_result result = verified(slow, 50, &d);
+
+    cr_assert_eq(d.measured, 3, "there are no more");
+    cr_assert_not(result.feasible);
+    cr_assert_eq(result.verified, 3);
+    for (int i = 1; i < 3; i++)
+        cr_assert_lt(result.judgement[0].measured_ms, result.judgement[i].measured_ms);
+    expect_choice(&result, &result.judgement[0]);
+    free(result.judgement);
+}
+
 Test(search_proxyless, a_target_below_the_fastest_network_is_infeasible)
 {
     nas_search_config c = config(NAS_SEARCH_GRADIENT, NAS_ARCH_FULL);
