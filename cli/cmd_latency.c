@@ -1,15 +1,12 @@
-/* nas latency - what an architecture takes by a table, whether a table covers a space, and
- * whether it tells the truth on this machine. */
-#include <omp.h>
+/* nas latency predict, check - what an architecture takes by a table, and whether a table covers a
+ * space. */
 #include <stddef.h>
 #include <stdlib.h>
 
 #include "cli/commands.h"
 #include "cli/load.h"
 #include "cli/output.h"
-#include "cli/progress.h"
 #include "latency/predict.h"
-#include "latency/profile/verify.h"
 
 typedef struct predict_options {
     cli_common common;
@@ -114,70 +111,4 @@ const cli_command cmd_latency_check = {
     .name = "latency check", .summary = "which entries a table lacks for a space",
     .example = "latency check --table here.yaml --space proxyless-cifar",
     .tables = {check_table, cli_space_table}, .size = sizeof(check_options), .run = check_run,
-};
-
-typedef struct verify_options {
-    cli_space_options space;
-    const char *table;
-    int64_t samples, rounds;
-} verify_options;
-
-static const nas_option verify_table[] = {
-    TABLE_OPTION(verify_options),
-    {"--samples", NAS_OPT_INT, offsetof(verify_options, samples), "20", 2, 10000, NULL, "N",
-     "networks to measure whole"},
-    {"--rounds", NAS_OPT_INT, offsetof(verify_options, rounds), "9", 1, 1000, NULL, "N",
-     "turns of each of them"},
-    {0},
-};
-
-static json_t *verification_json(const nas_latency_verification *v)
-{
-    json_t *pairs = json_array();
-
-    for (int i = 0; i < v->count; i++)
-        json_array_append_new(pairs,
-                              json_pack("{s:f, s:f}", "predicted_ms", v->pairs[i].predicted_ms,
-                                        "measured_ms", v->pairs[i].measured_ms));
-    return json_pack("{s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "samples", v->count,
-                     "threads", omp_get_max_threads(), "mape", cli_real(v->mape), "within_10",
-                     cli_real(v->within_10), "bias", cli_real(v->bias),
-                     "rmse_ms", cli_real(v->rmse_ms), "spearman", cli_real(v->spearman), "kendall",
-                     cli_real(v->kendall), "disturbed",
-                     cli_real(v->disturbed), "pairs", pairs);
-}
-
-static nas_status verify_run(const cli_context *context, const void *options, nas_err *err)
-{
-    const verify_options *o = options;
-    nas_latency_set *set = NULL;
-    const nas_latency_table *table;
-    nas_space *space = NULL;
-    nas_latency_verification result = {0};
-    cli_progress progress;
-    nas_status status;
-
-    cli_progress_init(&progress, context->common);
-    const nas_observer observer = cli_progress_observer(&progress);
-    const nas_latency_verify_options how = {.samples = (int)o->samples, .rounds = (int)o->rounds,
-                                            .seed = (uint64_t)context->common->seed,
-                                            .observer = &observer};
-    if ((status = nas_latency_set_load(&set, o->table, err)) == NAS_OK &&
-        (status = cli_space_load_for(&space, &o->space, set, err)) == NAS_OK &&
-        (status = nas_latency_set_pick(&table, set, space->image_size, err)) == NAS_OK)
-        status = nas_latency_verify(&result, table, space, &how, err);
-    cli_progress_end(&progress);
-    if (status == NAS_OK)
-        status = cli_emit(context, verification_json(&result), err);
-    nas_latency_verification_fini(&result);
-    nas_latency_set_free(set);
-    nas_space_free(space);
-    return status;
-}
-
-const cli_command cmd_latency_verify = {
-    .name = "latency verify", .summary = "measure whole networks against a table's predictions",
-    .example = "latency verify --table here.yaml --space proxyless-cifar-0.5 --samples 20",
-    .tables = {verify_table, cli_space_table}, .size = sizeof(verify_options),
-    .stop = CLI_STOP_ENDS, .run = verify_run,
 };

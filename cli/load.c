@@ -2,7 +2,10 @@
 #include "cli/load.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+#include "cli/version.h"
 
 #define AT(field) offsetof(cli_space_options, field)
 
@@ -79,5 +82,41 @@ nas_status cli_table_record(nas_store *store, nas_store_attempt attempt,
                                       err)) == NAS_OK)
         status = nas_store_run_table(store, attempt, id, err);
     free(text);
+    return status;
+}
+
+nas_status cli_table_run(const cli_context *context, const char *kind,
+                         const nas_latency_table *table, const char *path, json_t *result,
+                         nas_err *err)
+{
+    char *config = json_dumps(context->config, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    char *summary = NULL, name[NAS_STORE_NAME_SIZE];
+    nas_store *store = NULL;
+    nas_store_attempt attempt;
+    nas_status status;
+
+    const nas_store_run_spec spec = {.kind = kind, .config = config, .version = NAS_VERSION,
+                                     .seed = (uint64_t)context->common->seed,
+                                     .threads = (int)context->common->threads};
+    if (config == NULL || result == NULL) {
+        status = nas_fail(err, NAS_E_NOMEM, "run: out of memory");
+        goto done;
+    }
+    if ((status = nas_store_open(&store, context->common->store, NAS_STORE_CREATE, err)) ||
+        (status = nas_store_run_begin(store, &spec, &attempt, err)))
+        goto done;
+    snprintf(name, sizeof name, "%s-%lld", kind, (long long)attempt.run);
+    json_object_set_new(result, "run", json_string(name));
+    summary = json_dumps(result, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    if ((status = cli_table_record(store, attempt, table, path, err)) == NAS_OK)
+        status = nas_store_run_finish(store, attempt, NAS_STORE_DONE, summary, NULL, err);
+    else
+        nas_store_run_finish(store, attempt, NAS_STORE_FAILED, NULL, "its table was not kept",
+                             NULL);
+
+done:
+    nas_store_close(store);
+    free(summary);
+    free(config);
     return status;
 }

@@ -34,4 +34,11 @@ nas_status cli_table_load(nas_latency_set **set, const nas_latency_table **table
 nas_status cli_table_record(nas_store *store, nas_store_attempt attempt,
                             const nas_latency_table *table, const char *path, nas_err *err);
 
+/** Records what a command found out about a table as a run that is done as soon as it begins:
+ * there is nothing to continue.  `result` is what the store keeps; it gets the run's name as
+ * `run`. */
+nas_status cli_table_run(const cli_context *context, const char *kind,
+                         const nas_latency_table *table, const char *path, json_t *result,
+                         nas_err *err);
+
 #endif

@@ -43,6 +43,8 @@ void nas_report__overview(nas_report__page *page);
 nas_status nas_report__pareto(nas_report__page *page, nas_err *err);
 void nas_report__cost(nas_report__page *page);
 /* Sections of one run. */
+/** Nothing at all for a run that measured no network whole. */
+nas_status nas_report__verified(nas_report__page *page, const nas_report__run *run, nas_err *err);
 nas_status nas_report__curves(nas_report__page *page, const nas_report__run *run, nas_err *err);
 nas_status nas_report__heat(nas_report__page *page, const nas_report__run *run, nas_err *err);
 nas_status nas_report__drawing(nas_report__page *page, const nas_report__run *run, nas_err *err);

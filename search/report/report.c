@@ -192,7 +192,8 @@ static nas_status write_run(nas_report__page *page, const nas_report__run *run, 
     nas_html_element(html, "h2", NULL, "%s", run->about->name);
     if (run->about->error != NULL)
         nas_html_element(html, "p", "error", "Ended with: %s", run->about->error);
-    if ((status = nas_report__curves(page, run, err)) == NAS_OK &&
+    if ((status = nas_report__verified(page, run, err)) == NAS_OK &&
+        (status = nas_report__curves(page, run, err)) == NAS_OK &&
         (status = nas_report__heat(page, run, err)) == NAS_OK)
         status = nas_report__drawing(page, run, err);
     nas_html_close(html, "section");

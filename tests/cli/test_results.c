@@ -108,6 +108,39 @@ Test(cli_results, a_profile_covers_its_space_and_is_verified)
     cr_assert_eq(json_array_size(json_object_get(verified, "pairs")), 3);
     expect_keys(json_array_get(json_object_get(verified, "pairs"), 0),
                 "predicted_ms measured_ms");
+
+    const json_t *operations = json_object_get(verified, "operations"), *operation;
+    double share = 0.0, error = 0.0;
+    size_t i;
+    json_array_foreach(operations, i, operation) {
+        const double part = json_number_value(json_object_get(operation, "share"));
+
+        share += part;
+        error += part * json_number_value(json_object_get(operation, "error"));
+    }
+    cr_assert_gt(i, 2);
+    cr_assert_float_eq(share, 1.0, 1e-9);
+    cr_assert_float_eq(error, json_number_value(json_object_get(verified, "bias")), 1e-9);
+    const json_t *shown = NAS_JSON("runs", "show", "verify-2");
+    expect_keys(json_object_get(shown, "summary"), "mape pairs operations run");
+}
+
+Test(cli_results, a_verification_is_in_the_report)
+{
+    const char *table = make_table(), *out = nas_file("report.html");
+
+    NAS_JSON("latency", "verify", "--table", table, "--space", "tiny", "--samples", "3",
+             "--rounds", "1");
+    expect_exit(NAS("report", "--out", out), 0, NULL);
+    char *page = calloc(1, 1 << 20);
+    FILE *file = fopen(out, "r");
+    cr_assert(page != NULL && file != NULL);
+    cr_assert_gt(fread(page, 1, (1 << 20) - 1, file), 0);
+    fclose(file);
+    cr_assert_not_null(strstr(page, "3 networks measured whole"));
+    cr_assert_not_null(strstr(page, "Error by operation"));
+    cr_assert_not_null(strstr(page, "<td>mbconv 3x3 e"));
+    free(page);
 }
 
 Test(cli_results, a_table_is_checked_for_the_images_that_it_is_for)

@@ -135,6 +135,74 @@ Test(search_report, a_search_is_drawn_and_each_picture_has_its_table)
     nas_store_close(store);
 }
 
+static void put_verification(nas_store *store, const char *summary)
+{
+    const nas_store_run_spec spec = {.kind = "verify", .config = "{}", .version = "0.1.0"};
+    nas_store_attempt attempt;
+
+    ok(nas_store_run_begin(store, &spec, &attempt, &err));
+    ok(nas_store_run_finish(store, attempt, NAS_STORE_DONE, summary, NULL, &err));
+}
+
+Test(search_report, predictions_stand_against_what_was_measured)
+{
+    nas_store *store = open_store();
+
+    put_search(store, "mine", "tiny");
+    cr_assert_null(strstr(report(store, NULL, 0), "Predicted against"), "nothing was measured");
+    put_verification(store, "{\"pairs\": [{\"predicted_ms\": 1.5, \"measured_ms\": 2.0},"
+                            " {\"predicted_ms\": 3.0, \"measured_ms\": 2.5},"
+                            " {\"predicted_ms\": 4.0, \"measured_ms\": 4.0}],"
+                            " \"operations\": [{\"operation\": \"mbconv 3x3 e6\", \"networks\": 3,"
+                            " \"share\": 0.75, \"error\": -0.125},"
+                            " {\"operation\": \"linear\", \"networks\": 3, \"share\": 0.25,"
+                            " \"error\": 0.05}]}");
+    const char *page = report(store, NULL, 0);
+    expect_well_formed(page);
+    expect_text(page, "3 networks measured whole: mean error 15 %, on average 1.7 % too low, 1 "
+                      "within 10 %. Rank correlation: Spearman 1.000, Kendall 1.000.");
+    expect_text(page, "predicted 1.5 ms, measured 2 ms: -25.0 %</title>");
+    expect_text(page, "<td class=\"n\">+20.0 %</td>");
+    expect_text(page, "<td>mbconv 3x3 e6</td>");
+    expect_text(page, "<td class=\"n\">-12.5 %</td>");
+    cr_assert_eq(occurrences(page, "aria-label=\"Predicted against measured latency\""), 1);
+    cr_assert_eq(occurrences(page, "aria-label=\"Error by operation\""), 1);
+    nas_store_close(store);
+}
+
+Test(search_report, a_search_that_measured_its_best_shows_them)
+{
+    nas_store *store = open_store();
+
+    put_verification(store, "{\"verified\": [{\"predicted_ms\": 1.0, \"measured_ms\": 2.0}]}");
+    const char *page = report(store, NULL, 0);
+    expect_well_formed(page);
+    expect_text(page, "1 network measured whole: mean error 50 %, on average 50 % too low, 0 within "
+                      "10 %. On the dashed line");
+    cr_assert_null(strstr(page, "Error by operation"));
+    nas_store_close(store);
+}
+
+Test(search_report, hostile_measurements_are_passed_over)
+{
+    nas_store *store = open_store();
+
+    put_verification(store, "{\"pairs\": [1, {}, {\"predicted_ms\": \"x\", \"measured_ms\": 1},"
+                            " {\"predicted_ms\": 1, \"measured_ms\": 0},"
+                            " {\"predicted_ms\": -1, \"measured_ms\": 1},"
+                            " {\"predicted_ms\": 1e300, \"measured_ms\": 1e-300},"
+                            " {\"predicted_ms\": 1, \"measured_ms\": 1}],"
+                            " \"operations\": [7, {\"operation\": \"<img>\", \"error\": 1e300},"
+                            " {\"error\": \"x\"}]}");
+    put_verification(store, "{\"pairs\": 5, \"operations\": {}}");
+    const char *page = report(store, NULL, 0);
+    expect_well_formed(page);
+    cr_assert_null(strstr(page, "<img"));
+    expect_text(page, "&lt;img&gt;");
+    expect_text(page, "2 networks measured whole");
+    nas_store_close(store);
+}
+
 Test(search_report, nothing_refers_to_the_outside)
 {
     static const char *const outside[] = {"http:", "https:", "src=", "@import", "url(", "<link",

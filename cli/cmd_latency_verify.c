@@ -1,0 +1,184 @@
+/* nas latency verify - whether a table tells the truth on this machine. */
+#include <omp.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/describe.h"
+#include "cli/load.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "latency/lut.h"
+#include "latency/profile/verify.h"
+
+typedef struct verify_options {
+    cli_space_options space;
+    const char *table;
+    int64_t samples, rounds;
+} verify_options;
+
+static const nas_option verify_table[] = {
+    {"--table", NAS_OPT_STRING, offsetof(verify_options, table), NULL, 0, 0, NULL, "FILE",
+     "latency table, or a folder of tables by image size", true},
+    {"--samples", NAS_OPT_INT, offsetof(verify_options, samples), "20", 2, 10000, NULL, "N",
+     "networks to measure whole"},
+    {"--rounds", NAS_OPT_INT, offsetof(verify_options, rounds), "9", 1, 1000, NULL, "N",
+     "turns of each of them"},
+    {0},
+};
+
+/* How wrong the table is where one kind of operation is at work. */
+typedef struct op_error {
+    char text[64];
+    int networks, last;   /* networks with it; the last of them */
+    double part, error;   /* sums over networks: of its part of the predicted time; of that times
+                             the network's error */
+} op_error;
+
+/* The kinds of operation in `space`: ops[] gets them, of[slot][candidate] which one it is. */
+static int find_ops(op_error *ops, int (*of)[NAS_MAX_CANDIDATES], const nas_space *space)
+{
+    int count = 0;
+
+    for (int s = 0; s < space->count; s++)
+        for (int c = 0; c < space->slots[s].count; c++) {
+            char text[sizeof ops->text];
+            int i = 0;
+
+            cli_op_text(&space->slots[s].candidates[c], text);
+            while (i < count && strcmp(ops[i].text, text) != 0)
+                i++;
+            if (i == count) {
+                ops[count] = (op_error){.last = -1};
+                memcpy(ops[count++].text, text, sizeof text);
+            }
+            of[s][c] = i;
+        }
+    return count;
+}
+
+/* Credits the error of network `n` to its operations by their part of the predicted time. */
+static void add_network(op_error *ops, int (*of)[NAS_MAX_CANDIDATES], const nas_latency_lut *lut,
+                        const nas_latency_pair *pair, int n)
+{
+    const double error = (pair->predicted_ms - pair->measured_ms) / pair->measured_ms;
+
+    for (int s = 0; s < lut->slots; s++) {
+        op_error *op = &ops[of[s][pair->choice[s]]];
+        const double ms = lut->ms[s][pair->choice[s]], part = ms / pair->predicted_ms;
+
+        if (!(ms > 0.0))
+            continue;
+        op->networks += op->last != n;
+        op->last = n;
+        op->part += part;
+        op->error += part * error;
+    }
+}
+
+static int by_part(const void *a, const void *b)
+{
+    const op_error *x = a, *y = b;
+
+    return x->part != y->part ? (x->part < y->part ? 1 : -1) : strcmp(x->text, y->text);
+}
+
+/* The kinds of operation that take time, the costliest first.  The shares sum up to 1, and
+ * weighted by them the errors to the networks' mean error. */
+static json_t *op_list(const op_error *ops, int count, int networks)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < count && ops[i].part > 0.0; i++)
+        json_array_append_new(
+            list, json_pack("{s:s, s:i, s:f, s:o}", "operation", ops[i].text, "networks",
+                            ops[i].networks, "share", ops[i].part / networks, "error",
+                            cli_real(ops[i].error / ops[i].part)));
+    return list;
+}
+
+static nas_status operations_json(json_t **out, const nas_latency_table *table,
+                                  const nas_space *space, const nas_latency_verification *v,
+                                  nas_err *err)
+{
+    op_error *ops = calloc((size_t)space->count * NAS_MAX_CANDIDATES, sizeof *ops);
+    int(*of)[NAS_MAX_CANDIDATES] = calloc((size_t)space->count, sizeof *of);
+    nas_latency_lut *lut = NULL;
+    nas_status status = NAS_OK;
+
+    if (ops == NULL || of == NULL)
+        status = nas_fail(err, NAS_E_NOMEM, "verify: out of memory");
+    else
+        status = nas_latency_lut_new(&lut, table, space, 0, err);
+    if (status == NAS_OK) {
+        const int count = find_ops(ops, of, space);
+
+        for (int n = 0; n < v->count; n++)
+            add_network(ops, of, lut, &v->pairs[n], n);
+        qsort(ops, (size_t)count, sizeof *ops, by_part);
+        *out = op_list(ops, count, v->count);
+    }
+    nas_latency_lut_free(lut);
+    free(of);
+    free(ops);
+    return status;
+}
+
+static json_t *verification_json(const nas_latency_verification *v, json_t *operations)
+{
+    json_t *pairs = json_array();
+
+    for (int i = 0; i < v->count; i++)
+        json_array_append_new(pairs,
+                              json_pack("{s:f, s:f}", "predicted_ms", v->pairs[i].predicted_ms,
+                                        "measured_ms", v->pairs[i].measured_ms));
+    return json_pack("{s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "samples",
+                     v->count, "threads", omp_get_max_threads(), "mape", cli_real(v->mape),
+                     "within_10", cli_real(v->within_10), "bias", cli_real(v->bias), "rmse_ms",
+                     cli_real(v->rmse_ms), "spearman", cli_real(v->spearman), "kendall",
+                     cli_real(v->kendall), "disturbed", cli_real(v->disturbed), "operations",
+                     operations, "pairs", pairs);
+}
+
+static nas_status verify_run(const cli_context *context, const void *options, nas_err *err)
+{
+    const verify_options *o = options;
+    nas_latency_set *set = NULL;
+    const nas_latency_table *table;
+    nas_space *space = NULL;
+    nas_latency_verification found = {0};
+    json_t *operations, *result = NULL;
+    cli_progress progress;
+    nas_status status;
+
+    cli_progress_init(&progress, context->common);
+    const nas_observer observer = cli_progress_observer(&progress);
+    const nas_latency_verify_options how = {.samples = (int)o->samples, .rounds = (int)o->rounds,
+                                            .seed = (uint64_t)context->common->seed,
+                                            .observer = &observer};
+    if ((status = nas_latency_set_load(&set, o->table, err)) == NAS_OK &&
+        (status = cli_space_load_for(&space, &o->space, set, err)) == NAS_OK &&
+        (status = nas_latency_set_pick(&table, set, space->image_size, err)) == NAS_OK)
+        status = nas_latency_verify(&found, table, space, &how, err);
+    cli_progress_end(&progress);
+    if (status == NAS_OK &&
+        (status = operations_json(&operations, table, space, &found, err)) == NAS_OK) {
+        result = verification_json(&found, operations);
+        status = cli_table_run(context, "verify", table, o->table, result, err);
+        const nas_status printed = cli_emit(context, json_incref(result), err);
+        status = printed != NAS_OK ? printed : status;
+    }
+    json_decref(result);
+    nas_latency_verification_fini(&found);
+    nas_latency_set_free(set);
+    nas_space_free(space);
+    return status;
+}
+
+const cli_command cmd_latency_verify = {
+    .name = "latency verify", .summary = "measure whole networks against a table's predictions",
+    .example = "latency verify --table here.yaml --space proxyless-cifar-0.5 --samples 20",
+    .tables = {verify_table, cli_space_table}, .size = sizeof(verify_options),
+    .stop = CLI_STOP_ENDS, .run = verify_run,
+};
