@@ -98,6 +98,31 @@ Test(cli_latency_tables, diff_tells_ratios_and_what_only_one_has)
     expect_exit(NAS("latency", "diff", table, nas_put("bad.yaml", "x")), 65, "bad.yaml:1");
 }
 
+Test(cli_latency_tables, a_table_is_scaled_to_another_image_size)
+{
+    const char *out = nas_file("24.yaml"), *table = make_table();
+    const json_t *made = NAS_JSON("latency", "scale", "--table", table, "--space", "tiny",
+                                  "--image-size", "24", "--out", out);
+    char *all = NULL;
+
+    cr_assert_eq(number(made, "image_size"), 24);
+    cr_assert_eq(strncmp(text(made, "conditions"), "scaled from ", 12), 0);
+    expect_exit(NAS("latency", "check", "--table", out, "--space", "tiny"), 0, NULL);
+    /* of two tables the nearer one: from 24 to 24 nothing changes */
+    cr_assert_gt(asprintf(&all, "%s,%s", table, out), 0);
+    expect_exit(NAS("latency", "scale", "--table", all, "--space", "tiny", "--image-size", "24",
+                    "--out", nas_file("again.yaml")),
+                0, NULL);
+    const json_t *diff = NAS_JSON("latency", "diff", out, nas_file("again.yaml"));
+    cr_assert_eq(number(json_object_get(diff, "ratio"), "max"), 1);
+    cr_assert_eq(number(diff, "only_a_count") + number(diff, "only_b_count"), 0);
+    expect_exit(NAS("latency", "scale", "--table", nas_put("small.yaml", small), "--space", "tiny",
+                    "--image-size", "24", "--out", nas_file("none.yaml")),
+                3, "lacks");
+    cr_assert_null(fopen(nas_file("none.yaml"), "r"));
+    free(all);
+}
+
 Test(cli_latency_tables, what_is_exported_is_imported_without_loss)
 {
     const char *table = nas_put("a.yaml", small), *csv = nas_file("a.csv");
