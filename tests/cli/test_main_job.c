@@ -110,12 +110,15 @@ Test(cli_main_job, the_best_networks_are_measured_before_one_is_chosen)
         cr_assert_gt(number(json_array_get(verified, i), "measured_ms"), 0);
         cr_assert_eq(json_is_true(json_object_get(json_array_get(verified, i), "chosen")), i == 0);
     }
+    const double measured_ms = number(found, "measured_ms");
     const json_t *shown = NAS_JSON("runs", "show", "search-1");
     const json_t *kept = json_object_get(json_object_get(shown, "summary"), "verified");
     cr_assert_eq(json_array_size(kept), 3);
     const process_result *csv = NAS("runs", "export", "search-1", "--table", "evaluation");
     expect_exit(csv, 0, NULL);
-    cr_assert_not_null(strstr(csv->out, "verified"));
+    const char *row = strstr(csv->out, "\"verified\",0,1,"); /* rank, selected, latency_ms */
+    cr_assert_not_null(row, "%s", csv->out);
+    cr_assert_eq(strtod(row + strlen("\"verified\",0,1,"), NULL), measured_ms);
     cr_assert_null(json_object_get(NAS_JSON(SEARCH), "verified"), "not asked for");
 }
 
