@@ -78,7 +78,8 @@ done:
 
 const cli_command cmd_latency_import = {
     .name = "latency import", .summary = "a table of ProxylessNAS, OFA or HAQ, or CSV, as ours",
-    .arguments = "SRC", .example = "latency import phone.csv --out phone.yaml --device \"My phone\"",
+    .arguments = "SRC",
+    .example = "latency import phone.csv --out phone.yaml --device \"My phone\"",
     .tables = {import_table}, .size = sizeof(exchange_options), .min_args = 1, .max_args = 1,
     .run = import_run,
 };

@@ -170,8 +170,9 @@ static nas_status put_coverage(json_t *result, const nas_latency_table *table,
         json_array_append_new(keys, json_string(entries[i].key));
     json_object_set_new(result, "coverage",
                         json_pack("{s:s, s:i, s:i, s:i, s:b, s:O}", "space", space->name,
-                                  "image_size", space->image_size, "needed", needed, "missing_count",
-                                  missing, "covered", missing == 0, "missing", keys));
+                                  "image_size", space->image_size, "needed", needed,
+                                  "missing_count", missing, "covered", missing == 0, "missing",
+                                  keys));
 
 done:
     json_decref(keys);

@@ -108,11 +108,12 @@ nas_status cli_table_run(const cli_context *context, const char *kind,
     snprintf(name, sizeof name, "%s-%lld", kind, (long long)attempt.run);
     json_object_set_new(result, "run", json_string(name));
     summary = json_dumps(result, JSON_COMPACT | JSON_REAL_PRECISION(17));
-    if ((status = cli_table_record(store, attempt, table, path, err)) == NAS_OK)
+    status = summary != NULL ? cli_table_record(store, attempt, table, path, err)
+                             : nas_fail(err, NAS_E_NOMEM, "run: out of memory");
+    if (status == NAS_OK)
         status = nas_store_run_finish(store, attempt, NAS_STORE_DONE, summary, NULL, err);
     else
-        nas_store_run_finish(store, attempt, NAS_STORE_FAILED, NULL, "its table was not kept",
-                             NULL);
+        nas_store_run_finish(store, attempt, NAS_STORE_FAILED, NULL, "it was not kept whole", NULL);
 
 done:
     nas_store_close(store);

@@ -52,7 +52,8 @@ static void describe(nas_latency_meta *meta, const nas_latency_table *from, int 
              from->meta.conditions);
 }
 
-/* Fills an empty table; here[count] and there[count] are the space at its size and that of `from`. */
+/* Fills an empty table; here[count] and there[count] are the space at its size and at that of
+ * `from`. */
 static nas_status fill(nas_latency_table *table, const nas_latency_table *from,
                        const nas_latency_entry *here, nas_latency_entry *there, int count,
                        const char *space, nas_err *err)

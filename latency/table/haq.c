@@ -74,8 +74,8 @@ static nas_status check(const array *a, size_t bytes, const char *name, nas_err 
     if (layers < 1 || weight < 1 || activation < 1 || weight > MAX_BITS || activation > MAX_BITS ||
         layers * weight * activation > NAS_LATENCY_MAX_ENTRIES)
         return nas_fail(err, NAS_E_DATA,
-                        "%s: %lld layers with %lld and %lld bits: not a table of at most %d entries "
-                        "and %d bits", name, (long long)layers, (long long)weight,
+                        "%s: %lld layers with %lld and %lld bits: not a table of at most %d "
+                        "entries and %d bits", name, (long long)layers, (long long)weight,
                         (long long)activation, NAS_LATENCY_MAX_ENTRIES, MAX_BITS);
     if (bytes != (size_t)(layers * weight * activation) * sizeof(int64_t))
         return nas_fail(err, NAS_E_DATA, "%s: %zu bytes of numbers, but its shape needs %zu", name,

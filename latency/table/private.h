@@ -8,7 +8,11 @@
 
 enum { NAS_TABLE__MAX_FILE_BYTES = 64 << 20, NAS_TABLE__WHY_SIZE = 96 };
 
-typedef enum nas_table__type { NAS_TABLE__TEXT, NAS_TABLE__INTEGER, NAS_TABLE__REAL } nas_table__type;
+typedef enum nas_table__type {
+    NAS_TABLE__TEXT,
+    NAS_TABLE__INTEGER,
+    NAS_TABLE__REAL
+} nas_table__type;
 
 /* A member of a struct by the name that files give it. */
 typedef struct nas_table__field {

@@ -65,6 +65,12 @@ static nas_status read_pairs(pairs *out, const nas_report__run *run, nas_err *er
     return NAS_OK;
 }
 
+/* As a part of what was measured; below 0 where the prediction is too low. */
+static double error_of(const pairs *p, int i)
+{
+    return (p->predicted[i] - p->measured[i]) / p->measured[i];
+}
+
 /* A part as percent with sign. */
 static void percent(double part, char out[32])
 {
@@ -86,7 +92,7 @@ static void scatter(nas_html *html, const pairs *p)
     nas_svg_line(html, nas_chart_x(&chart, chart.x.least), nas_chart_y(&chart, chart.y.least),
                  nas_chart_x(&chart, chart.x.most), nas_chart_y(&chart, chart.y.most), "limit");
     for (int i = 0; i < p->count; i++) {
-        percent((p->predicted[i] - p->measured[i]) / p->measured[i], error);
+        percent(error_of(p, i), error);
         nas_html_open(html, "circle");
         nas_html_attr(html, "cx", "%.1f", nas_chart_x(&chart, p->predicted[i]));
         nas_html_attr(html, "cy", "%.1f", nas_chart_y(&chart, p->measured[i]));
@@ -107,7 +113,7 @@ static void pair_table(nas_html *html, const pairs *p)
     nas_report__details_begin(html, "The same as a table");
     nas_html_table_begin(html, head, "Networks in the order in which the run tells them");
     for (int i = 0; i < p->count; i++) {
-        percent((p->predicted[i] - p->measured[i]) / p->measured[i], error);
+        percent(error_of(p, i), error);
         nas_html_open(html, "tr");
         nas_html_number(html, p->predicted[i], 5);
         nas_html_number(html, p->measured[i], 5);
@@ -125,7 +131,7 @@ static void sentence(nas_html *html, const pairs *p)
     int close = 0;
 
     for (int i = 0; i < p->count; i++) {
-        const double error = (p->predicted[i] - p->measured[i]) / p->measured[i];
+        const double error = error_of(p, i);
 
         mape += fabs(error) / p->count;
         bias += error / p->count;

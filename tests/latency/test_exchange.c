@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "latency/predict.h"
 #include "latency/table/exchange.h"
 #include "tests/latency/published.h"
 #include "tests/support/scratch.h"

@@ -177,8 +177,8 @@ Test(search_report, a_search_that_measured_its_best_shows_them)
     put_verification(store, "{\"verified\": [{\"predicted_ms\": 1.0, \"measured_ms\": 2.0}]}");
     const char *page = report(store, NULL, 0);
     expect_well_formed(page);
-    expect_text(page, "1 network measured whole: mean error 50 %, on average 50 % too low, 0 within "
-                      "10 %. On the dashed line");
+    expect_text(page, "1 network measured whole: mean error 50 %, on average 50 % too low, 0 "
+                      "within 10 %. On the dashed line");
     cr_assert_null(strstr(page, "Error by operation"));
     nas_store_close(store);
 }
