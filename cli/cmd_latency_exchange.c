@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/describe.h"
+#include "cli/load.h"
 #include "cli/output.h"
 #include "latency/table/exchange.h"
 
@@ -63,7 +64,8 @@ static nas_status import_run(const cli_context *context, const void *options, na
     json_t *result = NULL;
     nas_status status;
 
-    if ((status = nas_latency_table_import(&table, context->args[0], o->clock_mhz, err)) ||
+    if ((status = cli_check_out(context->args[0], o->out, err)) ||
+        (status = nas_latency_table_import(&table, context->args[0], o->clock_mhz, err)) ||
         (status = describe(table, o, context->args[0], err)) ||
         (status = nas_latency_table_save(table, o->out, err)))
         goto done;
@@ -101,7 +103,8 @@ static nas_status export_run(const cli_context *context, const void *options, na
     size_t size;
     nas_status status;
 
-    if ((status = nas_latency_table_load(&table, o->table, err)) ||
+    if ((status = cli_check_out(o->table, o->out, err)) ||
+        (status = nas_latency_table_load(&table, o->table, err)) ||
         (status = nas_latency_table_export(table, (nas_latency_format)o->format, &text, &size,
                                            err)) ||
         (status = nas_file_write(o->out, text, size, err)))

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/file.h"
 #include "cli/version.h"
 
 #define AT(field) offsetof(cli_space_options, field)
@@ -65,6 +66,15 @@ nas_status cli_table_load(nas_latency_set **set, const nas_latency_table **table
     const nas_status status = nas_latency_set_load(set, where, err);
 
     return status == NAS_OK ? nas_latency_set_pick(table, *set, image_size, err) : status;
+}
+
+nas_status cli_check_out(const char *in, const char *out, nas_err *err)
+{
+    if (!nas_path_same(in, out))
+        return NAS_OK;
+    nas_fail(err, NAS_E_USAGE, "--out would write %s over what is read", out);
+    nas_hint(err, "give the output a name of its own");
+    return NAS_E_USAGE;
 }
 
 nas_status cli_table_record(nas_store *store, nas_store_attempt attempt,

@@ -30,6 +30,9 @@ nas_status cli_space_load_for(nas_space **out, const cli_space_options *options,
 nas_status cli_table_load(nas_latency_set **set, const nas_latency_table **table,
                           const char *where, int image_size, nas_err *err);
 
+/** NAS_E_USAGE where a command would write its result over what it reads. */
+nas_status cli_check_out(const char *in, const char *out, nas_err *err);
+
 /** Keeps a table's content, which came from or went to `path`, with a run. */
 nas_status cli_table_record(nas_store *store, nas_store_attempt attempt,
                             const nas_latency_table *table, const char *path, nas_err *err);

@@ -158,6 +158,19 @@ Test(cli_latency_tables, what_is_exported_is_imported_without_loss)
     cr_assert_not_null(strstr(content(yaml), "var"), "the old file is intact");
 }
 
+Test(cli_latency_tables, nothing_is_written_over_what_is_read)
+{
+    const char *table = nas_put("a.yaml", small);
+
+    expect_exit(NAS("latency", "export", "--table", table, "--format", "csv", "--out", table), 2,
+                "over what is read");
+    expect_exit(NAS("latency", "import", table, "--out", table), 2, "over what is read");
+    expect_exit(NAS("latency", "scale", "--table", table, "--space", "tiny", "--image-size", "24",
+                    "--out", table),
+                2, "over what is read");
+    cr_assert_str_eq(content(table), small);
+}
+
 Test(cli_latency_tables, what_is_no_table_is_refused_and_leaves_nothing)
 {
     const char *out = nas_file("out.yaml");
