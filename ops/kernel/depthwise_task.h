@@ -313,9 +313,8 @@ NAS_INLINE void load_grad_row(const bool plain, const dw_task *task, const float
             vfloat value = load_channels(g + at, task->channels - c);
 
             if (!plain)
-                value = v_load(task->a + c) * value +
-                        (v_load(task->b + c) * load_channels(raw + at, task->channels - c) +
-                         v_load(task->k + c));
+                value = v_grad(v_load(task->a + c), value, v_load(task->b + c),
+                               load_channels(raw + at, task->channels - c), v_load(task->k + c));
             v_store(to + v * plane, value);
         }
     }

@@ -76,7 +76,6 @@ void NAS_ISA_NAME(nas_k_apply)(int n, int hw, int c, const nas_view *x, const fl
         }
 }
 
-/* Summed in the order in which the convolutions' tiles sum: the same bits. */
 NAS_INLINE void grad_pixels(const bool sum, const nas_grad_view *dy, float *y, size_t from,
                             size_t to, int channels)
 {
@@ -87,9 +86,8 @@ NAS_INLINE void grad_pixels(const bool sum, const nas_grad_view *dy, float *y, s
             vfloat v = load_some(dy->g + at, n);
 
             if (sum)
-                v = load_some(dy->a + c, n) * v +
-                    (load_some(dy->b + c, n) * load_some(dy->raw + at, n) +
-                     load_some(dy->k + c, n));
+                v = v_grad(load_some(dy->a + c, n), v, load_some(dy->b + c, n),
+                           load_some(dy->raw + at, n), load_some(dy->k + c, n));
             store_some(y + at, v, n);
         }
 }

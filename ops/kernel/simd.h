@@ -93,6 +93,13 @@ NAS_INLINE vfloat v_load_n(const float *p, int n)
 NAS_INLINE void v_store_n(float *p, vfloat v, int n) { memcpy(p, &v, (size_t)n * sizeof *p); }
 #endif
 
+/* The value of a gradient view, rounded alike in every kernel: with all operands loaded, both
+ * products and sums stand in one basic block, and there the compiler fuses both or none. */
+NAS_INLINE vfloat v_grad(vfloat a, vfloat g, vfloat b, vfloat raw, vfloat k)
+{
+    return a * g + (b * raw + k);
+}
+
 /* nas_act_value of each lane; not-a-number passes through. */
 NAS_INLINE vfloat v_act(const nas_act act, vfloat x)
 {

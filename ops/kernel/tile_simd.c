@@ -90,7 +90,7 @@ NAS_INLINE void grad_vector(const int ROWS, const bool PART, const bool SUM, nas
     for (int r = 0; r < ROWS; r++, at += (size_t)channels) {
         const vfloat g = get(PART, dy.g + at, lanes);
 
-        v_store(to + r * ld, SUM ? a * g + (b * get(PART, dy.raw + at, lanes) + k) : g);
+        v_store(to + r * ld, SUM ? v_grad(a, g, b, get(PART, dy.raw + at, lanes), k) : g);
     }
 }
 
