@@ -82,10 +82,47 @@ double nas_system_peak_rss_mib(void)
     return (double)usage.ru_maxrss / 1024.0;
 }
 
+/* The first line of a file; 0 if there is none. */
+static int read_line(const char *path, char *out, size_t size)
+{
+    FILE *file = fopen(path, "re");
+    const int found = file != NULL && fgets(out, (int)size, file) != NULL;
+
+    if (found)
+        out[strcspn(out, "\n")] = '\0';
+    if (file != NULL)
+        fclose(file);
+    return found && out[0] != '\0';
+}
+
+/* ARM has no name in cpuinfo: the board's, the chip's, or the numbers of the core. */
 void nas_system_cpu_name(char *out, size_t size)
 {
-    if (!read_field("/proc/cpuinfo", "model name", out, size))
+    static const char cpuinfo[] = "/proc/cpuinfo";
+    char implementer[16], part[16];
+
+    if (read_field(cpuinfo, "model name", out, size) ||
+        read_line("/sys/firmware/devicetree/base/model", out, size) ||
+        read_field(cpuinfo, "Hardware", out, size))
+        return;
+    if (read_field(cpuinfo, "CPU implementer", implementer, sizeof implementer) &&
+        read_field(cpuinfo, "CPU part", part, sizeof part))
+        snprintf(out, size, "ARM implementer %s part %s", implementer, part);
+    else
         snprintf(out, size, "unknown");
+}
+
+/* It passes the process's own name through and, before version 8, the host's cpuinfo. */
+bool nas_system_emulated(void)
+{
+    char text[64];
+    bool emulated = read_line("/proc/self/comm", text, sizeof text) &&
+                    strncmp(text, "qemu-", 5) == 0;
+
+#ifdef __aarch64__
+    emulated |= !read_field("/proc/cpuinfo", "CPU implementer", text, sizeof text);
+#endif
+    return emulated;
 }
 
 void nas_system_host(char *out, size_t size)

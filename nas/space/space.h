@@ -37,6 +37,11 @@ typedef struct nas_space {
 /** A built-in name ("proxyless-cifar", ...; nas_space_names) or a path of a JSON file. */
 nas_status nas_space_load(nas_space **out, const char *name_or_path, nas_err *err);
 void nas_space_free(nas_space *space);
+/** An empty space with room for NAS_MAX_SLOTS slots.  NULL: no memory. */
+nas_space *nas_space_new(nas_err *err);
+/** Appends a slot with a copy of `count` candidates.  NAS_E_CONFIG if there are too many. */
+nas_status nas_space_add_slot(nas_space *space, const nas_op_spec *candidates, int count,
+                              bool shortcut, int stage, nas_err *err);
 /** Built-in names, NULL-terminated, and one line about each. */
 const char *const *nas_space_names(void);
 const char *nas_space_summary(const char *name);

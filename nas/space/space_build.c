@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-nas_space *nas_space__new(nas_err *err)
+nas_space *nas_space_new(nas_err *err)
 {
     nas_space *space = calloc(1, sizeof *space);
     nas_slot *slots = calloc(NAS_MAX_SLOTS, sizeof *slots);
@@ -35,8 +35,8 @@ int nas_space__channels(const nas_space *space)
     return space->count ? space->slots[space->count - 1].candidates[0].out : space->channels;
 }
 
-nas_status nas_space__add_slot(nas_space *space, const nas_op_spec *candidates, int count,
-                               bool shortcut, int stage, nas_err *err)
+nas_status nas_space_add_slot(nas_space *space, const nas_op_spec *candidates, int count,
+                              bool shortcut, int stage, nas_err *err)
 {
     nas_slot *slot = &space->slots[space->count];
 
@@ -93,7 +93,7 @@ nas_status nas_space__add_stage(nas_space *space, const nas_space__stage *stage,
                     stage_candidate(stage, in, stride, stage->kernel[k], stage->expand[e]);
         if (stage->zero && shortcut && block >= space->min_depth)
             candidates[count++] = (nas_op_spec){.type = NAS_OP_ZERO, .in = in, .out = in};
-        status = nas_space__add_slot(space, candidates, count, shortcut, number, err);
+        status = nas_space_add_slot(space, candidates, count, shortcut, number, err);
     }
     return status;
 }

@@ -5,15 +5,8 @@
 
 #include "nas/space/space.h"
 
-/** An empty space with room for NAS_MAX_SLOTS slots. NULL: no memory. */
-nas_space *nas_space__new(nas_err *err);
-
 /** Channels that leave the last slot so far. */
 int nas_space__channels(const nas_space *space);
-
-/** Appends a slot with a copy of `count` candidates.  NAS_E_CONFIG if there are too many. */
-nas_status nas_space__add_slot(nas_space *space, const nas_op_spec *candidates, int count,
-                               bool shortcut, int stage, nas_err *err);
 
 /** Blocks of one output width with the same MBConv candidates: every kernel with every
  * expand ratio, kernels outside, then zero if the block may be skipped. */

@@ -152,7 +152,7 @@ static nas_status add_fixed(nas_space *space, nas_op_spec op, bool shortcut, nas
         op.out = op.in;
     if (op.type == NAS_OP_MBCONV)
         op.mid = op.in;
-    return nas_space__add_slot(space, &op, 1, shortcut, -1, err);
+    return nas_space_add_slot(space, &op, 1, shortcut, -1, err);
 }
 
 static nas_status add_layer(nas_space *space, const family *f, const layer *l, int width,
@@ -214,7 +214,7 @@ nas_status nas_space__builtin(nas_space **out, const char *name, nas_err *err)
     *out = NULL;
     if (entry == NULL)
         return NAS_OK;
-    space = nas_space__new(err);
+    space = nas_space_new(err);
     if (space == NULL)
         return NAS_E_NOMEM;
     snprintf(space->name, sizeof space->name, "%s", name);

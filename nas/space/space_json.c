@@ -51,7 +51,7 @@ static nas_status read_fixed(nas_space *space, const json_t *json, const char *w
                                      err)) ||
         (status = read_place(json, where, &shortcut, &stage, err)))
         return status;
-    return located(nas_space__add_slot(space, &op, 1, shortcut, stage, err), where, err);
+    return located(nas_space_add_slot(space, &op, 1, shortcut, stage, err), where, err);
 }
 
 /* {"candidates": [...]}: a slot with several. */
@@ -79,7 +79,7 @@ static nas_status read_choice(nas_space *space, const json_t *json, const char *
         if (status != NAS_OK)
             return status;
     }
-    return located(nas_space__add_slot(space, candidates, (int)count, shortcut, stage, err), where,
+    return located(nas_space_add_slot(space, candidates, (int)count, shortcut, stage, err), where,
                    err);
 }
 
@@ -211,7 +211,7 @@ static nas_status read_resolutions(nas_space *space, const json_t *json, const c
 
 nas_status nas_space_from_json(nas_space **out, const json_t *json, const char *where, nas_err *err)
 {
-    nas_space *space = nas_space__new(err);
+    nas_space *space = nas_space_new(err);
     int64_t min_depth = 0;
     nas_space__head head;
     nas_status status;

@@ -1,4 +1,5 @@
 /* ONNX files: what is in them, and what ONNX's checker and onnxruntime make of them. */
+#include <jansson.h>
 #include <math.h>
 
 #include "base/file.h"
