@@ -18,7 +18,7 @@ typedef struct evolve_options {
     const char *space, *predictor, *table, *targets, *out;
     double target_ms, max_macs, max_parameters;
     int64_t population, generations, rounds, refined, points;
-    bool pareto;
+    bool pareto, allow_emulated;
 } evolve_options;
 
 #define AT(field) offsetof(evolve_options, field)
@@ -38,6 +38,7 @@ static const nas_option task_table[] = {
      "parameters that it must not exceed; 0: any"},
     {"--targets", NAS_OPT_STRING, AT(targets), NULL, 0, 0, NULL, "FILE",
      "JSON list of devices and limits, all of them in one call"},
+    CLI_ALLOW_EMULATED(AT(allow_emulated)),
     {"--pareto", NAS_OPT_FLAG, AT(pareto), NULL, 0, 0, NULL, NULL,
      "the best networks from the fastest on, not one alone"},
     {"--points", NAS_OPT_INT, AT(points), "20", 2, 200, NULL, "N",
@@ -309,7 +310,7 @@ static nas_status evolve_run(const cli_context *context, const void *options, na
 
     if ((status = check_options(o, err)) ||
         (status = cli_evolve_prepare(&task, o->space, o->predictor, o->targets, o->table, limit,
-                                     o->pareto, err)))
+                                     o->pareto, o->allow_emulated, err)))
         goto done;
     if ((status = evolve_in_run(&e, context, result, err)) == NAS_OK)
         status = cli_emit(context, json_incref(result), err);

@@ -1,8 +1,11 @@
-/* nas profile - measures what each operation of a space costs here, and writes the table. */
+/* nas profile - measures what each operation of a space costs here or on another device, and
+ * writes the table. */
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/describe.h"
@@ -12,9 +15,12 @@
 #include "cli/version.h"
 #include "latency/profile/profile.h"
 
+enum { PATH_SIZE = 4096 };
+
 typedef struct profile_options {
     cli_space_options space;
-    const char *out, *via;
+    const char *out, *via, *program;
+    bool emulated;
     double interval, max_seconds;
 } profile_options;
 
@@ -24,7 +30,11 @@ static const nas_option profile_table[] = {
     {"--out", NAS_OPT_STRING, AT(out), NULL, 0, 0, NULL, "TABLE", "table to write (YAML)", true,
      true},
     {"--via", NAS_OPT_STRING, AT(via), "local", 0, 0, NULL, "DEVICE",
-     "where to measure: local, this machine"},
+     "where to measure: local (here), exec:COMMAND, ssh:HOST, adb or adb:SERIAL"},
+    {"--program", NAS_OPT_STRING, AT(program), NULL, 0, 0, NULL, "FILE",
+     "nas-profile for that device; default: the one for aarch64 that was built beside nas"},
+    {"--emulated", NAS_OPT_FLAG, AT(emulated), NULL, 0, 0, NULL, NULL,
+     "the device is an emulator, whatever it says: mark the table so"},
     {"--interval", NAS_OPT_REAL, AT(interval), "0.015", 0.0001, 1, NULL, "X",
      "goal: half the 95 % confidence interval, as a part of the mean"},
     {"--max-seconds", NAS_OPT_REAL, AT(max_seconds), "240", 0.1, 1e6, NULL, "S",
@@ -32,8 +42,8 @@ static const nas_option profile_table[] = {
     {0},
 };
 
-/* A run that is done as soon as it begins: what was measured until it was stopped is worth
- * nothing, so there is none to continue. */
+/* A run that is done as soon as it begins: what is measured until then is kept beside the table,
+ * and the same command continues. */
 static nas_status record(const cli_context *context, const nas_latency_table *table,
                          const char *path, const json_t *result, nas_err *err)
 {
@@ -67,21 +77,45 @@ done:
     return status;
 }
 
-static nas_status profile_run(const cli_context *context, const void *options, nas_err *err)
+/* Where a build and an installation keep the program for phones, from where this one is. */
+static nas_status find_program(char out[PATH_SIZE], nas_err *err)
 {
-    const profile_options *o = options;
-    nas_latency_profile_options how = nas_latency_profile_defaults();
-    nas_latency_table *table = NULL;
-    nas_space *space = NULL;
-    json_t *result = NULL;
-    cli_progress progress;
-    nas_status status;
+    static const char *const places[] = {"../../aarch64/latency/device/nas-profile",
+                                         "../libexec/onepath/nas-profile-aarch64"};
+    char here[PATH_SIZE];
+    const ssize_t length = readlink("/proc/self/exe", here, sizeof here - 1);
 
-    if (strcmp(o->via, "local") != 0) {
-        nas_fail(err, NAS_E_USAGE, "--via %.60s: this version measures on this machine only",
-                 o->via);
-        nas_hint(err, "run 'nas profile' on the device itself and bring its table");
-        return NAS_E_USAGE;
+    here[length > 0 ? length : 0] = '\0';
+    char *slash = strrchr(here, '/');
+    for (size_t i = 0; slash != NULL && i < sizeof places / sizeof *places; i++) {
+        slash[1] = '\0';
+        if (snprintf(out, PATH_SIZE, "%s%s", here, places[i]) < PATH_SIZE && nas_path_exists(out))
+            return NAS_OK;
+    }
+    nas_fail(err, NAS_E_CONFIG, "there is no nas-profile for another device here");
+    nas_hint(err, "build it: scripts/setup --aarch64 && scripts/build aarch64; or --program FILE");
+    return NAS_E_CONFIG;
+}
+
+/* Measures, and writes the table; the journal beside it is removed when that is done. */
+static nas_status profile(nas_latency_table **table, const cli_context *context,
+                          const profile_options *o, const nas_space *space, nas_err *err)
+{
+    nas_latency_profile_options how = nas_latency_profile_defaults();
+    char journal[PATH_SIZE], program[PATH_SIZE];
+    cli_progress progress;
+    nas_via via;
+    nas_status status = nas_via_parse(&via, o->via, err);
+
+    if (status != NAS_OK)
+        return status;
+    if (snprintf(journal, sizeof journal, "%s.part", o->out) >= (int)sizeof journal)
+        return nas_fail(err, NAS_E_CONFIG, "--out: the path is too long");
+    via.program = o->program;
+    if (via.kind != NULL && o->program == NULL) {
+        if ((status = find_program(program, err)) != NAS_OK)
+            return status;
+        via.program = program;
     }
     cli_progress_init(&progress, context->common);
     const nas_observer observer = cli_progress_observer(&progress);
@@ -90,10 +124,27 @@ static nas_status profile_run(const cli_context *context, const void *options, n
     how.seconds = o->max_seconds;
     how.seed = (uint64_t)context->common->seed;
     how.observer = &observer;
-    if ((status = cli_space_load(&space, &o->space, err)) == NAS_OK)
-        status = nas_latency_profile(&table, space, &how, err);
+    how.via = &via;
+    how.threads = context->common->threads_given ? (int)context->common->threads : 0;
+    how.emulated = o->emulated;
+    how.journal = journal;
+    status = nas_latency_profile(table, space, &how, err);
     cli_progress_end(&progress);
-    if (status != NAS_OK || (status = nas_latency_table_save(table, o->out, err)) != NAS_OK)
+    if (status == NAS_OK && (status = nas_latency_table_save(*table, o->out, err)) == NAS_OK)
+        unlink(journal);
+    return status;
+}
+
+static nas_status profile_run(const cli_context *context, const void *options, nas_err *err)
+{
+    const profile_options *o = options;
+    nas_latency_table *table = NULL;
+    nas_space *space = NULL;
+    json_t *result = NULL;
+    nas_status status;
+
+    if ((status = cli_space_load(&space, &o->space, err)) ||
+        (status = profile(&table, context, o, space, err)))
         goto done;
     result = cli_table_json(table);
     json_object_set_new(result, "table", json_string(o->out));
@@ -103,6 +154,8 @@ static nas_status profile_run(const cli_context *context, const void *options, n
     }
     status = cli_emit(context, result, err);
     result = NULL;
+    if (table->meta.emulated)
+        nas_log(NAS_LOG_WARN, "%s is marked: its times are an emulator's", o->out);
     nas_log(NAS_LOG_INFO, "next: nas search --space %s --table %s --data FILE --target-ms MS",
             o->space.space, o->out);
 
@@ -114,8 +167,8 @@ done:
 }
 
 const cli_command cmd_profile = {
-    .name = "profile", .summary = "measure the operations of a space on this machine",
+    .name = "profile", .summary = "measure the operations of a space, here or on a phone",
     .example = "profile --space proxyless-cifar-0.5 --out here.yaml",
     .tables = {profile_table, cli_space_table}, .size = sizeof(profile_options),
-    .stop = CLI_STOP_ENDS, .run = profile_run,
+    .stop = CLI_STOP_RESUMES, .run = profile_run,
 };

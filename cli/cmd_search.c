@@ -21,6 +21,7 @@ static const nas_option task_table[] = {
      "latency table, or a folder of tables by image size", true},
     {"--target-ms", NAS_OPT_REAL, AT(target_ms), NULL, 1e-6, 1e6, NULL, "MS",
      "latency that the network must not exceed, by the table", true},
+    CLI_ALLOW_EMULATED(AT(allow_emulated)),
     {0},
 };
 
@@ -250,7 +251,8 @@ static nas_status search_run(const cli_context *context, const void *options, na
     nas_search_result found = {0};
     cli_search_task task;
     json_t *result = json_object();
-    nas_status status = cli_search_prepare(&task, o->data, o->space, o->table, &config, err);
+    nas_status status = cli_search_prepare(&task, o->data, o->space, o->table, o->allow_emulated,
+                                            &config, err);
 
     if (status == NAS_OK) {
         status = cli_search_execute(context, &task, &found, result, err);

@@ -18,6 +18,7 @@ typedef struct cli_common {
     const char *config;
     bool json, quiet, verbose;
     int color; /* cli_color */
+    bool threads_given; /* by a person, not by the number of cores */
 } cli_common;
 
 typedef enum cli_color { CLI_COLOR_AUTO, CLI_COLOR_ALWAYS, CLI_COLOR_NEVER } cli_color;

@@ -143,7 +143,8 @@ nas_status cli_parse(cli_parsed *out, const cli_command *command, const json_t *
         return NAS_E_USAGE;
     }
     cli_common *common = out->options;
-    if (common->threads == 0)
+    common->threads_given = common->threads != 0;
+    if (!common->threads_given)
         common->threads = nas_system_cores();
     out->merged = nas_options_json(tables, out->options);
     if (out->merged == NULL)

@@ -97,12 +97,14 @@ json_t *cli_table_json(const nas_latency_table *table)
 {
     const nas_latency_meta *m = &table->meta;
 
-    return json_pack("{s:i, s:s, s:i, s:s, s:i, s:i, s:i, s:s, s:s, s:s, s:s}", "entries",
+    return json_pack("{s:i, s:s, s:i, s:s, s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:b}",
+                     "entries",
                      table->count, "grammar",
                      table->grammar == NAS_LATENCY_MID ? "mid" : "ratio", "image_size",
                      nas_latency_table_image_size(table), "device", m->device, "cores", m->cores,
                      "threads", m->threads, "batch", m->batch, "engine", m->engine, "conditions",
-                     m->conditions, "created", m->created, "space", m->space);
+                     m->conditions, "created", m->created, "space", m->space,
+                     "emulated", m->emulated != 0);
 }
 
 json_t *cli_run_json(const nas_store_run *run)

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/load.h"
+
 /* The tables' latencies, by image size. */
 static nas_status timed_problem(cli_evolve_target *t, const cli_evolve_task *task, nas_err *err)
 {
@@ -12,7 +14,8 @@ static nas_status timed_problem(cli_evolve_target *t, const cli_evolve_task *tas
     int sizes[NAS_LATENCY_MAX_TABLES];
     nas_status status = nas_latency_set_load(&t->tables, t->table, err);
 
-    if (status != NAS_OK)
+    if (status != NAS_OK ||
+        (status = cli_tables_trust(t->tables, task->emulated, err)) != NAS_OK)
         return status;
     if (t->tables->count > 1 && nas_latency_table_image_size(t->tables->tables[0]) == 0)
         return nas_fail(err, NAS_E_DATA, "%s: one of the tables does not tell its image size",
@@ -140,11 +143,13 @@ static nas_status check_limits(const cli_evolve_target *t, bool front, nas_err *
 
 nas_status cli_evolve_prepare(cli_evolve_task *task, const char *space, const char *predictor,
                               const char *targets, const char *table,
-                              const double limit[NAS_COSTS], bool front, nas_err *err)
+                              const double limit[NAS_COSTS], bool front, bool emulated,
+                              nas_err *err)
 {
     nas_status status;
 
     memset(task, 0, sizeof *task);
+    task->emulated = emulated;
     if (targets != NULL) {
         if ((status = read_targets(task, targets, err)) != NAS_OK)
             return status;

@@ -18,6 +18,7 @@ typedef struct cli_evolve_target {
 } cli_evolve_target;
 
 typedef struct cli_evolve_task {
+    bool emulated;                  /* tables of an emulator are welcome      */
     nas_space *space;
     nas_predictor *predictor;
     nas_encoding encoding;
@@ -29,13 +30,14 @@ typedef struct cli_evolve_task {
 
 /** Loads space and predictor, and the targets: those of the file `targets`, or when that is
  * NULL the one of `table` and `limit`; for a `front` every target needs a table, and need not
- * have a limit.  Every limit is checked against what the space reaches
- * before anything is searched.  After an error too, what was made is there until
- * cli_evolve_finish.  NAS_E_INFEASIBLE: a limit nothing meets, or a table that does not cover
+ * have a limit.  Tables of an emulator are refused unless `emulated`: NAS_E_CONFIG.
+ * Every limit is checked against what the space reaches before anything is searched.
+ * After an error too, what was made is there until cli_evolve_finish.  NAS_E_INFEASIBLE: a limit nothing meets, or a table that does not cover
  * the space. */
 nas_status cli_evolve_prepare(cli_evolve_task *task, const char *space, const char *predictor,
                               const char *targets, const char *table,
-                              const double limit[NAS_COSTS], bool front, nas_err *err);
+                              const double limit[NAS_COSTS], bool front, bool emulated,
+                              nas_err *err);
 void cli_evolve_finish(cli_evolve_task *task);
 
 /** Digests of what the task is made from, by the names of the options (yours). */

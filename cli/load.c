@@ -77,6 +77,19 @@ nas_status cli_check_out(const char *in, const char *out, nas_err *err)
     return NAS_E_USAGE;
 }
 
+nas_status cli_tables_trust(const nas_latency_set *set, bool allowed, nas_err *err)
+{
+    for (int i = 0; i < set->count && !allowed; i++)
+        if (set->tables[i]->meta.emulated) {
+            nas_fail(err, NAS_E_CONFIG, "the latency table for %d pixels was made under an "
+                     "emulator: its times say nothing about a device",
+                     nas_latency_table_image_size(set->tables[i]));
+            nas_hint(err, "profile the device itself, or to try things out: --allow-emulated");
+            return NAS_E_CONFIG;
+        }
+    return NAS_OK;
+}
+
 nas_status cli_table_record(nas_store *store, nas_store_attempt attempt,
                             const nas_latency_table *table, const char *path, nas_err *err)
 {

@@ -33,6 +33,13 @@ nas_status cli_table_load(nas_latency_set **set, const nas_latency_table **table
 /** NAS_E_USAGE where a command would write its result over what it reads. */
 nas_status cli_check_out(const char *in, const char *out, nas_err *err);
 
+/** Option of commands that choose by tables. */
+#define CLI_ALLOW_EMULATED(offset)                                                                \
+    {"--allow-emulated", NAS_OPT_FLAG, offset, NULL, 0, 0, NULL, NULL,                            \
+     "take a table whose times are an emulator's"}
+/** NAS_E_CONFIG if a table of the set was made under an emulator, unless that is `allowed`. */
+nas_status cli_tables_trust(const nas_latency_set *set, bool allowed, nas_err *err);
+
 /** Keeps a table's content, which came from or went to `path`, with a run. */
 nas_status cli_table_record(nas_store *store, nas_store_attempt attempt,
                             const nas_latency_table *table, const char *path, nas_err *err);

@@ -52,7 +52,8 @@ static nas_status check_device(const nas_latency_table *table, nas_err *err)
 }
 
 nas_status cli_search_prepare(cli_search_task *task, const char *data, const char *space,
-                              const char *table, const nas_search_config *config, nas_err *err)
+                              const char *table, bool emulated,
+                              const nas_search_config *config, nas_err *err)
 {
     nas_status status;
 
@@ -65,6 +66,7 @@ nas_status cli_search_prepare(cli_search_task *task, const char *data, const cha
     if ((status = cli_space_fit(task->space, task->data, err)) ||
         (status = cli_table_load(&task->tables, &task->table, table, task->space->image_size,
                                  err)) ||
+        (status = cli_tables_trust(task->tables, emulated, err)) ||
         (config->verify_top > 0 && (status = check_device(task->table, err))) ||
         (status = nas_latency_lut_new(&task->lut, task->table, task->space, 0, err)))
         return status;

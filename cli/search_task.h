@@ -11,6 +11,7 @@ typedef struct cli_search_options {
     const char *data, *space, *table, *augment;
     double target_ms, max_minutes, warmup_lr, lr, decay, clip_norm, label_smoothing;
     double valid_fraction, arch_lr;
+    bool allow_emulated;
     int method, arch_mode, latency_loss;
     int64_t epochs, warmup_epochs, batch, arch_every, rl_samples, derive_samples, score_images, verify_top;
 } cli_search_options;
@@ -29,10 +30,12 @@ typedef struct cli_search_task {
 } cli_search_task;
 
 /** Loads, fits and checks.  After an error too, what was made is there (others NULL) until
- * cli_search_finish.  NAS_E_INFEASIBLE: the table does not cover the space (lut is NULL), or
+ * cli_search_finish.  A table of an emulator is refused unless `emulated`: NAS_E_CONFIG.
+ * NAS_E_INFEASIBLE: the table does not cover the space (lut is NULL), or
  * nothing in the space is that fast. */
 nas_status cli_search_prepare(cli_search_task *task, const char *data, const char *space,
-                              const char *table, const nas_search_config *config, nas_err *err);
+                              const char *table, bool emulated,
+                              const nas_search_config *config, nas_err *err);
 void cli_search_finish(cli_search_task *task);
 
 /** Runs the prepared task as a run of the store; fills `found` (its judgement is yours) and

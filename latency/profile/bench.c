@@ -1,6 +1,7 @@
 /* Timing one network: built, warmed, and then run with its input written afresh. */
 #include "latency/profile/bench.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -9,7 +10,9 @@
 #include "base/rng.h"
 #include "base/stats.h"
 
-enum { WARM_RUNS = 2, RUNS = 5, MORE_RUNS = 10 };
+enum { WARM_RUNS = 2, RUNS = 5, MORE_RUNS = 10, WARM_TURNS = 20 };
+
+static const double warm_limit = 0.02;
 
 /* Random shifts of the size of the values keep every activation away from zero and from
  * numbers too small for the hardware's fast path, however deep the network is. */
@@ -145,5 +148,20 @@ nas_status nas_bench__turn(nas_bench *bench, const int *choice, double *total_ms
     if (block_ms)
         block_medians(bench, block_ms);
     nas_infer_free(infer);
+    return NAS_OK;
+}
+
+nas_status nas_bench__warm_up(nas_bench *bench, const int *choice, double seconds, nas_err *err)
+{
+    const double deadline = nas_clock_seconds() + seconds;
+    double last = 0.0, now;
+
+    for (int turn = 0; turn < WARM_TURNS; turn++, last = now) {
+        const nas_status status = nas_bench__turn(bench, choice, &now, NULL, err);
+
+        if (status != NAS_OK || fabs(now - last) <= warm_limit * now ||
+            nas_clock_seconds() > deadline)
+            return status;
+    }
     return NAS_OK;
 }

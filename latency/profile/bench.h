@@ -17,6 +17,10 @@ typedef struct nas_bench {
 nas_status nas_bench__init(nas_bench *bench, const nas_space *space, uint64_t seed, nas_err *err);
 void nas_bench__fini(nas_bench *bench);
 
+/** The same network until two turns agree, at most `seconds`: clock speed and caches are those
+ * of work.  NAS_E_NOMEM. */
+nas_status nas_bench__warm_up(nas_bench *bench, const int *choice, double seconds, nas_err *err);
+
 /** One turn: builds the path `choice`, runs it until its memory is warm, then a few times on
  * the clock.  *total_ms is the median time of a run, block_ms[slots] that of each block;
  * of these one is given, the other NULL.  NAS_E_NOMEM. */

@@ -3,7 +3,6 @@
 #include "latency/profile/profile.h"
 
 #include <math.h>
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,34 +10,22 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/stats.h"
-#include "base/system.h"
-#include "latency/profile/bench.h"
 #include "latency/profile/samples.h"
+#include "latency/profile/turns.h"
 
-enum { LEAST_SAMPLES = 2, WARM_TURNS = 20, MAX_REPEATS = 2 };
+enum { LEAST_SAMPLES = 2, MAX_REPEATS = 2 };
 
-static const double drift_limit = 0.03, warm_limit = 0.02;
-
-/* The candidates of a slot in random order; each is used once before the next shuffle. */
-typedef struct deck {
-    uint32_t card[NAS_MAX_CANDIDATES];
-    uint32_t count, left;
-} deck;
+static const double drift_limit = 0.03;
 
 typedef struct profile {
     const nas_space *space;
     const nas_latency_profile_options *options;
-    nas_bench bench;
-    nas_rng rng;
-    deck *decks;          /* [slots]                                             */
-    int *choice;          /* [slots]                                             */
-    double *block_ms;     /* [slots]                                             */
+    nas_turns turns;
     int *key_of;          /* [slots * NAS_MAX_CANDIDATES]: key, -1: has none      */
     int keys;
     nas_latency_entry *entries; /* [keys]                                        */
     nas_samples *samples; /* [keys]                                              */
     double deadline, started;
-    int64_t turns;
     int repeats;          /* how often the older half was measured again         */
     double drift;         /* what remained of it at the end                      */
     double widest;        /* interval of the key that is known least             */
@@ -90,82 +77,39 @@ static nas_status start(profile *p, nas_err *err)
 
     p->started = nas_clock_seconds();
     p->deadline = p->started + p->options->seconds;
-    nas_rng_init(&p->rng, p->options->seed, "profile", 0);
-    p->decks = calloc(slots, sizeof *p->decks);
-    p->choice = calloc(slots, sizeof *p->choice);
-    p->block_ms = calloc(slots, sizeof *p->block_ms);
     p->key_of = calloc(slots * NAS_MAX_CANDIDATES, sizeof *p->key_of);
-    if (!p->decks || !p->choice || !p->block_ms || !p->key_of)
+    if (!p->key_of)
         return nas_fail(err, NAS_E_NOMEM, "profile: no memory for %zu slots", slots);
-    for (size_t s = 0; s < slots; s++) {
-        p->decks[s].count = (uint32_t)p->space->slots[s].count;
-        for (uint32_t c = 0; c < p->decks[s].count; c++)
-            p->decks[s].card[c] = c;
-    }
-    const nas_status status = map_keys(p, err);
-    return status != NAS_OK ? status : nas_bench__init(&p->bench, p->space, p->options->seed, err);
+    return map_keys(p, err);
 }
 
 static void finish(profile *p)
 {
-    nas_bench__fini(&p->bench);
+    nas_turns__close(&p->turns);
     for (int k = 0; p->samples != NULL && k < p->keys; k++)
         nas_samples__fini(&p->samples[k]);
     free(p->samples);
     free(p->entries);
     free(p->key_of);
-    free(p->block_ms);
-    free(p->choice);
-    free(p->decks);
 }
 
-static void deal(profile *p)
+/* A sample of each key.  What has no key (a pooling that Logits includes, a skipped block)
+ * counts for the next. */
+static nas_status take(void *user, const int *choice, const double *block_ms, nas_err *err)
 {
-    for (int s = 0; s < p->space->count; s++) {
-        deck *d = &p->decks[s];
-
-        if (d->left == 0) {
-            nas_rng_shuffle(&p->rng, d->card, d->count);
-            d->left = d->count;
-        }
-        p->choice[s] = (int)d->card[--d->left];
-    }
-}
-
-/* The same network until two turns agree: clock speed and caches are those of work. */
-static nas_status warm_up(profile *p, nas_err *err)
-{
-    double last = 0.0, now;
-
-    deal(p);
-    for (int turn = 0; turn < WARM_TURNS; turn++, last = now) {
-        const nas_status status = nas_bench__turn(&p->bench, p->choice, &now, NULL, err);
-
-        if (status != NAS_OK || fabs(now - last) <= warm_limit * now ||
-            nas_clock_seconds() > p->started + p->options->seconds / 4)
-            return status;
-    }
-    return NAS_OK;
-}
-
-/* What has no key (a pooling that Logits includes, a skipped block) counts for the next. */
-static nas_status turn(profile *p, nas_err *err)
-{
-    nas_status status;
+    profile *p = user;
+    nas_status status = NAS_OK;
     double carried = 0.0;
 
-    deal(p);
-    status = nas_bench__turn(&p->bench, p->choice, NULL, p->block_ms, err);
     for (int s = 0; s < p->space->count && status == NAS_OK; s++) {
-        const int key = p->key_of[s * NAS_MAX_CANDIDATES + p->choice[s]];
+        const int key = p->key_of[s * NAS_MAX_CANDIDATES + choice[s]];
 
-        carried += p->block_ms[s];
+        carried += block_ms[s];
         if (key < 0)
             continue;
         status = nas_samples__add(&p->samples[key], carried, err);
         carried = 0.0;
     }
-    p->turns++;
     return status;
 }
 
@@ -217,7 +161,7 @@ static double drift(const profile *p)
 static void report(const profile *p)
 {
     const nas_progress at = {.phase = "profile", .batch = p->settled, .batches = p->keys,
-                             .step = p->turns, .images_per_second = NAN, .loss = NAN,
+                             .step = p->turns.count, .images_per_second = NAN, .loss = NAN,
                              .latency_ms = NAN, .entropy = NAN};
 
     nas_observe_progress(p->options->observer, &at);
@@ -234,13 +178,12 @@ static nas_status settle(profile *p, nas_err *err)
         const double now = nas_clock_seconds();
 
         if (nas_observe_stop(p->options->observer)) {
-            nas_fail(err, NAS_E_INTERRUPTED, "profile: stopped before every key was measured");
-            nas_hint(err, "nothing was written; run the command again");
-            return NAS_E_INTERRUPTED;
+            return nas_fail(err, NAS_E_INTERRUPTED,
+                            "profile: stopped before every key was measured");
         }
-        if (least >= LEAST_SAMPLES && p->turns >= next_look) {
+        if (least >= LEAST_SAMPLES && p->turns.count >= next_look) {
             judge(p);
-            next_look = p->turns + 1 + p->turns / 20;
+            next_look = p->turns.count + 1 + p->turns.count / 20;
             if (most_samples(p) >= p->options->max_samples ||
                 (p->settled == p->keys && now >= p->started + p->options->least_seconds))
                 break;
@@ -248,7 +191,7 @@ static nas_status settle(profile *p, nas_err *err)
         report(p);
         if (least >= LEAST_SAMPLES && now >= p->deadline)
             break;
-        status = turn(p, err);
+        status = nas_turns__next(&p->turns, err);
     }
     return status;
 }
@@ -256,7 +199,7 @@ static nas_status settle(profile *p, nas_err *err)
 /* A machine that became slower or faster meanwhile: what was measured before is forgotten. */
 static nas_status measure(profile *p, nas_err *err)
 {
-    nas_status status = warm_up(p, err);
+    nas_status status = nas_turns__open(&p->turns, p->space, p->options, take, p, err);
 
     if (status != NAS_OK || (status = settle(p, err)) != NAS_OK)
         return status;
@@ -273,37 +216,27 @@ static nas_status measure(profile *p, nas_err *err)
     return NAS_OK;
 }
 
-static void read_governor(char *out, size_t size)
-{
-    FILE *file = fopen("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "re");
-
-    snprintf(out, size, "unknown");
-    if (file != NULL && fgets(out, (int)size, file) != NULL)
-        out[strcspn(out, "\n")] = '\0';
-    if (file != NULL)
-        fclose(file);
-}
-
 static void describe(const profile *p, nas_latency_meta *meta)
 {
-    char governor[32];
-    double load = NAN;
+    const nas_facts *facts = &p->turns.facts;
+    char load[32] = "unknown";
 
-    read_governor(governor, sizeof governor);
-    if (getloadavg(&load, 1) != 1)
-        load = NAN;
-    nas_system_cpu_name(meta->device, sizeof meta->device);
+    if (facts->load >= 0.0)
+        snprintf(load, sizeof load, "%.1f", facts->load);
+    snprintf(meta->device, sizeof meta->device, "%s", facts->device);
     nas_clock_format(nas_clock_utc_ms(), meta->created);
-    snprintf(meta->engine, sizeof meta->engine, "%.30s%s%s kernels", p->options->engine,
-             p->options->engine[0] ? ", " : "", nas_kernels_get()->name);
+    snprintf(meta->engine, sizeof meta->engine, "%.38s%s%s kernels", facts->engine,
+             facts->engine[0] ? ", " : "", facts->kernels);
     snprintf(meta->space, sizeof meta->space, "%s", p->space->name);
     snprintf(meta->conditions, sizeof meta->conditions,
-             "governor %s, load %.1f, %lld networks, interval %.1f %%, drift %+.1f %%, repeats %d",
-             governor, load, (long long)p->turns, 100.0 * p->widest, 100.0 * p->drift, p->repeats);
-    meta->cores = nas_system_cores();
-    meta->threads = omp_get_max_threads();
+             "governor %s, load %s, %lld networks, interval %.1f %%, drift %+.1f %%, repeats %d",
+             facts->governor, load, (long long)p->turns.count, 100.0 * p->widest, 100.0 * p->drift,
+             p->repeats);
+    meta->cores = facts->cores;
+    meta->threads = facts->threads;
     meta->batch = 1;
     meta->image_size = p->space->image_size;
+    meta->emulated = facts->emulated;
 }
 
 static nas_status write_table(const profile *p, nas_latency_table **out, nas_err *err)
@@ -334,6 +267,10 @@ nas_status nas_latency_profile(nas_latency_table **out, const nas_space *space,
     *out = NULL;
     if ((status = start(&p, err)) == NAS_OK && (status = measure(&p, err)) == NAS_OK)
         status = write_table(&p, out, err);
+    if (status != NAS_OK && err != NULL && err->hint[0] == '\0' && p.turns.journal != NULL &&
+        p.turns.count > 0)
+        nas_hint(err, "what was measured is kept in %s: the same command continues",
+                 options->journal);
     finish(&p);
     if (status == NAS_OK && p.settled < p.keys)
         nas_log(NAS_LOG_INFO,

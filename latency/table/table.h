@@ -26,6 +26,7 @@ typedef struct nas_latency_meta {
     char created[32];     /* UTC                                         */
     char space[64];       /* the space it was made for                   */
     int cores, threads, batch, image_size;
+    int emulated; /* 1: an emulator's times, which say nothing about a device */
 } nas_latency_meta;
 
 typedef struct nas_latency_row {

@@ -41,6 +41,7 @@ static const nas_table__field meta_fields[] = {
     META_TEXT(conditions),
     META_TEXT(created),
     META_TEXT(space),
+    META_INTEGER(emulated),
 };
 
 #define COUNT_OF(array) ((int)(sizeof(array) / sizeof *(array)))
@@ -323,6 +324,8 @@ static void put_meta(FILE *f, const nas_latency_table *table)
     for (int i = 0; i < COUNT_OF(meta_fields); i++) {
         const char *member = (const char *)&raw + meta_fields[i].offset;
 
+        if (member == (const char *)&raw.meta.emulated && raw.meta.emulated == 0)
+            continue; /* said only where it is so */
         if (meta_fields[i].type == NAS_TABLE__TEXT)
             put_text(f, meta_fields[i].name, member);
         else

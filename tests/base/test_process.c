@@ -60,7 +60,8 @@ Test(base_process, much_output_on_both_sides_does_not_block)
 
 Test(base_process, a_line_without_end_is_refused)
 {
-    nas_process *process = start("while :; do printf 0123456789012345678901234567890123456789; done");
+    nas_process *process =
+        start("while :; do printf 0123456789012345678901234567890123456789; done");
     nas_process_event event;
     const char *line;
     size_t size;

@@ -60,6 +60,22 @@ Test(cli_evolve, ends_with_a_network_that_meets_its_target)
     cr_expect_eq(access(nas_file("mine.json"), R_OK), 0);
 }
 
+Test(cli_evolve, a_table_of_an_emulator_is_refused_unless_allowed)
+{
+    char content[16384];
+
+    prepare();
+    FILE *from = fopen(table, "r"), *to = fopen(nas_file("emulated.yaml"), "w");
+    cr_assert(from != NULL && to != NULL);
+    content[fread(content, 1, sizeof content - 1, from)] = '\0';
+    fprintf(to, "onepath:\n  format: 1\n  emulated: 1\n%s...\n", content);
+    fclose(from);
+    fclose(to);
+    table = nas_file("emulated.yaml");
+    expect_exit(NAS(LIMITED), 78, "emulator");
+    expect_exit(NAS(LIMITED, "--allow-emulated"), 0, NULL);
+}
+
 /* 8000 networks: few enough to find the best one always. */
 Test(cli_evolve, finds_the_best_there_is_in_a_small_space_for_any_seed_and_threads)
 {

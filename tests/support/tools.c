@@ -23,7 +23,7 @@ const process_result *run_tool(const char *name, ...)
 void need_tool(const char *name)
 {
     if (RUN_TOOL("sh", "-c", "command -v \"$0\"", name)->code != 0)
-        cr_skip_test("no %s: scripts/setup --consumers", name);
+        cr_skip_test("no %s here: scripts/setup can install it", name);
 }
 
 void need_python(const char *module)

@@ -1,0 +1,36 @@
+/* Private to this folder: turn after turn, measured here or elsewhere, each once: what a journal
+ * knows is not measured again, and a link that is lost is opened again. */
+#ifndef NAS_LATENCY_PROFILE_TURNS_H
+#define NAS_LATENCY_PROFILE_TURNS_H
+
+#include "latency/profile/deck.h"
+#include "latency/profile/journal.h"
+#include "latency/profile/profile.h"
+#include "latency/profile/source.h"
+
+/** Gets the block times of a turn whose network is `choice`. */
+typedef nas_status nas_turn_taker(void *user, const int *choice, const double *block_ms,
+                                  nas_err *err);
+
+typedef struct nas_turns {
+    const nas_space *space;
+    const nas_latency_profile_options *options;
+    nas_turn_taker *taker;
+    void *user;
+    nas_deck deck;     /* its choice is that of the next turn                     */
+    nas_source *source;
+    nas_journal *journal;
+    nas_facts facts;   /* of the device, once it is known                         */
+    bool known;
+    double *block_ms;  /* [slots]                                                 */
+    int64_t count;     /* turns taken                                             */
+} nas_turns;
+
+/** Takes the journal's turns and opens the way to the next one.  As nas_latency_profile. */
+nas_status nas_turns__open(nas_turns *turns, const nas_space *space,
+                           const nas_latency_profile_options *options, nas_turn_taker *taker,
+                           void *user, nas_err *err);
+nas_status nas_turns__next(nas_turns *turns, nas_err *err);
+void nas_turns__close(nas_turns *turns);
+
+#endif
