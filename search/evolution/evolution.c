@@ -1,6 +1,7 @@
 /* Random search, evolution, and the front of accuracy and latency. */
 #include "search/evolution/evolution.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,14 +20,17 @@ int nas_candidate_best_first(const void *a, const void *b)
     return (x->latency_ms > y->latency_ms) - (x->latency_ms < y->latency_ms);
 }
 
-/* Shares of the limits that are exceeded; 0: feasible. */
+/* Shares of the limits that are exceeded; 0: feasible, also where rounding makes it close. */
 static double excess(const nas_problem *p, const nas_candidate *candidate)
 {
     double sum = 0.0;
 
-    for (int k = 0; k < NAS_COSTS; k++)
-        if (p->limit[k] < INFINITY)
-            sum += fmax(0.0, nas_problem_cost(p, (nas_cost)k, candidate) / p->limit[k] - 1.0);
+    for (int k = 0; k < NAS_COSTS; k++) {
+        const double cost = nas_problem_cost(p, (nas_cost)k, candidate);
+
+        if (cost > p->limit[k])
+            sum += fmax(DBL_EPSILON, cost / p->limit[k] - 1.0);
+    }
     return sum;
 }
 
@@ -209,6 +213,8 @@ static nas_status run_rounds(archive *a, const nas_evolution_config *c, elite *b
         if ((status = nas_evolution__elite_init(&own, c->population, err)) != NAS_OK)
             break;
         status = run_round(a, c, round, &own, children, err);
+        if (status == NAS_E_INFEASIBLE && best->count > 0)
+            status = NAS_OK; /* of no use, but the rounds before it were */
         for (int i = 0; i < own.count && status == NAS_OK; i++)
             nas_evolution__elite_enter(best, a, nas_evolution__archive_find(a, &own.best[i]));
         nas_evolution__elite_fini(&own);
@@ -271,24 +277,94 @@ nas_status nas_evolution_run(const nas_problem *problem, const nas_evolution_con
     return status;
 }
 
-/* The best under one limit, also among all that were scored under the limits before it. */
-static nas_status best_under(archive *a, const nas_problem *problem,
-                             const nas_evolution_config *config, nas_candidate *out, nas_err *err)
-{
-    elite best = {.keep = 1, .best = out};
+/* What was scored and meets the limits, for the front. */
+typedef struct judged {
+    double latency_ms, score;
+    int64_t place; /* in the archive */
+} judged;
 
-    a->problem = problem;
-    for (int64_t i = 0; i < a->count; i++)
-        nas_evolution__elite_enter(&best, a, i);
-    return run_rounds(a, config, &best, err);
+/* For qsort: the better first at a tie. */
+static int fastest_first(const void *a, const void *b)
+{
+    const judged *x = a, *y = b;
+
+    if (x->latency_ms != y->latency_ms)
+        return x->latency_ms < y->latency_ms ? -1 : 1;
+    if (x->score != y->score)
+        return x->score < y->score ? 1 : -1;
+    return (x->place > y->place) - (x->place < y->place);
+}
+
+/* Of all that was scored, under whatever limit, the best under each of limits[points]. */
+static nas_status pick_front(const archive *a, const nas_problem *problem, const double *limits,
+                             int points, nas_candidate *out, int *found, nas_err *err)
+{
+    judged *list = malloc(((size_t)a->count + 1) * sizeof *list);
+    const judged *best = NULL, *last = NULL;
+    int64_t count = 0, next = 0;
+
+    if (list == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "evolution: out of memory");
+    for (int64_t i = 0; i < a->count; i++) {
+        nas_candidate candidate;
+
+        nas_evolution__archive_get(a, i, &candidate);
+        if (nas_problem_feasible(problem, &candidate))
+            list[count++] = (judged){candidate.latency_ms, candidate.score, i};
+    }
+    qsort(list, (size_t)count, sizeof *list, fastest_first);
+    for (int i = 0; i < points; i++) {
+        for (; next < count && list[next].latency_ms <= limits[i]; next++)
+            if (best == NULL || list[next].score > best->score)
+                best = &list[next];
+        if (best != last)
+            nas_evolution__archive_get(a, best->place, &out[(*found)++]);
+        last = best;
+    }
+    free(list);
+    return NAS_OK;
+}
+
+/* Accuracy rises steeply at first: steps of equal ratio, where there is one. */
+static void front_limits(const nas_problem *problem, int points, double *limits)
+{
+    double least, most;
+
+    nas_problem_range(problem, NAS_COST_LATENCY, &least, &most);
+    most = fmin(most, problem->limit[NAS_COST_LATENCY]);
+    for (int i = 0; i < points; i++) {
+        const double share = (i + 0.5) / (points - 0.5);
+
+        limits[i] = least > 0.0 ? least * pow(most / least, share) : most * share;
+    }
+    limits[points - 1] = most;
+}
+
+/* Searches under each limit; NAS_E_INFEASIBLE when nothing was found under any. */
+static nas_status search_limits(archive *a, const nas_evolution_config *config,
+                                const double *limits, int points, nas_err *err)
+{
+    nas_problem limited = *a->problem; /* borrows its values */
+    nas_status status = NAS_OK;
+    bool any = false;
+
+    a->problem = &limited;
+    for (int i = 0; i < points && (status == NAS_OK || status == NAS_E_INFEASIBLE); i++) {
+        nas_candidate at;
+        elite best = {.keep = 1, .best = &at};
+
+        limited.limit[NAS_COST_LATENCY] = limits[i];
+        status = run_rounds(a, config, &best, err);
+        any |= status == NAS_OK;
+    }
+    return status == NAS_E_INFEASIBLE && any ? NAS_OK : status;
 }
 
 nas_status nas_evolution_front(const nas_problem *problem, const nas_evolution_config *config,
                                const nas_evaluator *evaluator, int points, nas_candidate *out,
                                int *found, int64_t *evaluations, nas_err *err)
 {
-    nas_problem limited = *problem; /* borrows its values */
-    double least, most;
+    double *limits;
     archive a;
     nas_status status = nas_problem_check(problem, err);
 
@@ -297,19 +373,18 @@ nas_status nas_evolution_front(const nas_problem *problem, const nas_evolution_c
     if (status != NAS_OK ||
         (status = nas_evolution__archive_init(&a, problem, evaluator, err)) != NAS_OK)
         return status;
-    nas_problem_range(problem, NAS_COST_LATENCY, &least, &most);
-    most = fmin(most, problem->limit[NAS_COST_LATENCY]);
-    for (int i = 0; i < points && status == NAS_OK; i++) {
-        nas_candidate *next = &out[*found];
-
-        /* Accuracy rises steeply at first: steps of equal ratio. */
-        limited.limit[NAS_COST_LATENCY] =
-            i == points - 1 ? most : least * pow(most / least, (i + 0.5) / (points - 0.5));
-        status = best_under(&a, &limited, config, next, err);
-        if (status == NAS_OK && (*found == 0 || next->score > next[-1].score))
-            *found += 1;
+    limits = malloc((size_t)points * sizeof *limits);
+    if (limits == NULL) {
+        status = nas_fail(err, NAS_E_NOMEM, "evolution: out of memory");
+    } else {
+        front_limits(problem, points, limits);
+        status = search_limits(&a, config, limits, points, err);
+        a.problem = problem;
+        if (status == NAS_OK)
+            status = pick_front(&a, problem, limits, points, out, found, err);
     }
     *evaluations = a.count;
+    free(limits);
     nas_evolution__archive_fini(&a);
     return status;
 }

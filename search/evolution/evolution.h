@@ -41,8 +41,10 @@ nas_status nas_evolution_run(const nas_problem *problem, const nas_evolution_con
                              int64_t *evaluations, nas_err *err);
 
 /** The best of the problem under each of `points` latency limits, from the least that can be
- * met to the problem's own (or the slowest network), without those that another is at least as
- * fast and as good as: `out[points]`, latency ascending.  Otherwise as nas_evolution_run. */
+ * met to the problem's own (or the slowest network), among all that were scored under any of
+ * them: `out[points]`, latency and score both ascending, so that none is at least as fast and
+ * as good as another.  A latency limit at which the others cannot be met is passed over.
+ * Otherwise as nas_evolution_run. */
 nas_status nas_evolution_front(const nas_problem *problem, const nas_evolution_config *config,
                                const nas_evaluator *evaluator, int points, nas_candidate *out,
                                int *found, int64_t *evaluations, nas_err *err);

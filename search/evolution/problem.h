@@ -28,7 +28,7 @@ nas_status nas_problem_init(nas_problem *problem, const nas_space *space, int si
                             nas_err *err);
 void nas_problem_fini(nas_problem *problem);
 
-/** Place of an image size among the problem's; the last for one that is not there. */
+/** Place of an image size among the problem's; 0 for one that is not there. */
 int nas_problem_size(const nas_problem *problem, int image_size);
 
 /** Milliseconds, multiply-accumulates or parameters of a candidate. */

@@ -161,3 +161,101 @@ Test(search_evolution, the_same_seed_finds_the_same)
     nas_evolution_run(&problem, &config, &evaluator, b, &found, &evaluations, NULL);
     cr_expect(memcmp(a, b, sizeof a) != 0);
 }
+
+/* Big kernels count, and what it costs in latency changes from block to block: what is scored
+ * under one limit is often the best under another. */
+static nas_status uneven(void *user, nas_candidate *list, int count, nas_err *err)
+{
+    for (int i = 0; i < count; i++) {
+        list[i].score = 0.0;
+        for (int s = 0; s < space->count; s++) {
+            const nas_op_spec *op = &space->slots[s].candidates[list[i].choice[s]];
+            list[i].score += op->kernel * (1.0 + 0.37 * (s % 5)) +
+                             sin(s + op->kernel * (double)list[i].choice[(s + 1) % space->count]);
+        }
+    }
+    return NAS_OK;
+}
+
+Test(search_evolution, no_network_of_the_front_is_beaten_by_another)
+{
+    enum { POINTS = 40 };
+    static const nas_evaluator rugged = {.score = uneven};
+    nas_evolution_config config = nas_evolution_default(0);
+    nas_candidate front[POINTS];
+    int found;
+    int64_t evaluations;
+
+    config.population = 8; /* searches badly: later limits find what earlier ones missed */
+    config.generations = 3;
+    for (config.seed = 0; config.seed < 8; config.seed++) {
+        cr_assert_eq(nas_evolution_front(&problem, &config, &rugged, POINTS, front, &found,
+                                         &evaluations, NULL), NAS_OK);
+        cr_expect_gt(found, 5);
+        for (int i = 1; i < found; i++) {
+            cr_expect_gt(front[i].latency_ms, front[i - 1].latency_ms);
+            cr_expect_gt(front[i].score, front[i - 1].score);
+        }
+    }
+}
+
+/* Another limit makes the fast ones impossible: fast blocks are made to have the most MACs. */
+Test(search_evolution, the_front_begins_where_all_limits_can_be_met)
+{
+    nas_evolution_config config = nas_evolution_default(1);
+    nas_candidate front[10];
+    double least, most;
+    int found;
+    int64_t evaluations;
+    nas_err err;
+
+    nas_problem_fini(&problem);
+    for (int s = 0; s < space->count; s++)
+        for (int c = 0; c < space->slots[s].count; c++)
+            lut->ms[s][c] = 10.0 - lut->ms[s][c];
+    cr_assert_eq(nas_problem_init(&problem, space, 0, NULL, (const nas_latency_lut *const *)&lut,
+                                  NULL), NAS_OK);
+    nas_problem_range(&problem, NAS_COST_MACS, &least, &most);
+    problem.limit[NAS_COST_MACS] = least + 0.3 * (most - least);
+    config.population = 8;
+    config.generations = 2;
+    cr_assert_eq(nas_evolution_front(&problem, &config, &evaluator, 10, front, &found,
+                                     &evaluations, &err), NAS_OK, "%s", err.message);
+    cr_assert_gt(found, 0);
+    for (int i = 0; i < found; i++)
+        cr_expect(nas_problem_feasible(&problem, &front[i]));
+
+    nas_problem_range(&problem, NAS_COST_LATENCY, &least, &most);
+    problem.limit[NAS_COST_MACS] = 1.01 * problem.limit[NAS_COST_MACS];
+    problem.limit[NAS_COST_LATENCY] = least; /* the fastest have the most MACs */
+    cr_expect_eq(nas_evolution_front(&problem, &config, &evaluator, 10, front, &found,
+                                     &evaluations, &err), NAS_E_INFEASIBLE);
+    cr_expect_eq(found, 0);
+}
+
+Test(search_evolution, a_front_from_no_latency_at_all_has_limits_in_steps)
+{
+    enum { POINTS = 8 };
+    nas_evolution_config config = nas_evolution_default(1);
+    nas_candidate front[POINTS];
+    int found;
+    int64_t evaluations;
+
+    nas_problem_fini(&problem);
+    for (int s = 0; s < space->count; s++) { /* the least of every block costs nothing */
+        double low = INFINITY;
+
+        for (int c = 0; c < space->slots[s].count; c++)
+            low = fmin(low, lut->ms[s][c]);
+        for (int c = 0; c < space->slots[s].count; c++)
+            lut->ms[s][c] -= low;
+    }
+    cr_assert_eq(nas_problem_init(&problem, space, 0, NULL, (const nas_latency_lut *const *)&lut,
+                                  NULL), NAS_OK);
+    nas_problem_range(&problem, NAS_COST_LATENCY, &fastest, &slowest);
+    cr_assert_eq(fastest, 0.0);
+    cr_assert_eq(nas_evolution_front(&problem, &config, &evaluator, POINTS, front, &found,
+                                     &evaluations, NULL), NAS_OK);
+    cr_assert_gt(found, POINTS / 2);
+    cr_expect_leq(front[0].latency_ms, 0.1 * slowest);
+}
