@@ -277,6 +277,16 @@ nas_status nas_file_write(const char *path, const void *data, size_t size, nas_e
     return nas_writer_commit(writer, err);
 }
 
+nas_status nas_file_writable(const char *path, nas_err *err)
+{
+    nas_writer *writer;
+    const nas_status status = nas_writer_open(&writer, path, err);
+
+    if (status == NAS_OK)
+        nas_writer_abort(writer);
+    return status;
+}
+
 nas_status nas_dir_make(const char *path, nas_err *err)
 {
     char *part = strdup(path);

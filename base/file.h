@@ -36,6 +36,10 @@ void nas_writer_abort(nas_writer *writer);
 /** nas_writer_open + put + commit. */
 nas_status nas_file_write(const char *path, const void *data, size_t size, nas_err *err);
 
+/** NAS_E_IO if nas_writer_open would fail: to notice before long work what stands in its way
+ * after it.  Leaves nothing behind. */
+nas_status nas_file_writable(const char *path, nas_err *err);
+
 /** mkdir -p. */
 nas_status nas_dir_make(const char *path, nas_err *err);
 bool nas_path_exists(const char *path);

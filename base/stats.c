@@ -2,6 +2,7 @@
 #include "base/stats.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,13 +88,21 @@ static double correlation(const double *a, const double *b, int n)
     return aa > 0.0 && bb > 0.0 ? ab / sqrt(aa * bb) : NAN;
 }
 
+static bool all_finite(const double *values, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!isfinite(values[i]))
+            return false;
+    return true;
+}
+
 double nas_spearman(const double *a, const double *b, int n)
 {
     double *ranks = malloc(2 * (size_t)n * sizeof *ranks);
     ranked *order = malloc((size_t)n * sizeof *order);
     double result = NAN;
 
-    if (ranks != NULL && order != NULL) {
+    if (ranks != NULL && order != NULL && all_finite(a, n) && all_finite(b, n)) {
         average_ranks(a, n, order, ranks);
         average_ranks(b, n, order, ranks + n);
         result = correlation(ranks, ranks + n, n);
@@ -107,6 +116,8 @@ double nas_kendall(const double *a, const double *b, int n)
 {
     double score = 0.0, differ_a = 0.0, differ_b = 0.0; /* pairs; ties differ in neither */
 
+    if (!all_finite(a, n) || !all_finite(b, n))
+        return NAN;
     for (int i = 1; i < n; i++)
         for (int j = 0; j < i; j++) {
             const int sign_a = (a[i] > a[j]) - (a[i] < a[j]);

@@ -10,7 +10,7 @@ double nas_std(const double *values, int n);
 /** Quantile q in [0,1], linear between order statistics (NumPy's default). */
 double nas_quantile(const double *values, int n, double q);
 /** Rank correlations with average ranks for ties (Spearman) and tau-b (Kendall);
- * NAN when one side is constant. */
+ * NAN when one side is constant, or a value is not finite. */
 double nas_spearman(const double *a, const double *b, int n);
 double nas_kendall(const double *a, const double *b, int n);
 

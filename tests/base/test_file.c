@@ -1,6 +1,7 @@
 /* Whole reads, maps, and writes that are all or nothing. */
 #include <criterion/criterion.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -250,4 +251,21 @@ Test(base_file, join_puts_one_slash)
         cr_assert_str_eq(path, cases[i][2]);
         free(path);
     }
+}
+
+Test(base_file, what_cannot_be_written_is_told_beforehand)
+{
+    const char *path = scratch("later");
+
+    cr_expect_eq(nas_file_writable(path, NULL), NAS_OK);
+    cr_expect_not(nas_path_exists(path));
+    cr_assert_eq(nas_file_write(path, "old", 3, NULL), NAS_OK);
+    cr_expect_eq(nas_file_writable(path, NULL), NAS_OK);
+    char *kept;
+    size_t size;
+    cr_assert_eq(nas_file_read(path, 100, &kept, &size, NULL), NAS_OK);
+    cr_expect_str_eq(kept, "old");
+    free(kept);
+    cr_expect_eq(nas_file_writable(scratch("absent/file"), NULL), NAS_E_IO);
+    cr_expect_eq(nas_file_writable(scratch(""), NULL), NAS_E_IO);
 }

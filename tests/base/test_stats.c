@@ -63,6 +63,19 @@ Test(base_stats, tau_b_takes_the_ties_of_each_side)
     assert_near(nas_kendall(b, a, 3), 2.0 / sqrt(6.0));
 }
 
+Test(base_stats, what_is_not_finite_has_no_rank)
+{
+    const double good[] = {1, 2, 3, 4};
+    const double bad[][4] = {{1, NAN, 3, 4}, {NAN, NAN, NAN, NAN}, {1, 2, 3, INFINITY}};
+
+    for (int i = 0; i < 3; i++) {
+        cr_expect(isnan(nas_spearman(good, bad[i], 4)));
+        cr_expect(isnan(nas_spearman(bad[i], good, 4)));
+        cr_expect(isnan(nas_kendall(bad[i], good, 4)));
+        cr_expect(isnan(nas_kendall(good, bad[i], 4)));
+    }
+}
+
 Test(base_stats, a_constant_side_has_no_correlation)
 {
     static const double a[3] = {1, 2, 3}, flat[3] = {5, 5, 5};
