@@ -106,6 +106,12 @@ static void split(trainer *t)
     t->std = squares > 0.0 ? sqrt(squares / t->trained) : 1.0;
 }
 
+/* What the network learns to say of a sample. */
+static double standardised(const trainer *t, uint32_t row)
+{
+    return (t->samples[row].score - t->mean) / t->std;
+}
+
 static void forward(trainer *t, const uint32_t *rows, int count)
 {
     const nas_predictor *p = t->p;
@@ -127,8 +133,8 @@ static void backward(trainer *t, const uint32_t *rows, int count)
     float *delta = t->delta[0], *before = t->delta[1];
 
     for (int r = 0; r < count; r++) {
-        const double target = (t->samples[rows[r]].score - t->mean) / t->std;
-        delta[r] = (float)(2.0 / count * ((double)t->kept[p->layers][r] - target));
+        const double error = (double)t->kept[p->layers][r] - standardised(t, rows[r]);
+        delta[r] = (float)(2.0 / count * error);
     }
     for (int i = p->layers - 1; i >= 0; i--) {
         float *held = delta;
@@ -188,6 +194,24 @@ static void unscale(trainer *t)
     for (size_t k = 0; k < part_size(t->p, last, 0); k++)
         t->p->weight[last][k] *= (float)t->std;
     t->p->bias[last][0] = (float)(t->p->bias[last][0] * t->std + t->mean);
+}
+
+/* Infinite weights can hide behind a ReLU, and huge ones are finite: a predictor that is twice as
+ * far off as the mean, on what it was trained with, has learnt nothing. */
+static bool has_diverged(trainer *t)
+{
+    double squares = 0.0;
+
+    for (int i = 0; i < t->p->layers; i++)
+        for (int part = 0; part < 2; part++)
+            for (size_t k = 0; k < part_size(t->p, i, part); k++)
+                if (!isfinite(part_of(t->p, i, part)[k]))
+                    return true;
+    for (int i = 0; i < t->trained; i++) {
+        forward(t, t->order + i, 1);
+        squares += pow((double)t->kept[t->p->layers][0] - standardised(t, t->order[i]), 2.0);
+    }
+    return !(squares <= 4.0 * t->trained);
 }
 
 static nas_status judge(trainer *t, nas_predictor_fit *fit, nas_err *err)
@@ -255,6 +279,12 @@ nas_status nas_predictor_train(nas_predictor **out, const nas_encoding *encoding
     draw_weights(&t);
     if ((status = run_epochs(&t, observer, err)) != NAS_OK)
         goto done;
+    if (has_diverged(&t)) {
+        status = nas_fail(err, NAS_E_FAIL, "training diverged: the predictor is far off on the "
+                          "samples that it was trained with");
+        nas_hint(err, "lower the learning rate (--lr)");
+        goto done;
+    }
     unscale(&t);
     status = judge(&t, fit, err);
 

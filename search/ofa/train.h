@@ -22,7 +22,8 @@ typedef struct nas_predictor_fit {
 
 /** Trains on samples[count], whose score is their accuracy, with mean squared error and Adam;
  * targets are standardised while it trains.  The same seed gives the same bits for any number of
- * threads.  NAS_E_DATA: fewer than 10 samples, or scores that are not finite; NAS_E_INTERRUPTED
+ * threads.  NAS_E_DATA: fewer than 10 samples, or scores that are not finite; NAS_E_FAIL: it
+ * diverged; NAS_E_INTERRUPTED
  * when `observer` (may be NULL) asks to stop; NAS_E_NOMEM.
  * Source: Cai et al. 2020, Once-for-All, section 3.4; settings of its public code. */
 nas_status nas_predictor_train(nas_predictor **out, const nas_encoding *encoding,

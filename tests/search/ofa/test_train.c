@@ -58,6 +58,18 @@ static nas_predictor *train(const nas_predictor_config *config, nas_predictor_fi
     return p;
 }
 
+static void expect_same(const nas_predictor *a, const nas_predictor *b)
+{
+    cr_assert_eq(a->layers, b->layers);
+    for (int i = 0; i < a->layers; i++) {
+        const size_t out = (size_t)a->width[i + 1] * sizeof(float);
+
+        cr_expect(memcmp(a->weight[i], b->weight[i], (size_t)a->width[i] * out) == 0, "layer %d",
+                  i);
+        cr_expect(memcmp(a->bias[i], b->bias[i], out) == 0, "bias of layer %d", i);
+    }
+}
+
 Test(search_predictor_train, learns_a_rule_it_can_be_asked_for_afterwards)
 {
     nas_predictor_fit fit;
@@ -76,9 +88,7 @@ Test(search_predictor_train, learns_a_rule_it_can_be_asked_for_afterwards)
 
     cr_assert_eq(nas_predictor_save(p, path, &err), NAS_OK);
     cr_assert_eq(nas_predictor_load(&read, path, &err), NAS_OK, "%s", err.message);
-    for (int i = 0; i < p->layers; i++)
-        cr_expect(memcmp(p->weight[i], read->weight[i],
-                         sizeof(float) * (size_t)p->width[i] * (size_t)p->width[i + 1]) == 0);
+    expect_same(p, read);
     cr_assert_eq(nas_encoding_for(&again, space, read, &err), NAS_OK, "%s", err.message);
     cr_expect_neq(nas_encoding_check_size(&again, 14, &err), NAS_OK);
     cr_assert_eq(nas_predictor_evaluator_new(&e, read, &again, &err), NAS_OK);
@@ -105,8 +115,7 @@ Test(search_predictor_train, same_seed_same_bits_for_any_threads)
     nas_predictor *one = train(&config, &a);
     omp_set_num_threads(3);
     nas_predictor *three = train(&config, &b);
-    cr_expect(memcmp(one->weight[0], three->weight[0],
-                     sizeof(float) * (size_t)one->width[0] * (size_t)one->width[1]) == 0);
+    expect_same(one, three);
     cr_expect_eq(a.rmse, b.rmse);
     config.seed = 2;
     nas_predictor *other = train(&config, &c);
@@ -114,6 +123,21 @@ Test(search_predictor_train, same_seed_same_bits_for_any_threads)
     nas_predictor_free(one);
     nas_predictor_free(three);
     nas_predictor_free(other);
+}
+
+Test(search_predictor_train, what_diverged_is_no_predictor)
+{
+    nas_predictor_config config = usual;
+    nas_predictor *p;
+    nas_predictor_fit fit;
+
+    config.epochs = 5;
+    for (config.lr = 10.0; config.lr < 1e20; config.lr *= 1e6) { /* huge, then not finite */
+        cr_expect_eq(nas_predictor_train(&p, &encoding, list, SAMPLES, &config, NULL, &fit, &err),
+                     NAS_E_FAIL, "%g", config.lr);
+        cr_expect_null(p);
+        cr_expect(strstr(err.message, "diverged") != NULL);
+    }
 }
 
 Test(search_predictor_train, too_little_and_nonsense_are_refused)
