@@ -42,14 +42,19 @@ static int by_latency(const void *a, const void *b)
     return x->top1 != y->top1 ? (x->top1 < y->top1 ? 1 : -1) : by_rank(a, b);
 }
 
+/* Latency is not known where a search had no table. */
+static bool drawable(const nas_store_judged *judged)
+{
+    return isfinite(judged->latency_ms) && isfinite(judged->top1);
+}
+
 static void collect(front *f, const nas_report__page *page)
 {
     for (int r = 0; r < page->count; r++)
         for (int i = 0; i < page->runs[r].judged_count; i++) {
             const nas_store_judged *judged = &page->runs[r].judged[i];
 
-            if (strcmp(judged->source, f->source) == 0 && isfinite(judged->latency_ms) &&
-                isfinite(judged->top1))
+            if (strcmp(judged->source, f->source) == 0 && drawable(judged))
                 f->points[f->count++] = (point){.run = &page->runs[r], .judged = judged};
         }
     if (f->count > MAX_POINTS) {
@@ -241,54 +246,62 @@ static void picture(nas_html *html, const front *f)
     nas_html_trusted(html, "\n");
 }
 
-/* The ways of judging, in the order in which the runs show them. */
-static int find_sources(const nas_report__page *page, const char *sources[MAX_SOURCES])
+/* The ways of judging that give a picture, in the order in which the runs show them; `sources`
+ * has room for one a judgement. */
+static int find_sources(const nas_report__page *page, const char **sources)
 {
     int count = 0;
 
     for (int r = 0; r < page->count; r++)
         for (int i = 0; i < page->runs[r].judged_count; i++) {
-            const char *source = page->runs[r].judged[i].source;
+            const nas_store_judged *judged = &page->runs[r].judged[i];
             int k = 0;
 
-            while (k < count && strcmp(sources[k], source) != 0)
+            if (!drawable(judged))
+                continue;
+
+            while (k < count && strcmp(sources[k], judged->source) != 0)
                 k++;
-            if (k == count && count < MAX_SOURCES)
-                sources[count++] = source;
+            if (k == count)
+                sources[count++] = judged->source;
         }
     return count;
 }
 
 nas_status nas_report__pareto(nas_report__page *page, nas_err *err)
 {
-    const char *sources[MAX_SOURCES];
-    const int count = find_sources(page, sources);
     nas_html *html = &page->html;
     size_t all = 0;
-    int id = 0, pictures = 0;
+    int id = 0;
 
     for (int r = 0; r < page->count; r++)
         all += (size_t)page->runs[r].judged_count;
     point *points = calloc(all + 1, sizeof *points);
-    if (points == NULL)
+    const char **sources = malloc((all + 1) * sizeof *sources);
+    if (points == NULL || sources == NULL) {
+        free(points);
+        free(sources);
         return nas_fail(err, NAS_E_NOMEM, "report: out of memory");
+    }
+    const int count = find_sources(page, sources);
     nas_html_open(html, "section");
     nas_html_attr(html, "id", "pareto");
     nas_html_element(html, "h2", NULL, "Latency against accuracy");
-    for (int s = 0; s < count; s++) {
+    for (int s = 0; s < count && s < MAX_SOURCES; s++) {
         front f = {.source = sources[s], .points = points, .first_id = id};
 
         collect(&f, page);
-        if (f.count > 0) {
-            picture(html, &f);
-            pictures++;
-        }
+        picture(html, &f);
         id += f.count;
     }
-    if (pictures == 0)
+    if (count > MAX_SOURCES)
+        nas_html_element(html, "p", NULL, "%d more ways of judging are left out here; nas runs "
+                         "export --table evaluation has all.", count - MAX_SOURCES);
+    if (count == 0)
         nas_report__nothing(html, "No network has been judged yet: a search does so at its end.");
     nas_html_close(html, "section");
     nas_html_trusted(html, "\n");
     free(points);
+    free(sources);
     return NAS_OK;
 }

@@ -279,6 +279,25 @@ Test(search_report, named_runs_only)
     nas_store_close(store);
 }
 
+Test(search_report, ways_of_judging_that_are_left_out_are_counted)
+{
+    nas_store *store = open_store();
+
+    put_search(store, "search-1", "tiny");
+    raw_sql("CREATE TEMP TABLE n (i); WITH RECURSIVE c(i) AS (SELECT 10 UNION ALL SELECT i + 1"
+            " FROM c WHERE i < 49) INSERT INTO n SELECT i FROM c;"
+            /* 20 without latency have no picture, and take the place of none that has */
+            "INSERT INTO evaluation SELECT run, 'a-way-' || i, rank, architecture,"
+            " CASE WHEN i < 30 THEN NULL ELSE latency_ms END, loss, top1, top5, selected"
+            " FROM evaluation, n;");
+    const char *page = report(store, NULL, 0);
+    expect_well_formed(page);
+    cr_assert_eq(occurrences(page, "Judged as"), 16);
+    cr_assert_null(strstr(page, "a-way-29"));
+    expect_text(page, "5 more ways of judging are left out here");
+    nas_store_close(store);
+}
+
 Test(search_report, the_same_store_gives_the_same_bytes)
 {
     nas_store *store = open_store();
