@@ -5,17 +5,18 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/system.h"
 #include "cli/commands.h"
 #include "cli/evolve_task.h"
-#include "cli/load.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
 
 typedef struct evolve_options {
     cli_run_options run;
-    const char *space, *predictor, *table, *targets, *out;
+    cli_space_options space;
+    const char *predictor, *table, *targets, *out;
     double target_ms, max_macs, max_parameters;
     int64_t population, generations, rounds, refined, points;
     bool pareto, allow_emulated;
@@ -24,8 +25,7 @@ typedef struct evolve_options {
 #define AT(field) offsetof(evolve_options, field)
 
 static const nas_option task_table[] = {
-    {"--space", NAS_OPT_STRING, AT(space), NULL, 0, 0, NULL, "SPACE",
-     "name of a built-in space, or its JSON file", true},
+    CLI_SPACE_ROWS(AT(space)),
     {"--predictor", NAS_OPT_STRING, AT(predictor), NULL, 0, 0, NULL, "FILE",
      "accuracy predictor: safetensors, or what torch.save wrote", true},
     {"--table", NAS_OPT_STRING, AT(table), NULL, 0, 0, NULL, "FILE[,FILE...]",
@@ -41,8 +41,8 @@ static const nas_option task_table[] = {
     CLI_ALLOW_EMULATED(AT(allow_emulated)),
     {"--pareto", NAS_OPT_FLAG, AT(pareto), NULL, 0, 0, NULL, NULL,
      "the best networks from the fastest on, not one alone"},
-    {"--points", NAS_OPT_INT, AT(points), "20", 2, 200, NULL, "N",
-     "latency limits of --pareto, each searched"},
+    {"--points", NAS_OPT_INT, AT(points), NULL, 2, 200, NULL, "N",
+     "latency limits of --pareto, each searched; default: 20"},
     {"--out", NAS_OPT_STRING, AT(out), NULL, 0, 0, NULL, "FILE",
      "architecture to write; default: in the run's folder", false, true},
     {0},
@@ -61,39 +61,42 @@ static const nas_option method_table[] = {
     {0},
 };
 
+enum { POINTS = 20 };
+
 /* A search on its way. */
 typedef struct evolve {
     const evolve_options *options;
     const cli_evolve_task *task;
     cli_session session;
     int64_t evaluations;
+    int infeasible; /* targets that nothing was found for                     */
+    nas_err why;    /* for the first of them                                  */
     double started; /* monotonic seconds */
 } evolve;
 
-/* Writes a network to `path`, or when that is NULL into the run as `file`; `*about` (yours)
+/* Writes a network into the run as `file`, and to `path` if that is not NULL; `*about` (yours)
  * tells about it. */
-static nas_status save(evolve *e, const cli_evolve_target *target, const nas_candidate *candidate,
-                       const char *file, const char *path, json_t **about, nas_err *err)
+static nas_status save(evolve *e, const nas_candidate *candidate, const char *file,
+                       const char *path, json_t **about, nas_err *err)
 {
-    char *inside = path == NULL ? cli_session_path(&e->session, file) : NULL;
-    const char *where = path != NULL ? path : inside;
+    char *inside = cli_session_path(&e->session, file);
     nas_arch *arch = NULL;
     nas_status status;
 
     *about = NULL;
-    if (where == NULL)
+    if (inside == NULL)
         return nas_fail(err, NAS_E_NOMEM, "evolve: out of memory");
     if ((status = cli_candidate_arch(&arch, e->task->space, candidate, err)) ||
-        (status = nas_arch_save(arch, where, err)) ||
-        (path == NULL && (status = cli_session_artifact(&e->session, "arch", file, 0, err))))
+        (status = nas_arch_save(arch, inside, err)) ||
+        (status = cli_session_artifact(&e->session, "arch", file, 0, err)) ||
+        (path != NULL && (status = nas_arch_save(arch, path, err))))
         goto done;
     const nas_op_cost cost = nas_arch_cost(arch, 0);
     *about = json_pack(
-        "{s:b, s:s, s:o, s:o, s:i, s:I, s:I}", "feasible", 1, "arch", where, "predicted_top1",
-        cli_real(candidate->score), "latency_ms",
-        target->tables != NULL ? cli_real(candidate->latency_ms) : json_null(), "image_size",
-        arch->image_size, "macs", (json_int_t)cost.macs, "parameters",
-        (json_int_t)cost.parameters);
+        "{s:b, s:s, s:o, s:o, s:i, s:I, s:I}", "feasible", 1, "arch", path != NULL ? path : inside,
+        "predicted_top1", cli_real(candidate->score), "latency_ms",
+        cli_real(candidate->latency_ms), "image_size", arch->image_size, "macs",
+        (json_int_t)cost.macs, "parameters", (json_int_t)cost.parameters);
     if (*about == NULL)
         status = nas_fail(err, NAS_E_NOMEM, "evolve: out of memory");
 
@@ -116,14 +119,16 @@ static nas_evolution_config config_of(const evolve *e)
     return c;
 }
 
-/* The networks of one target, best first: `*out` (yours) and how many. */
+/* The networks of one target, best first: `*out` (yours) and how many.  Without a table their
+ * latency is NAN: not known. */
 static nas_status find(evolve *e, const cli_evolve_target *target, nas_candidate **out, int *found,
                        nas_err *err)
 {
     const evolve_options *o = e->options;
     const nas_evolution_config config = config_of(e);
     const nas_evaluator *evaluator = &e->task->evaluator->evaluator;
-    const int room = o->pareto ? (int)o->points : config.population;
+    const int points = o->points > 0 ? (int)o->points : POINTS;
+    const int room = o->pareto ? points : config.population;
     int64_t evaluations = 0;
     nas_status status;
 
@@ -141,10 +146,12 @@ static nas_status find(evolve *e, const cli_evolve_target *target, nas_candidate
     if (status != NAS_OK && target->name[0] != '\0')
         nas_err_prefix(err, "target %s", target->name);
     qsort(*out, (size_t)*found, sizeof **out, nas_candidate_best_first);
+    for (int i = 0; i < *found && target->tables == NULL; i++)
+        (*out)[i].latency_ms = NAN;
     return status;
 }
 
-/* Every network of the front, fastest first. */
+/* Every network of the front, fastest first.  Its files have names that no target gives. */
 static nas_status save_front(evolve *e, const cli_evolve_target *target,
                              const nas_candidate *list, int count, json_t *result, nas_err *err)
 {
@@ -156,42 +163,69 @@ static nas_status save_front(evolve *e, const cli_evolve_target *target,
         char file[CLI_TARGET_NAME_SIZE + 32];
         json_t *about;
 
-        snprintf(file, sizeof file, "arch%s%s-%d.json", target->name[0] != '\0' ? "-" : "",
+        snprintf(file, sizeof file, "front%s%s-%d.json", target->name[0] != '\0' ? "-" : "",
                  target->name, count - i);
-        status = save(e, target, &list[i], file, NULL, &about, err);
+        status = save(e, &list[i], file, NULL, &about, err);
         json_array_append_new(front, about);
     }
     return status;
 }
 
-/* Searches for one target; `*about` (yours) tells the best network. */
+/* What no search can meet, and what each cost alone could reach. */
+static json_t *infeasible_json(const cli_evolve_target *target)
+{
+    static const char *const names[NAS_COSTS] = {"latency_ms", "macs", "parameters"};
+    json_t *reachable = json_object();
+
+    for (int k = target->tables != NULL ? 0 : NAS_COST_MACS; k < NAS_COSTS; k++) {
+        double min, max;
+
+        nas_problem_range(&target->problem, (nas_cost)k, &min, &max);
+        json_object_set_new(reachable, names[k], json_pack("[f, f]", min, max));
+    }
+    return json_pack("{s:b, s:n, s:o}", "feasible", 0, "arch", "reachable", reachable);
+}
+
+/* Writes down what was found for a target. */
+static nas_status keep(evolve *e, const cli_evolve_target *target, const nas_candidate *list,
+                       int count, json_t **about, nas_err *err)
+{
+    const bool named = target->name[0] != '\0';
+    char file[CLI_TARGET_NAME_SIZE + 32], source[CLI_TARGET_NAME_SIZE + 32];
+    nas_status status;
+
+    snprintf(file, sizeof file, "arch%s%s.json", named ? "-" : "", target->name);
+    snprintf(source, sizeof source, "predictor%s%s", named ? "." : "", target->name);
+    if ((status = save(e, list, file, e->options->out, about, err)) ||
+        (e->options->pareto && (status = save_front(e, target, list, count, *about, err))))
+        return status;
+    nas_log(NAS_LOG_INFO, "%s%spredicted top-1 %.5f for images of %d pixels", target->name,
+            named ? ": " : "", list->score, list->image_size);
+    return cli_outcome_record(e->session.store, e->session.attempt, source, e->task->space, list,
+                              count, err);
+}
+
+/* Searches for one target; `*about` (yours) tells the best network, or that there is none. */
 static nas_status run_target(evolve *e, const cli_evolve_target *target, json_t **about,
                              nas_err *err)
 {
-    const bool named = target->name[0] != '\0';
     nas_candidate *list;
-    char file[CLI_TARGET_NAME_SIZE + 32];
     int count;
     nas_status status = find(e, target, &list, &count, err);
 
     *about = NULL;
-    if (status != NAS_OK)
-        goto done;
-    snprintf(file, sizeof file, "arch%s%s.json", named ? "-" : "", target->name);
-    if ((status = save(e, target, list, file, e->options->out, about, err)) ||
-        (e->options->pareto && (status = save_front(e, target, list, count, *about, err))))
-        goto done;
-    status = cli_outcome_record(e->session.store, e->session.attempt,
-                                named ? target->name : "predictor", e->task->space, list, count,
-                                err);
-    if (named)
+    if (status == NAS_OK) {
+        status = keep(e, target, list, count, about, err);
+    } else if (status == NAS_E_INFEASIBLE) {
+        if (e->infeasible++ == 0 && err != NULL)
+            e->why = *err;
+        *about = infeasible_json(target);
+        status = NAS_OK; /* of this target alone: the others have their turn */
+    }
+    if (*about != NULL && target->name[0] != '\0')
         json_object_set_new(*about, "name", json_string(target->name));
-    if (target->limit[NAS_COST_LATENCY] > 0.0)
+    if (*about != NULL && target->limit[NAS_COST_LATENCY] > 0.0)
         json_object_set_new(*about, "target_ms", json_real(target->limit[NAS_COST_LATENCY]));
-    nas_log(NAS_LOG_INFO, "%s%spredicted top-1 %.5f for images of %d pixels", target->name,
-            named ? ": " : "", list->score, list->image_size);
-
-done:
     free(list);
     return status;
 }
@@ -204,7 +238,7 @@ static nas_status record_table(evolve *e, const json_t *about, nas_err *err)
     const nas_latency_table *table;
     nas_status status;
 
-    if (target->tables == NULL)
+    if (target->tables == NULL || e->infeasible > 0)
         return NAS_OK;
     status = nas_latency_set_pick(&table, target->tables, size, err);
     return status == NAS_OK ? cli_table_record(e->session.store, e->session.attempt, table,
@@ -230,9 +264,16 @@ static nas_status run_all(evolve *e, json_t *result, nas_err *err)
         json_object_update(result, about);
         json_decref(about);
     }
-    return status;
+    if (status != NAS_OK || e->infeasible == 0)
+        return status;
+    if (err != NULL)
+        *err = e->why;
+    if (e->task->count > 1)
+        nas_err_prefix(err, "%d of %d targets cannot be met", e->infeasible, e->task->count);
+    return NAS_E_INFEASIBLE;
 }
 
+/* NAS_E_INFEASIBLE too leaves a whole `result`. */
 static nas_status evolve_in_run(evolve *e, const cli_context *context, json_t *result,
                                 nas_err *err)
 {
@@ -250,38 +291,22 @@ static nas_status evolve_in_run(evolve *e, const cli_context *context, json_t *r
     json_object_set_new(result, "seconds",
                         json_real(nas_clock_seconds() - e->started));
     json_object_set_new(result, "peak_rss_mib", json_real(nas_system_peak_rss_mib()));
-    return cli_session_close(&e->session, status, status == NAS_OK ? result : NULL, err);
+    const bool whole = status == NAS_OK || status == NAS_E_INFEASIBLE;
+    return cli_session_close(&e->session, status, whole ? result : NULL, err);
 }
 
-/* What no search can meet: shows what the target could reach. */
-static nas_status emit_reachable(const cli_context *context, const cli_evolve_target *target,
-                                 nas_err *err)
-{
-    static const char *const names[NAS_COSTS] = {"latency_ms", "macs", "parameters"};
-    json_t *reachable = json_object();
-
-    for (int k = target->tables != NULL ? 0 : NAS_COST_MACS; k < NAS_COSTS; k++) {
-        double min, max;
-
-        nas_problem_range(&target->problem, (nas_cost)k, &min, &max);
-        json_object_set_new(reachable, names[k], json_pack("[f, f]", min, max));
-    }
-    json_t *result = json_pack("{s:b, s:n, s:o}", "feasible", 0, "arch", "reachable", reachable);
-    if (target->name[0] != '\0')
-        json_object_set_new(result, "name", json_string(target->name));
-    return cli_emit(context, result, err);
-}
-
-/* Tells about the target that made the call infeasible; NAS_E_INFEASIBLE unless that fails. */
+/* Tells about the target that no network can meet; NAS_E_INFEASIBLE unless that fails. */
 static nas_status emit_infeasible(const cli_context *context, const cli_evolve_task *task)
 {
     for (int i = 0; i < task->count; i++) {
         const cli_evolve_target *t = &task->targets[i];
 
-        if (t->problem.value == NULL ||
-            (task->count > 1 && nas_problem_check(&t->problem, NULL) == NAS_OK))
+        if (t->problem.value == NULL || nas_problem_check(&t->problem, NULL) == NAS_OK)
             continue;
-        const nas_status printed = emit_reachable(context, t, NULL);
+        json_t *about = infeasible_json(t);
+        if (t->name[0] != '\0')
+            json_object_set_new(about, "name", json_string(t->name));
+        const nas_status printed = cli_emit(context, about, NULL);
         return printed != NAS_OK ? printed : NAS_E_INFEASIBLE;
     }
     return NAS_E_INFEASIBLE;
@@ -294,6 +319,9 @@ static nas_status check_options(const evolve_options *o, nas_err *err)
     if (o->targets != NULL && (o->table != NULL || o->out != NULL || limited))
         return nas_fail(err, NAS_E_USAGE, "--targets names tables and limits itself, and writes "
                         "into the run: it goes without --table, limits and --out");
+    if (o->points > 0 && !o->pareto)
+        return nas_fail(err, NAS_E_USAGE, "--points is how many limits --pareto searches: it goes "
+                        "with --pareto");
     return NAS_OK;
 }
 
@@ -309,15 +337,21 @@ static nas_status evolve_run(const cli_context *context, const void *options, na
     nas_status status;
 
     if ((status = check_options(o, err)) ||
-        (status = cli_evolve_prepare(&task, o->space, o->predictor, o->targets, o->table, limit,
-                                     o->pareto, o->allow_emulated, err)))
+        (o->out != NULL && ((status = cli_check_out(o->predictor, o->out, err)) ||
+                            (status = nas_file_writable(o->out, err)))))
         goto done;
-    if ((status = evolve_in_run(&e, context, result, err)) == NAS_OK)
-        status = cli_emit(context, json_incref(result), err);
+    if ((status = cli_evolve_prepare(&task, &o->space, o->predictor, o->targets, o->table, limit,
+                                     o->pareto, o->allow_emulated, err)) != NAS_OK) {
+        status = status == NAS_E_INFEASIBLE ? emit_infeasible(context, &task) : status;
+        goto done;
+    }
+    status = evolve_in_run(&e, context, result, err);
+    if (status == NAS_OK || status == NAS_E_INFEASIBLE) {
+        const nas_status printed = cli_emit(context, json_incref(result), status ? NULL : err);
+        status = printed != NAS_OK ? printed : status;
+    }
 
 done:
-    if (status == NAS_E_INFEASIBLE)
-        status = emit_infeasible(context, &task);
     cli_evolve_finish(&task);
     json_decref(result);
     return status;

@@ -4,14 +4,16 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "cli/commands.h"
+#include "cli/load.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "search/ofa/train.h"
 
 typedef struct train_options {
-    cli_common common;
-    const char *space, *samples, *out;
+    cli_space_options space;
+    const char *samples, *out;
     int64_t hidden, layers, epochs, batch;
     double lr, decay, held_out;
 } train_options;
@@ -19,8 +21,6 @@ typedef struct train_options {
 #define AT(field) offsetof(train_options, field)
 
 static const nas_option train_table[] = {
-    {"--space", NAS_OPT_STRING, AT(space), NULL, 0, 0, NULL, "SPACE",
-     "name of a built-in space, or its JSON file", true},
     {"--samples", NAS_OPT_STRING, AT(samples), NULL, 0, 0, NULL, "FILE",
      "JSON list of architectures and their top-1 accuracy", true},
     {"--out", NAS_OPT_STRING, AT(out), NULL, 0, 0, NULL, "FILE", "predictor to write", true},
@@ -91,6 +91,45 @@ static nas_status read_sample(samples *s, const nas_space *space, const json_t *
     return status;
 }
 
+/* For qsort of pointers into a list: equal networks side by side, in the order of the list. */
+static int by_network(const void *a, const void *b)
+{
+    const nas_candidate *x = *(const nas_candidate *const *)a;
+    const nas_candidate *y = *(const nas_candidate *const *)b;
+    const int choice = memcmp(x->choice, y->choice, sizeof x->choice);
+
+    if (choice != 0)
+        return choice;
+    if (x->image_size != y->image_size)
+        return x->image_size < y->image_size ? -1 : 1;
+    return (x > y) - (x < y);
+}
+
+/* A network that both trains and judges would make the predictor look better than it is. */
+static nas_status check_distinct(const samples *s, const char *path, nas_err *err)
+{
+    const nas_candidate **sorted = malloc(((size_t)s->count + 1) * sizeof *sorted);
+    nas_status status = NAS_OK;
+
+    if (sorted == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "%s: no memory for its samples", path);
+    for (int i = 0; i < s->count; i++)
+        sorted[i] = &s->list[i];
+    qsort(sorted, (size_t)s->count, sizeof *sorted, by_network);
+    for (int i = 1; i < s->count && status == NAS_OK; i++) {
+        const nas_candidate *one = sorted[i - 1], *same = sorted[i];
+
+        if (one->image_size != same->image_size ||
+            memcmp(one->choice, same->choice, sizeof one->choice) != 0)
+            continue;
+        status = nas_fail(err, NAS_E_DATA, "%s: samples[%d] is the network of samples[%d] again",
+                          path, (int)(same - s->list), (int)(one - s->list));
+        nas_hint(err, "give each network once, with the mean of its accuracies");
+    }
+    free(sorted);
+    return status;
+}
+
 static nas_status read_samples(samples *s, const nas_space *space, const char *path, nas_err *err)
 {
     static const char *const known[] = {"samples", NULL};
@@ -111,6 +150,8 @@ static nas_status read_samples(samples *s, const nas_space *space, const char *p
         snprintf(where, sizeof where, "%.400s: samples[%zu]", path, i);
         status = read_sample(s, space, json_array_get(list, i), where, err);
     }
+    if (status == NAS_OK)
+        status = check_distinct(s, path, err);
 
 done:
     json_decref(json);
@@ -122,7 +163,7 @@ static nas_predictor_config config_of(const train_options *o)
     return (nas_predictor_config){
         .hidden = (int)o->hidden, .layers = (int)o->layers, .epochs = o->epochs,
         .batch = (int)o->batch, .lr = o->lr, .decay = o->decay, .held_out = o->held_out,
-        .seed = (uint64_t)o->common.seed};
+        .seed = (uint64_t)o->space.common.seed};
 }
 
 static nas_status train_run(const cli_context *context, const void *options, nas_err *err)
@@ -140,7 +181,9 @@ static nas_status train_run(const cli_context *context, const void *options, nas
 
     cli_progress_init(&progress, context->common);
     const nas_observer observer = cli_progress_observer(&progress);
-    if ((status = nas_space_load(&space, o->space, err)) ||
+    if ((status = cli_check_out(o->samples, o->out, err)) ||
+        (status = nas_file_writable(o->out, err)) ||
+        (status = cli_space_load(&space, &o->space, err)) ||
         (status = read_samples(&s, space, o->samples, err)) ||
         (status = nas_encoding_init(&encoding, space, s.sizes, s.image_size, err)) ||
         (status = nas_predictor_train(&predictor, &encoding, s.list, s.count, &config, &observer,
@@ -165,6 +208,6 @@ done:
 const cli_command cmd_predictor_train = {
     .name = "predictor train", .summary = "learn to foretell accuracy from judged architectures",
     .example = "predictor train --space ofa-mbv3-1.0 --samples judged.json --out acc.safetensors",
-    .tables = {train_table}, .size = sizeof(train_options), .stop = CLI_STOP_ENDS,
+    .tables = {cli_space_table, train_table}, .size = sizeof(train_options), .stop = CLI_STOP_ENDS,
     .run = train_run,
 };

@@ -12,11 +12,8 @@ static nas_status timed_problem(cli_evolve_target *t, const cli_evolve_task *tas
 {
     nas_latency_lut *luts[NAS_LATENCY_MAX_TABLES] = {NULL};
     int sizes[NAS_LATENCY_MAX_TABLES];
-    nas_status status = nas_latency_set_load(&t->tables, t->table, err);
+    nas_status status = NAS_OK;
 
-    if (status != NAS_OK ||
-        (status = cli_tables_trust(t->tables, task->emulated, err)) != NAS_OK)
-        return status;
     if (t->tables->count > 1 && nas_latency_table_image_size(t->tables->tables[0]) == 0)
         return nas_fail(err, NAS_E_DATA, "%s: one of the tables does not tell its image size",
                         t->table);
@@ -57,7 +54,7 @@ static nas_status untimed_problem(cli_evolve_target *t, const cli_evolve_task *t
 static nas_status prepare_target(cli_evolve_target *t, const cli_evolve_task *task, nas_err *err)
 {
     nas_status status =
-        t->table != NULL ? timed_problem(t, task, err) : untimed_problem(t, task, err);
+        t->tables != NULL ? timed_problem(t, task, err) : untimed_problem(t, task, err);
 
     for (int k = 0; k < NAS_COSTS; k++)
         t->problem.limit[k] = t->limit[k] > 0.0 ? t->limit[k] : INFINITY;
@@ -127,29 +124,27 @@ static nas_status read_targets(cli_evolve_task *task, const char *path, nas_err 
 
 static nas_status check_limits(const cli_evolve_target *t, bool front, nas_err *err)
 {
-    const char *name = t->name[0] != '\0' ? t->name : "evolve";
+    const bool named = t->name[0] != '\0'; /* in a file, not on the command line */
+    const char *name = named ? t->name : "evolve";
+    const nas_status wrong = named ? NAS_E_DATA : NAS_E_USAGE;
 
     if ((t->limit[NAS_COST_LATENCY] > 0.0 || front) && t->table == NULL)
-        return nas_fail(err, NAS_E_USAGE, "%s: latency needs a latency table", name);
+        return nas_fail(err, wrong, "%s: latency needs a latency table", name);
     if (front)
         return NAS_OK;
     for (int k = 0; k < NAS_COSTS; k++)
         if (t->limit[k] > 0.0)
             return NAS_OK;
-    nas_fail(err, NAS_E_USAGE, "%s: no limit is given", name);
+    nas_fail(err, wrong, "%s: no limit is given", name);
     nas_hint(err, "give a table and target_ms, max_macs or max_parameters");
-    return NAS_E_USAGE;
+    return wrong;
 }
 
-nas_status cli_evolve_prepare(cli_evolve_task *task, const char *space, const char *predictor,
-                              const char *targets, const char *table,
-                              const double limit[NAS_COSTS], bool front, bool emulated,
-                              nas_err *err)
+static nas_status list_targets(cli_evolve_task *task, const char *targets, const char *table,
+                               const double limit[NAS_COSTS], bool front, nas_err *err)
 {
-    nas_status status;
+    nas_status status = NAS_OK;
 
-    memset(task, 0, sizeof *task);
-    task->emulated = emulated;
     if (targets != NULL) {
         if ((status = read_targets(task, targets, err)) != NAS_OK)
             return status;
@@ -161,12 +156,61 @@ nas_status cli_evolve_prepare(cli_evolve_task *task, const char *space, const ch
         task->targets->table = table;
         memcpy(task->targets->limit, limit, sizeof task->targets->limit);
     }
-    for (int i = 0; i < task->count; i++)
-        if ((status = check_limits(&task->targets[i], front, err)) != NAS_OK)
-            return status;
-    if ((status = nas_space_load(&task->space, space, err)) ||
+    for (int i = 0; i < task->count && status == NAS_OK; i++)
+        status = check_limits(&task->targets[i], front, err);
+    if (status != NAS_OK && targets != NULL)
+        nas_err_prefix(err, "%s", targets);
+    return status;
+}
+
+static nas_status load_tables(cli_evolve_task *task, nas_err *err)
+{
+    for (int i = 0; i < task->count; i++) {
+        cli_evolve_target *t = &task->targets[i];
+        nas_status status = NAS_OK;
+
+        if (t->table == NULL ||
+            ((status = nas_latency_set_load(&t->tables, t->table, err)) == NAS_OK &&
+             (status = cli_tables_trust(t->tables, task->emulated, err)) == NAS_OK))
+            continue;
+        if (t->name[0] != '\0')
+            nas_err_prefix(err, "target %s", t->name);
+        return status;
+    }
+    return NAS_OK;
+}
+
+/* The space for the images that the options name, or else those of the predictor or the table. */
+static nas_status load_space(cli_evolve_task *task, const cli_space_options *options,
+                             nas_err *err)
+{
+    const bool open = options->data == NULL && options->image_size == 0;
+    const nas_predictor *p = task->predictor;
+    nas_status status = task->count == 1 && task->targets->tables != NULL
+                            ? cli_space_load_for(&task->space, options, task->targets->tables, err)
+                            : cli_space_load(&task->space, options, err);
+
+    if (status == NAS_OK)
+        status = nas_encoding_for(&task->encoding, task->space, p, err);
+    if (status == NAS_OK && open && p->sizes == 1)
+        status = nas_space_fit(task->space, p->image_size[0], task->space->channels,
+                               task->space->classes, err);
+    return status;
+}
+
+nas_status cli_evolve_prepare(cli_evolve_task *task, const cli_space_options *space,
+                              const char *predictor, const char *targets, const char *table,
+                              const double limit[NAS_COSTS], bool front, bool emulated,
+                              nas_err *err)
+{
+    nas_status status;
+
+    memset(task, 0, sizeof *task);
+    task->emulated = emulated;
+    if ((status = list_targets(task, targets, table, limit, front, err)) ||
         (status = nas_predictor_load(&task->predictor, predictor, err)) ||
-        (status = nas_encoding_for(&task->encoding, task->space, task->predictor, err)) ||
+        (status = load_tables(task, err)) ||
+        (status = load_space(task, space, err)) ||
         (status = nas_predictor_evaluator_new(&task->evaluator, task->predictor, &task->encoding,
                                               err)))
         return status;

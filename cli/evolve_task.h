@@ -2,6 +2,7 @@
 #ifndef NAS_CLI_EVOLVE_TASK_H
 #define NAS_CLI_EVOLVE_TASK_H
 
+#include "cli/load.h"
 #include "cli/run_session.h"
 #include "latency/table/set.h"
 #include "search/ofa/predictor.h"
@@ -30,12 +31,13 @@ typedef struct cli_evolve_task {
 
 /** Loads space and predictor, and the targets: those of the file `targets`, or when that is
  * NULL the one of `table` and `limit`; for a `front` every target needs a table, and need not
- * have a limit.  Tables of an emulator are refused unless `emulated`: NAS_E_CONFIG.
- * Every limit is checked against what the space reaches before anything is searched.
- * After an error too, what was made is there until cli_evolve_finish.  NAS_E_INFEASIBLE: a limit nothing meets, or a table that does not cover
- * the space. */
-nas_status cli_evolve_prepare(cli_evolve_task *task, const char *space, const char *predictor,
-                              const char *targets, const char *table,
+ * have a limit.  Where the options name no images, the space is for those of the only table, or
+ * of a predictor that knows but one size.  Tables of an emulator are refused unless `emulated`:
+ * NAS_E_CONFIG.  Every limit is checked against what the space reaches before anything is
+ * searched.  After an error too, what was made is there until cli_evolve_finish.
+ * NAS_E_INFEASIBLE: a limit nothing meets, or a table that does not cover the space. */
+nas_status cli_evolve_prepare(cli_evolve_task *task, const cli_space_options *space,
+                              const char *predictor, const char *targets, const char *table,
                               const double limit[NAS_COSTS], bool front, bool emulated,
                               nas_err *err);
 void cli_evolve_finish(cli_evolve_task *task);

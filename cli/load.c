@@ -1,26 +1,13 @@
 /* From names on the command line to spaces and tables. */
 #include "cli/load.h"
 
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/file.h"
 #include "cli/version.h"
 
-#define AT(field) offsetof(cli_space_options, field)
-
-const nas_option cli_space_table[] = {
-    {"--space", NAS_OPT_STRING, AT(space), NULL, 0, 0, NULL, "SPACE",
-     "name of a built-in space, or its JSON file", true},
-    {"--data", NAS_OPT_STRING, AT(data), NULL, 0, 0, NULL, "FILE",
-     "packed images that the space shall be for: their size, channels and classes"},
-    {"--image-size", NAS_OPT_INT, AT(image_size), NULL, 1, NAS_MAX_IMAGE_SIZE, NULL, "PX",
-     "side of the images; default: theirs, the table's, or what the space was made for"},
-    {"--classes", NAS_OPT_INT, AT(classes), NULL, 1, 1e6, NULL, "N",
-     "classes; default: theirs, or what the space was made for"},
-    {0},
-};
+const nas_option cli_space_table[] = {CLI_SPACE_ROWS(0), {0}};
 
 nas_status cli_space_fit(nas_space *space, const nas_dataset *data, nas_err *err)
 {

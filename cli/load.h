@@ -2,6 +2,8 @@
 #ifndef NAS_CLI_LOAD_H
 #define NAS_CLI_LOAD_H
 
+#include <stddef.h>
+
 #include "cli/command.h"
 #include "latency/table/set.h"
 #include "nas/data/dataset.h"
@@ -14,6 +16,17 @@ typedef struct cli_space_options {
     int64_t image_size, classes;
 } cli_space_options;
 extern const nas_option cli_space_table[];
+/** Its rows for a struct that has these options at `base`, not at its head. */
+#define CLI_SPACE_ROWS(base)                                                                       \
+    {"--space", NAS_OPT_STRING, (base) + offsetof(cli_space_options, space), NULL, 0, 0, NULL,     \
+     "SPACE", "name of a built-in space, or its JSON file", true},                                 \
+    {"--data", NAS_OPT_STRING, (base) + offsetof(cli_space_options, data), NULL, 0, 0, NULL,       \
+     "FILE", "packed images that the space shall be for: their size, channels and classes"},       \
+    {"--image-size", NAS_OPT_INT, (base) + offsetof(cli_space_options, image_size), NULL, 1,       \
+     NAS_MAX_IMAGE_SIZE, NULL, "PX",                                                               \
+     "side of the images; default: theirs, the table's, or what the space was made for"},          \
+    {"--classes", NAS_OPT_INT, (base) + offsetof(cli_space_options, classes), NULL, 1, 1e6, NULL,  \
+     "N", "classes; default: theirs, or what the space was made for"}
 
 /** Makes a space one for these images: their size where they have one, otherwise its own. */
 nas_status cli_space_fit(nas_space *space, const nas_dataset *data, nas_err *err);

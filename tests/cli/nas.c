@@ -108,13 +108,18 @@ const char *make_data(void)
 /* The keys that `nas latency check` says are missing, at one to two microseconds by number. */
 const char *make_table(void)
 {
-    const char *empty = nas_put("empty.yaml", "Conv-input:1x1x1-output:1x1x1: {mean: 1.0}\n");
+    return make_table_of("tiny", "Conv-input:1x1x1-output:1x1x1: {mean: 1.0}\n");
+}
+
+const char *make_table_of(const char *space, const char *entry)
+{
+    const char *empty = nas_put("empty.yaml", entry);
     const char *path = nas_file("table.yaml");
     FILE *file = fopen(path, "w");
     json_t *key;
     size_t i;
 
-    const process_result *result = NAS("latency", "check", "--table", empty, "--space", "tiny",
+    const process_result *result = NAS("latency", "check", "--table", empty, "--space", space,
                                        "--json");
     expect_exit(result, 3, NULL);
     json_t *object = json_loads(result->out, 0, NULL);

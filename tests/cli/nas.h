@@ -36,6 +36,8 @@ void expect_exit(const process_result *result, int code, const char *text);
  * covers `tiny`, an architecture.  Each returns its path. */
 const char *make_data(void);
 const char *make_table(void);
+/** The same for another space, in the grammar that `entry`, a line of a table, is of. */
+const char *make_table_of(const char *space, const char *entry);
 const char *make_arch(void);
 
 #endif

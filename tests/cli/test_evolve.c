@@ -56,8 +56,23 @@ Test(cli_evolve, ends_with_a_network_that_meets_its_target)
     const json_t *shown = NAS_JSON("runs", "show", "evolve-1");
     cr_expect_str_eq(text(shown, "state"), "done");
     cr_expect_eq(json_array_size(json_object_get(shown, "artifacts")), 1);
-    expect_exit(NAS(LIMITED, "--out", nas_file("mine.json")), 0, NULL);
-    cr_expect_eq(access(nas_file("mine.json"), R_OK), 0);
+}
+
+Test(cli_evolve, out_takes_a_copy_of_what_is_in_the_run)
+{
+    prepare();
+    const char *mine = nas_file("mine.json");
+    cr_expect_str_eq(text(NAS_JSON(LIMITED, "--out", mine), "arch"), mine);
+    cr_expect_eq(access(mine, R_OK), 0);
+    const json_t *shown = NAS_JSON("runs", "show", "evolve-1");
+    cr_expect_eq(json_array_size(json_object_get(shown, "artifacts")), 1);
+}
+
+Test(cli_evolve, an_out_that_cannot_be_written_is_refused_before_the_search)
+{
+    prepare();
+    expect_exit(NAS(LIMITED, "--out", nas_file("absent/mine.json")), 74, "cannot write");
+    expect_exit(NAS("runs", "list"), 74, NULL);
 }
 
 Test(cli_evolve, a_table_of_an_emulator_is_refused_unless_allowed)
@@ -94,6 +109,27 @@ Test(cli_evolve, other_limits_need_no_table)
     cr_expect_leq(number(found, "macs"), 300000);
     cr_expect_leq(number(found, "parameters"), 12000);
     cr_expect(json_is_null(json_object_get(found, "latency_ms")));
+}
+
+/* Lines of the store's evaluations that begin with `text`. */
+static int evaluations_like(const char *text)
+{
+    const process_result *csv = NAS("runs", "export", "evolve-1", "--table", "evaluation");
+    int count = 0;
+
+    expect_exit(csv, 0, NULL);
+    for (const char *at = csv->out; (at = strstr(at, text)) != NULL; at++)
+        count += at == csv->out || at[-1] == '\n';
+    return count;
+}
+
+Test(cli_evolve, without_a_table_the_latency_in_the_store_is_unknown)
+{
+    NAS_JSON(EVOLVE, "--max-macs", "9e9", "--population", "20", "--rounds", "1");
+    cr_expect_eq(evaluations_like("1,\"predictor\",0,1,,,0."), 1);
+    cr_expect_eq(evaluations_like("1,\"predictor\",19,0,,,0."), 1);
+    expect_exit(NAS("runs", "export", "evolve-1", "--optuna", nas_file("optuna.db")), 0, NULL);
+    expect_exit(NAS("report", "--out", nas_file("report.html")), 0, NULL);
 }
 
 Test(cli_evolve, a_limit_out_of_reach_is_refused_with_the_range)
@@ -158,6 +194,135 @@ Test(cli_evolve, many_targets_give_what_each_alone_gives)
     cr_expect_leq(number(json_array_get(targets, 2), "macs"), 300000);
 }
 
+/* What each way of judging says goes under a name of its own. */
+Test(cli_evolve, targets_are_ways_of_judging_of_a_predictor)
+{
+    prepare();
+    NAS_JSON(EVOLVE, "--targets", put_targets(", {\"name\": \"derived\", \"max_macs\": 300000}"));
+    cr_expect_eq(evaluations_like("1,\"predictor.fast\",0,1,"), 1);
+    cr_expect_eq(evaluations_like("1,\"predictor.derived\",0,1,,"), 1);
+    cr_expect_eq(evaluations_like("1,\"derived\""), 0);
+}
+
+/* A table in which small blocks are slow: few milliseconds and few MACs exclude each other. */
+static const char *make_odd_table(void)
+{
+    const char *path = nas_file("odd.yaml");
+    FILE *from = fopen(make_table(), "r"), *to = fopen(path, "w");
+    char line[512];
+
+    cr_assert(from != NULL && to != NULL);
+    while (fgets(line, sizeof line, from) != NULL) {
+        const char *block = strstr(line, "expand:");
+        int expand = 0, kernel = 0;
+
+        if (block != NULL)
+            cr_assert_eq(sscanf(block, "expand:%d-kernel:%d", &expand, &kernel), 2);
+        fprintf(to, "%.*s: {mean: %g}\n", (int)(strstr(line, ": {") - line), line,
+                block != NULL ? 12 - expand - 0.8 * kernel : 1);
+    }
+    fclose(from);
+    fclose(to);
+    return path;
+}
+
+Test(cli_evolve, a_target_that_turns_out_impossible_leaves_the_others_theirs)
+{
+    char content[1024];
+
+    table = make_odd_table();
+    snprintf(content, sizeof content, "{\"targets\": ["
+             "{\"name\": \"bad\", \"table\": \"%s\", \"target_ms\": 16, \"max_macs\": 260000},"
+             "{\"name\": \"good\", \"table\": \"%s\", \"target_ms\": 30}]}", table, table);
+    const process_result *run = NAS(EVOLVE, "--targets", nas_put("targets.json", content), "--json");
+    expect_exit(run, 3, "1 of 2 targets cannot be met: target bad: ");
+    json_t *told = json_loads(run->out, 0, NULL);
+    const json_t *targets = json_object_get(told, "targets");
+    cr_assert_eq(json_array_size(targets), 2, "%s", run->out);
+    const json_t *bad = json_array_get(targets, 0), *good = json_array_get(targets, 1);
+    cr_expect_str_eq(text(bad, "name"), "bad");
+    cr_expect(json_is_false(json_object_get(bad, "feasible")));
+    cr_expect(json_is_null(json_object_get(bad, "arch")));
+    cr_expect_eq(number(bad, "target_ms"), 16);
+    cr_expect_leq(number(good, "latency_ms"), 30);
+    cr_expect_eq(access(text(good, "arch"), R_OK), 0);
+    json_decref(told);
+    const json_t *shown = NAS_JSON("runs", "show", "evolve-1");
+    cr_expect_str_eq(text(shown, "state"), "done");
+    cr_expect_eq(json_array_size(json_object_get(json_object_get(shown, "summary"), "targets")), 2);
+
+    run = NAS(EVOLVE, "--table", table, "--target-ms", "16", "--max-macs", "260000", "--json");
+    expect_exit(run, 3, "meets all limits at once");
+    cr_expect_not_null(strstr(run->out, "\"feasible\": false"));
+    cr_expect_not_null(strstr(run->out, "\"reachable\""));
+}
+
+Test(cli_evolve, files_of_fronts_and_targets_have_different_names)
+{
+    char content[1024], paths[100][256];
+    size_t i, k;
+    int count = 0;
+    const json_t *target, *point;
+
+    prepare();
+    snprintf(content, sizeof content, "{\"targets\": [{\"name\": \"a\", \"table\": \"%s\"},"
+             "{\"name\": \"a-1\", \"table\": \"%s\"}]}", table, table);
+    const json_t *result = NAS_JSON(EVOLVE, "--targets", nas_put("targets.json", content),
+                                    "--pareto", "--points", "5", "--rounds", "1");
+    json_array_foreach(json_object_get(result, "targets"), i, target) {
+        snprintf(paths[count++], sizeof *paths, "%s", text(target, "arch"));
+        json_array_foreach(json_object_get(target, "front"), k, point)
+            snprintf(paths[count++], sizeof *paths, "%s", text(point, "arch"));
+    }
+    cr_expect_gt(count, 6);
+    for (int a = 0; a < count; a++)
+        for (int b = 0; b < a; b++)
+            cr_expect_str_neq(paths[a], paths[b]);
+}
+
+/* The front with the architectures themselves in place of their files' names. */
+static json_t *front_of(const char *predictor_file, const char *threads)
+{
+    json_t *result = NAS_JSON("evolve", "--space", "ofa-mbv3-1.0", "--predictor", predictor_file,
+                              "--table", table, "--pareto", "--points", "3", "--rounds", "1",
+                              "--generations", "3", "--refined", "1", "--threads", threads);
+    json_t *all = json_deep_copy(json_object_get(result, "front")), *point;
+    size_t i;
+
+    cr_assert_gt(json_array_size(all), 1);
+    json_array_foreach(all, i, point)
+        json_object_set_new(point, "arch", json_load_file(text(point, "arch"), 0, NULL));
+    json_array_append_new(all, json_incref(json_object_get(result, "evaluations")));
+    return all;
+}
+
+Test(cli_evolve, the_front_of_a_large_space_is_the_same_for_any_threads)
+{
+    const char *learnt = nas_file("learnt.safetensors");
+    json_t *list = json_array(), *all = json_pack("{s:o}", "samples", list);
+
+    for (int i = 0; i < 10; i++) {
+        char seed[8];
+        snprintf(seed, sizeof seed, "%d", i);
+        const char *file = nas_file("net.json");
+        expect_exit(NAS("space", "sample", "ofa-mbv3-1.0", "--seed", seed, "--out", file), 0, NULL);
+        json_array_append_new(list, json_pack("{s:o, s:f}", "arch", json_load_file(file, 0, NULL),
+                                              "top1", 0.7 + 0.01 * (i * 7 % 10)));
+    }
+    cr_assert_eq(json_dump_file(all, nas_file("samples.json"), 0), 0);
+    json_decref(all);
+    NAS_JSON("predictor", "train", "--space", "ofa-mbv3-1.0", "--samples", nas_file("samples.json"),
+             "--out", learnt, "--epochs", "5");
+    table = make_table_of("ofa-mbv3-1.0", "expanded_conv-input:1x1x1-output:1x1x1-expand:1-"
+                          "kernel:3-stride:1-idskip:0-se:0-hs:0: {mean: 1.0}\n");
+    json_t *one = front_of(learnt, "1"), *two = front_of(learnt, "2"), *four = front_of(learnt, "4");
+    cr_expect(json_equal(one, two));
+    cr_expect(json_equal(one, four));
+    json_decref(one);
+    json_decref(two);
+    json_decref(four);
+}
+
 Test(cli_evolve, wrong_targets_are_refused_before_anything_is_searched)
 {
     prepare();
@@ -167,7 +332,9 @@ Test(cli_evolve, wrong_targets_are_refused_before_anything_is_searched)
                 65, "twice");
     expect_exit(NAS(EVOLVE, "--targets", put_targets(", {\"name\": \"x\", \"max_mac\": 9e9}")), 65,
                 "max_macs");
-    expect_exit(NAS(EVOLVE, "--targets", put_targets(", {\"name\": \"x\"}")), 2, "no limit");
+    expect_exit(NAS(EVOLVE, "--targets", put_targets(", {\"name\": \"x\"}")), 65, "no limit");
+    expect_exit(NAS(EVOLVE, "--targets", put_targets(", {\"name\": \"x\", \"target_ms\": 1}")), 65,
+                "targets.json: x: latency needs");
     expect_exit(NAS(EVOLVE, "--targets", put_targets(", {\"name\": \"../x\", \"max_macs\": 9e9}")),
                 65, "is not a name");
     expect_exit(NAS(EVOLVE, "--targets", nas_put("t.json", "{\"targets\": []}")), 65, "1 to");
@@ -182,6 +349,7 @@ Test(cli_evolve, what_does_not_fit_is_refused)
     expect_exit(NAS(EVOLVE), 2, "no limit");
     expect_exit(NAS(EVOLVE, "--target-ms", "1"), 2, "table");
     expect_exit(NAS(EVOLVE, "--pareto", "--max-macs", "9e9"), 2, "table");
+    expect_exit(NAS(LIMITED, "--points", "9"), 2, "--pareto");
     expect_exit(NAS("evolve", "--space", "ofa-mbv3-1.0", "--predictor", predictor, "--max-macs",
                     "9e9"),
                 78, "another space");
