@@ -344,7 +344,8 @@ static void front_limits(const nas_problem *problem, int points, double *limits)
 static nas_status search_limits(archive *a, const nas_evolution_config *config,
                                 const double *limits, int points, nas_err *err)
 {
-    nas_problem limited = *a->problem; /* borrows its values */
+    const nas_problem *whole = a->problem;
+    nas_problem limited = *whole; /* borrows its values */
     nas_status status = NAS_OK;
     bool any = false;
 
@@ -357,6 +358,7 @@ static nas_status search_limits(archive *a, const nas_evolution_config *config,
         status = run_rounds(a, config, &best, err);
         any |= status == NAS_OK;
     }
+    a->problem = whole;
     return status == NAS_E_INFEASIBLE && any ? NAS_OK : status;
 }
 
@@ -379,7 +381,6 @@ nas_status nas_evolution_front(const nas_problem *problem, const nas_evolution_c
     } else {
         front_limits(problem, points, limits);
         status = search_limits(&a, config, limits, points, err);
-        a.problem = problem;
         if (status == NAS_OK)
             status = pick_front(&a, problem, limits, points, out, found, err);
     }
