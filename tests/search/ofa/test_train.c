@@ -132,7 +132,7 @@ Test(search_predictor_train, what_diverged_is_no_predictor)
     nas_predictor_fit fit;
 
     config.epochs = 5;
-    for (config.lr = 10.0; config.lr < 1e20; config.lr *= 1e6) { /* huge, then not finite */
+    for (config.lr = 10.0; config.lr < 1e20; config.lr *= 1e18) { /* huge, then not finite */
         cr_expect_eq(nas_predictor_train(&p, &encoding, list, SAMPLES, &config, NULL, &fit, &err),
                      NAS_E_FAIL, "%g", config.lr);
         cr_expect_null(p);
