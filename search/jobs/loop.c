@@ -142,6 +142,16 @@ static nas_status take_news(loop *l, nas_err *err)
     return status;
 }
 
+/* True if there is something that the store must know before the loop may sleep. */
+static bool is_urgent(const loop *l)
+{
+    for (int i = 0; i < l->change_count; i++)
+        if (l->changes[i].event == NAS_JOB_STARTS || l->changes[i].event == NAS_JOB_ENDS)
+            return true;
+    return false;
+}
+
+/* Not while an end could not be written: what the store says of that job is older. */
 static nas_status look_for_news(loop *l, nas_err *err)
 {
     bool changed = false;
@@ -149,7 +159,7 @@ static nas_status look_for_news(loop *l, nas_err *err)
 
     l->poll_due = false;
     l->news = l->news || changed;
-    if (!status && (l->news || l->reload))
+    if (!status && (l->news || l->reload) && !is_urgent(l))
         status = take_news(l, err);
     if (status)
         return may_pass(l, &l->reads_fail_since, status, err) ? NAS_OK : status;
@@ -411,15 +421,6 @@ static nas_status write_and_start(loop *l, nas_err *err)
     }
     free(changes);
     return status;
-}
-
-/* True if there is something that the store must know before the loop may sleep. */
-static bool is_urgent(const loop *l)
-{
-    for (int i = 0; i < l->change_count; i++)
-        if (l->changes[i].event == NAS_JOB_STARTS || l->changes[i].event == NAS_JOB_ENDS)
-            return true;
-    return false;
 }
 
 static nas_status turn(loop *l, nas_err *err)

@@ -227,11 +227,14 @@ static void announce(nas_schedule *s, int64_t id, nas_job_state state)
     }
 }
 
-/* Begins to end a running job, unless that has begun for another reason. */
+/* Begins to end a running job, unless that has begun for another reason; what people cancelled
+ * is cancelled all the same. */
 static void end(nas_schedule *s, entry *e, nas_job_cause cause, int64_t now)
 {
-    if (e->ending != NAS_CAUSE_COUNT)
+    if (e->ending != NAS_CAUSE_COUNT) {
+        e->ending = cause == NAS_CAUSE_CANCELLED ? cause : e->ending;
         return;
+    }
     e->ending = cause;
     e->kill_at = now + s->limits.grace_ms;
     act(s, (nas_schedule_action){.what = NAS_SCHEDULE_TERM, .job = e->id, .attempt = e->attempt});

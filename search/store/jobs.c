@@ -329,7 +329,7 @@ nas_status nas_store_jobs_news(nas_store *store, int64_t loop, bool all, nas_job
         return status;
     if (!(status = nas_store__query(store, &stmt, what, err,
                                     all ? JOB_QUERY "WHERE state = 'queued' OR (state = 'running' AND "
-                                                    "cancel = 1) ORDER BY id"
+                                                    "cancel = 1) OR unseen = 1 ORDER BY id"
                                         : JOB_QUERY "WHERE unseen = 1 ORDER BY id", "")) &&
         !(status = collect(stmt, out, err)))
         status = nas_store__exec(store, what, err, "UPDATE job SET unseen = 0 WHERE unseen = 1",

@@ -160,8 +160,8 @@ typedef struct nas_job_orphan {
 nas_status nas_store_jobs_recover(nas_store *store, int64_t loop, nas_job_orphan **out, int *count,
                                   nas_err *err);
 
-/** Jobs for the loop, oldest first: all that are queued or shall be stopped (`all`), or those
- * that the command line changed since the last call. */
+/** Jobs for the loop, oldest first: those that the command line changed since the last call,
+ * with `all` beside them all that are queued or shall be stopped. */
 nas_status nas_store_jobs_news(nas_store *store, int64_t loop, bool all, nas_jobs *out,
                                nas_err *err);
 /** True if another process wrote into the store since the last call. */
@@ -174,7 +174,8 @@ typedef enum nas_job_event {
     NAS_JOB_STARTS,  /* attempt is the next one; refused if the job is queued no longer  */
     NAS_JOB_SPAWNED, /* pid                                                              */
     NAS_JOB_STEPPED, /* step, phase, peak_rss_mib                                        */
-    NAS_JOB_ENDS     /* the attempt: its state, cause, code, ...; and what the job is then */
+    NAS_JOB_ENDS     /* the attempt: its state, cause, code, ...; and what the job is then: not
+                      * queued but cancelled, if that was asked for meanwhile (news tell)  */
 } nas_job_event;
 
 typedef struct nas_job_change {

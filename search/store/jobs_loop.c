@@ -319,6 +319,8 @@ static nas_status write_step(nas_store *store, nas_job_change *c, nas_err *err)
                            c->job, c->attempt);
 }
 
+/* A job that was cancelled meanwhile is not queued again; it stays unseen, so that the loop
+ * hears of it. */
 static nas_status write_end(nas_store *store, nas_job_change *c, nas_err *err)
 {
     static const char what[] = "end an attempt";
@@ -332,8 +334,9 @@ static nas_status write_end(nas_store *store, nas_job_change *c, nas_err *err)
 
     return status ? status
                   : nas_store__exec(store, what, err,
-                                    "UPDATE job SET state = ?, failures = ?, cancel = 0, "
-                                    "updated_ms = ? WHERE id = ? AND attempt = ?", "tiiii",
+                                    "UPDATE job SET state = CASE WHEN ?1 = 'queued' AND cancel = "
+                                    "1 THEN 'cancelled' ELSE ?1 END, failures = ?2, cancel = 0, "
+                                    "updated_ms = ?3 WHERE id = ?4 AND attempt = ?5", "tiiii",
                                     nas_job_state_name(c->job_state), (int64_t)c->failures, now,
                                     c->job, c->attempt);
 }

@@ -299,6 +299,24 @@ Test(jobs_schedule, cancelling_drops_what_waits_and_stops_what_runs)
     cr_assert(nas_schedule_idle(s));
 }
 
+Test(jobs_schedule, cancelling_one_that_is_being_ended_counts)
+{
+    nas_job j = job(1);
+
+    begin(1);
+    j.hang_limit_s = 1;
+    add(j);
+    expect(NAS_SCHEDULE_START, 1, 0);
+    expect(NAS_SCHEDULE_TERM, 1, 1000);
+    nas_schedule_cancel(s, 1, 1010);
+    expect_nothing(1010); /* it was asked already: a second time would cost its checkpoint */
+    expect(NAS_SCHEDULE_KILL, 1, 1100);
+    nas_schedule_exit(s, 1, 1, NAS_CAUSE_KILLED, -1, SIGKILL, 1101);
+    const nas_schedule_action a = expect(NAS_SCHEDULE_END, 1, 1101);
+    cr_assert_eq(a.cause, NAS_CAUSE_CANCELLED);
+    cr_assert_eq(a.job_state, NAS_JOB_CANCELLED);
+}
+
 Test(jobs_schedule, one_that_finished_although_it_was_cancelled_is_done)
 {
     begin(1);

@@ -211,6 +211,33 @@ Test(store_jobs_loop, news_are_told_once)
     nas_store_close(cli);
 }
 
+/* Whatever the loop made of its end, which it decided before it read of the cancelling. */
+Test(store_jobs_loop, a_job_that_was_cancelled_is_not_queued_again)
+{
+    nas_store *store = open_store(), *cli = open_store();
+    const int64_t loop = claim(store);
+    nas_jobs jobs;
+
+    for (int all = 0; all < 2; all++) {
+        const int64_t id = submit(cli, all ? "a" : "b");
+        nas_job_change lost = {.event = NAS_JOB_ENDS, .job = id, .attempt = 1, .cause = "killed",
+                               .attempt_state = NAS_JOB_LOST, .job_state = NAS_JOB_QUEUED};
+
+        cr_assert(start(store, loop, id, 1));
+        ok(nas_store_jobs_news(store, loop, false, &jobs, &err));
+        nas_jobs_fini(&jobs);
+        ok(nas_store_jobs_cancel(cli, &id, 1, &err));
+        ok(nas_store_jobs_write(store, loop, &lost, 1, &err));
+        cr_assert_eq(state_of(store, id), NAS_JOB_CANCELLED);
+        ok(nas_store_jobs_news(store, loop, all, &jobs, &err)); /* the loop would start it else */
+        cr_assert_eq(jobs.count, 1);
+        cr_assert_eq(jobs.jobs[0].state, NAS_JOB_CANCELLED);
+        nas_jobs_fini(&jobs);
+    }
+    nas_store_close(store);
+    nas_store_close(cli);
+}
+
 Test(store_jobs_loop, what_a_dead_loop_left_is_lost_and_queued_again)
 {
     nas_store *store = open_store();
