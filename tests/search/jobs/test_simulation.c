@@ -16,8 +16,18 @@ typedef struct thing {
     nas_job_need needs[3];
     int need_count;
     bool running, termed, killed, stubborn;
-    int64_t started, ends_at, killed_at;
-    int starts;
+    bool untold;     /* cancelled, and the scheduler does not know           */
+    bool refused;    /* its start was, because of that                       */
+    bool has_ended;  /* once at least                                        */
+    bool poisoned;   /* crashes at once, always alike                        */
+    int64_t started, ends_at, killed_at, step;
+    struct {
+        nas_job_cause cause;
+        int code, signal;
+        int64_t step;
+    } end;           /* of the last attempt that this loop saw               */
+    int alike;       /* such ends in a row                                   */
+    int code, signal;
 } thing;
 
 typedef struct world {
@@ -55,6 +65,7 @@ static void make_jobs(world *w)
     for (int i = 0; i < w->count; i++) {
         thing *t = &w->things[i];
 
+        t->poisoned = draw(w, 9) == 0;
         t->job = (nas_job){.id = i + 1, .cores = 1 + (int)draw(w, CORES - 1),
                            .memory_mib = draw(w, MEMORY), .priority = (int)draw(w, 2),
                            .retries = (int)draw(w, 4), .time_limit_s = draw(w, 1) * draw(w, 3),
@@ -82,10 +93,12 @@ static void begin_loop(world *w)
     for (int i = 0; i < w->count; i++) {
         thing *t = &w->things[i];
 
-        t->running = false;
+        t->running = t->untold = false;
+        t->alike = 0;
         if (t->job.state == NAS_JOB_RUNNING)
             t->job.state = t->job.cancel ? NAS_JOB_CANCELLED : NAS_JOB_QUEUED;
         t->job.cancel = false;
+        t->has_ended = t->has_ended || nas_job_state_ended(t->job.state);
     }
     for (int i = 0; i < w->count; i++)
         if (w->things[i].job.state == NAS_JOB_QUEUED)
@@ -112,9 +125,10 @@ static void start(world *w, thing *t, const nas_schedule_action *a)
     check(w, t->job.state == NAS_JOB_QUEUED, a->job);     /* an end is final             */
     check(w, a->attempt == t->job.attempt + 1, a->job);   /* attempts count up           */
     for (int k = 0; k < t->need_count; k++) {
-        const nas_job_state state = of(w, t->needs[k].job)->job.state;
+        const thing *needed = of(w, t->needs[k].job);
 
-        check(w, state == NAS_JOB_DONE || t->needs[k].any, a->job);
+        check(w, needed->job.state == NAS_JOB_DONE || (t->needs[k].any && needed->has_ended),
+              a->job);
     }
     t->job.state = NAS_JOB_RUNNING;
     t->job.attempt = a->attempt;
@@ -122,9 +136,24 @@ static void start(world *w, thing *t, const nas_schedule_action *a)
     t->termed = t->killed = false;
     t->stubborn = chance(w, 20);
     t->started = w->now;
+    t->step = -1;
     t->ends_at = chance(w, 10) ? INT64_MAX : w->now + draw(w, 3000);
-    t->starts++;
     check_slots(w, a->job);
+}
+
+/* Three ends that are the same, of a kind that does not pass, and only these. */
+static void check_quarantine(world *w, thing *t, const nas_schedule_action *a)
+{
+    const bool same = t->alike > 0 && t->end.cause == a->cause && t->end.step == t->step &&
+                      t->end.code == t->code && t->end.signal == t->signal;
+
+    t->alike = same ? t->alike + 1 : 1;
+    t->end.cause = a->cause;
+    t->end.step = t->step;
+    t->end.code = t->code;
+    t->end.signal = t->signal;
+    check(w, (a->job_state == NAS_JOB_QUARANTINED) ==
+                 (nas_job_rule_of(a->cause)->poison && t->alike >= 3), a->job);
 }
 
 static void finish(world *w, thing *t, const nas_schedule_action *a)
@@ -133,8 +162,13 @@ static void finish(world *w, thing *t, const nas_schedule_action *a)
     check(w, a->job_state != NAS_JOB_RUNNING, a->job);
     check(w, a->failures >= t->job.failures && a->failures <= t->job.retries, a->job);
     check(w, a->cause != NAS_CAUSE_DONE || a->job_state == NAS_JOB_DONE, a->job);
-    t->job.state = a->job_state;
+    check(w, !t->job.cancel || t->untold || nas_job_state_ended(a->job_state), a->job);
+    check_quarantine(w, t, a);
+    t->job.state = t->job.cancel && a->job_state == NAS_JOB_QUEUED ? NAS_JOB_CANCELLED
+                                                                   : a->job_state;
+    t->job.cancel = false;
     t->job.failures = a->failures;
+    t->has_ended = t->has_ended || nas_job_state_ended(t->job.state);
 }
 
 static void carry_out(world *w)
@@ -147,6 +181,12 @@ static void carry_out(world *w)
         if (a.what == NAS_SCHEDULE_START && chance(w, 3)) { /* the disk is full, say */
             nas_schedule_unstart(w->schedule, a.job, a.attempt);
             nas_schedule_hold(w->schedule, true);
+        } else if (a.what == NAS_SCHEDULE_START && t->untold) { /* the store refuses it */
+            t->refused = true;
+            nas_schedule_exit(w->schedule, a.job, a.attempt, NAS_CAUSE_CANCELLED, -1, 0, w->now);
+        } else if (a.what == NAS_SCHEDULE_END && t->refused) {
+            check(w, a.job_state == NAS_JOB_CANCELLED, a.job);
+            t->refused = false;
         } else if (a.what == NAS_SCHEDULE_START) {
             start(w, t, &a);
         } else if (a.what == NAS_SCHEDULE_END) {
@@ -181,6 +221,9 @@ static void end_process(world *w, thing *t)
         number = SIGKILL;
     } else if (t->termed) {
         code = 75;
+    } else if (w->faults && t->poisoned) {
+        code = -1;
+        number = SIGSEGV;
     } else if (chance(w, 60)) {
         const int i = (int)draw(w, sizeof ends / sizeof *ends - 1);
 
@@ -188,6 +231,8 @@ static void end_process(world *w, thing *t)
         number = ends[i].signal;
     }
     t->running = false;
+    t->code = code;
+    t->signal = number;
     nas_schedule_exit(w->schedule, t->job.id, t->job.attempt,
                       chance(w, 3) ? NAS_CAUSE_NOT_STARTED
                                    : nas_job_cause_of(code, number, chance(w, 20)),
@@ -196,31 +241,51 @@ static void end_process(world *w, thing *t)
         nas_schedule_exit(w->schedule, t->job.id, draw(w, 3), NAS_CAUSE_DONE, 0, 0, w->now);
 }
 
+static void tell_cancelled(world *w, thing *t)
+{
+    t->untold = false;
+    nas_schedule_cancel(w->schedule, t->job.id, w->now);
+    carry_out(w);
+    check(w, !t->running || t->termed, t->job.id);
+}
+
+static void cancel(world *w, thing *t)
+{
+    t->untold = true;
+    if (t->job.state == NAS_JOB_QUEUED)
+        t->job.state = NAS_JOB_CANCELLED;
+    else
+        t->job.cancel = true;
+    t->has_ended = t->has_ended || t->job.state == NAS_JOB_CANCELLED;
+    if (draw(w, 1))
+        tell_cancelled(w, t);
+}
+
 static void happen(world *w)
 {
+    for (int i = 0; i < w->count; i++)
+        if (w->things[i].untold && draw(w, 1))
+            tell_cancelled(w, &w->things[i]);
     for (int i = 0; i < w->count; i++) {
         thing *t = &w->things[i];
 
         if (t->running && t->ends_at <= w->now)
             end_process(w, t);
-        else if (t->running && draw(w, 2) > 0)
-            nas_schedule_step(w->schedule, t->job.id, t->job.attempt, w->now - t->started,
-                              w->now);
+        else if (t->running && !t->poisoned && draw(w, 2) > 0)
+            nas_schedule_step(w->schedule, t->job.id, t->job.attempt,
+                              t->step = w->now - t->started, w->now);
         carry_out(w); /* as the loop does: the store knows of one end before the next thing */
     }
     thing *t = &w->things[draw(w, w->count - 1)];
     if (draw(w, 3) == 0)
         nas_schedule_hold(w->schedule, false);
     if (chance(w, 2) && !nas_job_state_ended(t->job.state)) {
-        if (t->job.state == NAS_JOB_QUEUED)
-            t->job.state = NAS_JOB_CANCELLED;
-        else
-            t->job.cancel = true;
-        nas_schedule_cancel(w->schedule, t->job.id, w->now);
+        cancel(w, t);
     } else if (chance(w, 2) && nas_job_state_ended(t->job.state) &&
                t->job.state != NAS_JOB_DONE) {
         t->job.state = NAS_JOB_QUEUED;
-        t->job.failures = 0;
+        t->job.failures = t->alike = 0;
+        t->untold = false;
         add(w, t);
     }
     carry_out(w);
@@ -256,8 +321,12 @@ static void run_world(uint64_t seed)
         bool stuck = false;
 
         check(&w, t->job.state != NAS_JOB_RUNNING, t->job.id);
-        for (int k = 0; k < t->need_count; k++)
-            stuck = stuck || of(&w, t->needs[k].job)->job.state != NAS_JOB_DONE;
+        for (int k = 0; k < t->need_count; k++) {
+            const nas_job_state state = of(&w, t->needs[k].job)->job.state;
+
+            stuck = stuck || !(state == NAS_JOB_DONE ||
+                               (t->needs[k].any && nas_job_state_ended(state)));
+        }
         check(&w, t->job.state != NAS_JOB_QUEUED || stuck, t->job.id);
     }
     nas_schedule_free(w.schedule);
