@@ -27,6 +27,7 @@ static void on_progress(void *user, const nas_progress *at)
 {
     cli_session *session = user;
 
+    session->step = at->step;
     cli_progress_show(&session->progress, at);
 }
 
@@ -76,8 +77,13 @@ static nas_status on_checkpoint(void *user, int64_t step, double score, nas_save
     return status;
 }
 
+/* Work that counts no steps (scoring, evolving) asks this after each piece of it: for the job
+ * loop it is not hung. */
 static bool on_stop(void *user)
 {
+    const cli_session *session = user;
+
+    nas_worker_step(session->step, session->progress.phase);
     return cli_stop_requested();
 }
 

@@ -28,6 +28,7 @@ typedef struct cli_session {
     char name[NAS_STORE_NAME_SIZE];
     nas_observer observer; /* hand it to the computation */
     cli_progress progress;
+    int64_t step;          /* of the last progress */
     double checkpoint_seconds, next_checkpoint;
     double started;        /* monotonic seconds */
 } cli_session;
