@@ -34,6 +34,18 @@ static nas_job_state state_now(const nas_job *job, const nas_job_loop *loop)
     return job->state == NAS_JOB_RUNNING && !loop->alive ? NAS_JOB_LOST : job->state;
 }
 
+/* What a full buffer ends with may be a part of a character: that goes. */
+static void cut_at_character(char *text)
+{
+    size_t length = strlen(text);
+
+    while (length > 0 && ((unsigned char)text[length - 1] & 0xc0) == 0x80)
+        length--;
+    if (length > 0 && ((unsigned char)text[length - 1] & 0x80) != 0)
+        length--;
+    text[length] = '\0';
+}
+
 /* The command line in one string, for people. */
 static json_t *command_json(const char *args)
 {
@@ -55,7 +67,9 @@ static json_t *command_json(const char *args)
                                      file);
     }
     json_decref(words);
-    return json_stringn_nocheck(text, strlen(text));
+    if (used >= sizeof text)
+        cut_at_character(text);
+    return json_string(text);
 }
 
 static json_t *job_json(const nas_job *job, const nas_job_loop *loop)

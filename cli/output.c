@@ -201,12 +201,17 @@ nas_status cli_emit(const cli_context *context, json_t *result, nas_err *err)
     if (result == NULL)
         return nas_fail(err, NAS_E_NOMEM, "%s: out of memory for the result",
                         context->command->name);
+    bool whole = true;
     if (context->common->json) {
-        if (json_dumpf(result, stdout, JSON_REAL_PRECISION(17)) == 0)
+        if ((whole = json_dumpf(result, stdout, JSON_REAL_PRECISION(17)) == 0))
             putchar('\n');
     } else {
         print_object(result, 0);
     }
     json_decref(result);
-    return cli_flush(err);
+    const nas_status status = cli_flush(err);
+    return whole || status != NAS_OK
+               ? status
+               : nas_fail(err, NAS_E_DATA, "%s: its result cannot be written as JSON",
+                          context->command->name);
 }

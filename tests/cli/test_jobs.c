@@ -312,6 +312,21 @@ Test(cli_jobs, log_text_cannot_write_to_the_terminal)
     cr_assert_null(strchr(NAS("jobs", "list")->out, '\033'));
 }
 
+/* Of two words that differ by one byte one is cut within a character. */
+Test(cli_jobs, a_long_command_line_is_cut_between_characters)
+{
+    char word[1024];
+
+    for (int shift = 0; shift < 2; shift++) {
+        memset(word, 'x', sizeof word);
+        for (size_t i = (size_t)shift; i + 2 < sizeof word; i += 2)
+            memcpy(word + i, "\u00e4", 2);
+        word[1020 + shift] = '\0';
+        SUBMIT("--", "data", "info", word);
+    }
+    cr_assert_eq(json_array_size(json_object_get(NAS_JSON("jobs", "list"), "jobs")), 2);
+}
+
 Test(cli_jobs, a_log_is_cut_where_its_room_ends)
 {
     SUBMIT("--name", "a", "--", "space", "show", "proxyless-cifar");
@@ -426,6 +441,18 @@ Test(cli_jobs, a_job_without_steps_is_hung_and_killed)
     cr_assert_eq(json_integer_value(json_object_get(why, "signal")), SIGKILL);
     cr_assert_gt(json_integer_value(json_object_get(why, "step")), 0);
     cr_assert_str_eq(text_of(why, "phase"), "search");
+}
+
+/* Else its hang limit would end it whatever it does. */
+Test(cli_jobs, work_that_counts_no_steps_gives_signs_of_life)
+{
+    const char *table = make_table();
+
+    SUBMIT("--name", "e", "--", "evolve", "--space", "tiny", "--predictor",
+           NAS_SOURCE_DIR "/tests/golden/predictor.safetensors", "--table", table, "--target-ms",
+           "1.0", "--rounds", "2");
+    NAS_JSON("jobs", "run");
+    cr_assert_eq(json_integer_value(json_object_get(NAS_JSON("jobs", "why", "e"), "step")), 0);
 }
 
 Test(cli_jobs, a_group_is_cancelled_whether_it_runs_or_waits)
