@@ -70,6 +70,35 @@ static nas_status check_args(const nas_job_spec *spec, nas_err *err)
     return NAS_OK;
 }
 
+bool nas_store__is_utf8(const char *text)
+{
+    json_t *string = json_string(text); /* it refuses everything else */
+    const bool fine = string != NULL;
+
+    json_decref(string);
+    return fine;
+}
+
+static nas_status check_path(const char *path, const char *what, nas_err *err)
+{
+    if (nas_store__is_utf8(path))
+        return NAS_OK;
+    nas_fail(err, NAS_E_DATA, "%s: the path of the %s is not UTF-8, as that of jobs must be", path,
+             what);
+    nas_hint(err, "give the folder another name");
+    return NAS_E_DATA;
+}
+
+nas_status nas_store_jobs_check(nas_store *store, nas_err *err)
+{
+    char *path = realpath(store->dir, NULL);
+    const nas_status status = path ? check_path(path, "store", err)
+                                   : nas_fail_errno(err, "%s", store->dir);
+
+    free(path);
+    return status;
+}
+
 static nas_status check_spec(const nas_job_spec *spec, nas_err *err)
 {
     nas_status status;
@@ -86,6 +115,8 @@ static nas_status check_spec(const nas_job_spec *spec, nas_err *err)
     if (spec->need_count > NAS_JOB_MAX_NEEDS)
         return nas_fail(err, NAS_E_DATA, "job %s: waits for more than %d jobs",
                         spec->name ? spec->name : "", NAS_JOB_MAX_NEEDS);
+    if ((status = check_path(spec->folder, "job's directory", err)))
+        return status;
     return check_args(spec, err);
 }
 
@@ -215,6 +246,8 @@ nas_status nas_store_jobs_submit(nas_store *store, const nas_job_spec *specs, in
 
     if (count < 1 || count > NAS_JOB_MAX_JOBS)
         return nas_fail(err, NAS_E_DATA, "%d jobs at once, not 1..%d", count, NAS_JOB_MAX_JOBS);
+    if ((status = nas_store_jobs_check(store, err)))
+        return status;
     for (int i = 0; i < count; i++)
         if ((status = check_spec(&specs[i], err)))
             return status;

@@ -94,8 +94,11 @@ typedef struct nas_job_attempt {
 
 /* ---- for the command line ---- */
 
+/** NAS_E_DATA if the path of the store is not UTF-8, as the command lines of jobs must be. */
+nas_status nas_store_jobs_check(nas_store *store, nas_err *err);
 /** Adds jobs, all or none.  `ids` (count of them, may be NULL) are theirs.  NAS_E_USAGE for a
- * bad or taken name or group, NAS_E_DATA for more than the limits above. */
+ * bad or taken name or group, NAS_E_DATA for more than the limits above, and for a folder or
+ * store whose path is not UTF-8. */
 nas_status nas_store_jobs_submit(nas_store *store, const nas_job_spec *specs, int count,
                                  int64_t *ids, nas_err *err);
 /** `group` NULL: all; `limit` 0: all; newest first. */

@@ -246,11 +246,13 @@ static nas_status resolve(nas_store *store, const json_t *word, json_t **out, na
         return nas_fail(err, NAS_E_DATA, "a word of its command line makes no sense");
     char *path = run ? nas_store_path(store, run, file) : NULL;
     char *full = path ? realpath(path, NULL) : NULL;
-    if (full)
+    if (full && !nas_store__is_utf8(full))
+        status = nas_fail(err, NAS_E_DATA, "%s: the path is not UTF-8", full);
+    else if (full)
         *out = json_sprintf("%s%s", before, full);
     if (!full)
         status = nas_fail(err, NAS_E_DATA, "job %lld left no %s", (long long)job, file);
-    else if (!*out)
+    else if (!status && !*out)
         status = nas_fail(err, NAS_E_NOMEM, "job %lld: %s", (long long)job, file);
     free(full);
     free(path);

@@ -61,6 +61,9 @@ double nas_store__real(sqlite3_stmt *stmt, int column);
 /** NAS_E_DATA unless `text` is NULL or a JSON object or array; `what` says whose. */
 nas_status nas_store__check_json(const char *text, const char *what, nas_err *err);
 
+/** True for well-formed UTF-8. */
+bool nas_store__is_utf8(const char *text);
+
 /** Makes room for one more in a growing array of `size`-byte elements. */
 nas_status nas_store__grow(void **items, int count, size_t size, nas_err *err);
 

@@ -182,7 +182,7 @@ nas_status nas_store_architecture_put(nas_store *store, const nas_store_architec
     nas_status status;
 
     if ((status = nas_store__check_json(architecture->json, "architecture", err)) ||
-        (status = nas_store__begin(store, err)))
+        (status = nas_store__begin_as_job(store, err)))
         return status;
     if (!(status = nas_store__exec(store, what, err, "INSERT INTO architecture (digest, json, "
                                    "space, macs, parameters, created_ms) VALUES (?, ?, ?, ?, ?, ?) "
@@ -276,7 +276,7 @@ nas_status nas_store_table_put(nas_store *store, const char *digest, const char 
         return nas_fail(err, NAS_E_DATA, "latency table %s: larger than %d MiB", path ? path : "",
                         NAS_STORE_TEXT_MAX >> 20);
     if ((status = nas_store__check_json(meta, "conditions of a latency table", err)) ||
-        (status = nas_store__begin(store, err)))
+        (status = nas_store__begin_as_job(store, err)))
         return status;
     if (!(status = nas_store__exec(store, what, err, "INSERT INTO latency_table (digest, path, "
                                    "device, meta, content, created_ms) VALUES (?, ?, ?, ?, ?, ?) "

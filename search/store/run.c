@@ -181,8 +181,9 @@ nas_status nas_store_run_claim(nas_store *store, int64_t run, nas_store_attempt 
         status = nas_store__exec(store, "claim the run", err,
                                  "UPDATE run SET attempt = ?, state = 'running', pid = ?, "
                                  "pid_start = ?, host = ?, updated_ms = ?, finished_ms = NULL, "
-                                 "error = NULL WHERE id = ?", "iiitii", attempt + 1, self.pid,
-                                 self.start, self.host, nas_clock_utc_ms(), run);
+                                 "error = NULL, job = coalesce(nullif(?, 0), job) WHERE id = ?",
+                                 "iiitiii", attempt + 1, self.pid, self.start, self.host,
+                                 nas_clock_utc_ms(), store->job, run);
     if ((status = nas_store__end(store, status, err)))
         return status;
     *out = (nas_store_attempt){.run = run, .number = attempt + 1};

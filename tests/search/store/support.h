@@ -55,16 +55,21 @@ static inline bool has_file(nas_store *store, int64_t run, const char *name)
     return there;
 }
 
-/* Changes the database behind the store's back. */
-static inline void raw_sql(const char *sql)
+/* Changes a database behind the store's back. */
+static inline void raw_sql_in(const char *path, const char *sql)
 {
     sqlite3 *db;
     char *message = NULL;
 
-    cr_assert_eq(sqlite3_open(scratch("store/store.db"), &db), SQLITE_OK);
+    cr_assert_eq(sqlite3_open(scratch(path), &db), SQLITE_OK);
     sqlite3_exec(db, sql, NULL, NULL, &message);
     cr_assert_null(message, "%s: %s", sql, message);
     sqlite3_close(db);
+}
+
+static inline void raw_sql(const char *sql)
+{
+    raw_sql_in("store/store.db", sql);
 }
 
 /* Starts the helper program: store_helper DIR WORD. */

@@ -183,6 +183,36 @@ Test(store_jobs_loop, words_name_files_of_the_last_run_of_a_job)
     nas_store_close(store);
 }
 
+/* Command lines are JSON: what is no UTF-8 cannot be in one. */
+Test(store_jobs_loop, paths_of_jobs_are_utf8)
+{
+    static const char args[] = "[\"inspect\",{\"before\":\"\",\"job\":1,\"file\":\"net\"}]";
+    nas_store *store;
+    json_t *words = json_pack("[s, s]", "space", "list"), *resolved;
+    nas_job_spec spec = {.args = words, .folder = "/", .cores = 1};
+
+    ok(nas_store_open(&store, scratch("caf\xe9"), NAS_STORE_CREATE, &err));
+    cr_assert_eq(nas_store_jobs_check(store, &err), NAS_E_DATA);
+    cr_assert_eq(nas_store_jobs_submit(store, &spec, 1, NULL, &err), NAS_E_DATA);
+    says("the path of the store is not UTF-8");
+    nas_store_act_for(store, 1, 1);
+    raw_sql_in("caf\xe9/store.db", "INSERT INTO job (id, name, sweep, args, folder, cores, "
+               "memory_mib, priority, time_limit_s, hang_limit_s, retries, state, attempt, "
+               "created_ms, updated_ms) VALUES (1, 'a', '', '[]', '/', 1, 0, 0, 0, 0, 0, "
+               "'running', 1, 0, 0)");
+    put_file(store, begin(store, "r").run, "net", "1");
+    cr_assert_eq(nas_store_job_words(store, args, &resolved, &err), NAS_E_DATA);
+    says("is not UTF-8");
+    nas_store_close(store);
+
+    store = open_store();
+    spec.folder = "/caf\xe9";
+    cr_assert_eq(nas_store_jobs_submit(store, &spec, 1, NULL, &err), NAS_E_DATA);
+    says("the path of the job's directory is not UTF-8");
+    json_decref(words);
+    nas_store_close(store);
+}
+
 Test(store_jobs_loop, news_are_told_once)
 {
     nas_store *store = open_store(), *cli = open_store();
@@ -298,6 +328,11 @@ Test(store_jobs_loop, a_superseded_attempt_is_refused_every_write)
     cr_assert_eq(nas_store_run_begin(zombie, &(nas_store_run_spec){.kind = "search"}, &next, &err),
                  NAS_E_FAIL);
     cr_assert_eq(nas_store_run_finish(zombie, old, NAS_STORE_DONE, "{}", NULL, &err), NAS_E_FAIL);
+    const nas_store_architecture net = {.digest = "d", .json = "{}", .space = "tiny"};
+    cr_assert_eq(nas_store_architecture_put(zombie, &net, NULL, &err), NAS_E_FAIL);
+    cr_assert_eq(nas_store_table_put(zombie, "d", "t.yaml", "cpu", NULL, "x", NULL, &err),
+                 NAS_E_FAIL);
+    says("was superseded by attempt 2");
 
     nas_store_act_for(worker, id, 2);
     ok(nas_store_job_run(worker, "search", "other settings", &run, &err));
@@ -316,6 +351,24 @@ Test(store_jobs_loop, a_superseded_attempt_is_refused_every_write)
     nas_store_close(loop_store);
     nas_store_close(zombie);
     nas_store_close(worker);
+}
+
+Test(store_jobs_loop, a_run_that_a_job_goes_on_with_is_its_own)
+{
+    nas_store *store = open_store();
+    const int64_t id = submit(store, "a"), loop = claim(store);
+    const nas_store_attempt before = begin(store, "r");
+    nas_store_attempt attempt;
+    nas_store_run *run;
+
+    ok(nas_store_run_finish(store, before, NAS_STORE_INTERRUPTED, NULL, NULL, &err));
+    cr_assert(start(store, loop, id, 1));
+    nas_store_act_for(store, id, 1);
+    ok(nas_store_run_claim(store, before.run, &attempt, &err));
+    ok(nas_store_job_run(store, "search", "c0ffee", &run, &err));
+    cr_assert_not_null(run);
+    nas_store_run_free(run);
+    nas_store_close(store);
 }
 
 /* Without a job the process that holds a run must be dead; within one it need not be. */
