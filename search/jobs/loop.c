@@ -30,7 +30,7 @@ typedef struct loop {
     char *store_dir;      /* absolute */
     const nas_jobs_options *options;
     nas_jobs_tally *tally;
-    int64_t number, saved_ms, memory_kills;
+    int64_t number, saved_ms;
     int64_t reads_fail_since, writes_fail_since, retry_at; /* of the store; -1: it works */
     nas_schedule *schedule;
     nas_jobs__process *processes;
@@ -47,21 +47,6 @@ typedef struct loop {
 static int64_t now_ms(const loop *l)
 {
     return (int64_t)uv_now(&l->uv);
-}
-
-/* Times since boot that the kernel ended a process because memory ran out; 0: not known. */
-static int64_t count_memory_kills(void)
-{
-    FILE *file = fopen("/proc/vmstat", "re");
-    char line[128];
-    long long count = 0;
-
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "oom_kill %lld", &count) == 1)
-            break;
-    if (file)
-        fclose(file);
-    return count;
 }
 
 static nas_jobs__process *find(const loop *l, int64_t job)
@@ -167,19 +152,10 @@ static nas_status look_for_news(loop *l, nas_err *err)
     return NAS_OK;
 }
 
-static nas_job_cause cause_of(loop *l, const nas_jobs__process *p)
+static nas_job_cause cause_of(const nas_jobs__process *p)
 {
-    bool memory_short = false;
-
-    if (!p->spawned)
-        return NAS_CAUSE_NOT_STARTED;
-    if (p->signal == SIGKILL || p->code == 128 + SIGKILL) {
-        const int64_t kills = count_memory_kills();
-
-        memory_short = kills > l->memory_kills;
-        l->memory_kills = kills;
-    }
-    return nas_job_cause_of(p->code, p->signal, memory_short);
+    return p->spawned ? nas_job_cause_of(p->code, p->signal, p->memory_short)
+                      : NAS_CAUSE_NOT_STARTED;
 }
 
 static void take_ends_and_steps(loop *l)
@@ -191,8 +167,7 @@ static void take_ends_and_steps(loop *l)
             nas_schedule_step(l->schedule, p->job, p->attempt, p->step, now);
         p->stepped = false;
         if (nas_jobs__process_ended(p))
-            nas_schedule_exit(l->schedule, p->job, p->attempt, cause_of(l, p), p->code, p->signal,
-                              now);
+            nas_schedule_exit(l->schedule, p->job, p->attempt, cause_of(p), p->code, p->signal, now);
         else if (p->exited && now - p->exited_ms >= LINGER_MS)
             nas_jobs__process_hang_up(p);
     }
@@ -396,8 +371,10 @@ static nas_status write_and_start(loop *l, nas_err *err)
     const int count = l->change_count;
     nas_status status = NAS_OK;
 
-    if (count == 0)
+    if (count == 0) { /* also when only starts had failed, which were taken back */
+        l->writes_fail_since = l->retry_at = -1;
         return NAS_OK;
+    }
     if ((status = nas_store_jobs_write(l->store, l->number, changes, count, err))) {
         take_starts_back(l);
         const bool passes = may_pass(l, &l->writes_fail_since, status, err);
@@ -463,7 +440,10 @@ static void on_signal(uv_signal_t *handle, int number)
 {
     loop *l = handle->data;
 
-    l->stops++;
+    if (number != SIGHUP)
+        l->stops++;
+    else if (l->stops == 0) /* a terminal that closes may say so twice */
+        l->stops = 1;
 }
 
 static bool is_ignored(int number)
@@ -500,11 +480,10 @@ static void close_walk(uv_handle_t *handle, void *user)
         uv_close(handle, NULL);
 }
 
-/* Processes that still run lose us and get SIGTERM from the kernel, at the latest. */
+/* Processes that still run get SIGTERM from the kernel when we end; one from us beside it would
+ * be their second, at which they write no checkpoint. */
 static void close_handles(loop *l)
 {
-    for (nas_jobs__process *p = l->processes; p; p = p->next)
-        nas_jobs__process_signal(p, SIGTERM);
     uv_walk(&l->uv, close_walk, NULL);
     while (uv_run(&l->uv, UV_RUN_DEFAULT) != 0)
         ;
@@ -570,10 +549,11 @@ static nas_status prepare(loop *l, nas_err *err)
         nas_log(NAS_LOG_WARN, "%s lies on a network file system (%s): keep the store on a local "
                 "disk, or a second loop elsewhere may not be seen", nas_store_dir(l->store),
                 nas_store_network(l->store));
+    if ((status = nas_store_jobs_check(l->store, err)))
+        return status;
     l->store_dir = realpath(nas_store_dir(l->store), NULL);
     if (!l->store_dir)
         return nas_fail_errno(err, "%s", nas_store_dir(l->store));
-    l->memory_kills = count_memory_kills();
     if ((status = nas_schedule_new(&l->schedule, &limits, err)) || (status = recover(l, err)) ||
         (status = nas_store_changed(l->store, &changed, err)))
         return status;

@@ -139,6 +139,21 @@ static void on_steps(uv_stream_t *stream, ssize_t got, const uv_buf_t *buffer)
 
 /* ---- beginning and end ---- */
 
+/* Times since boot that the kernel ended a process because memory ran out; 0: not known. */
+static int64_t count_memory_kills(void)
+{
+    FILE *file = fopen("/proc/vmstat", "re");
+    char line[128];
+    long long count = 0;
+
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "oom_kill %lld", &count) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return count;
+}
+
 static void on_exit_status(uv_process_t *handle, int64_t code, int number)
 {
     nas_jobs__process *p = handle->data;
@@ -147,6 +162,7 @@ static void on_exit_status(uv_process_t *handle, int64_t code, int number)
     p->exited_ms = (int64_t)uv_now(handle->loop);
     p->code = number ? -1 : (int)code;
     p->signal = number;
+    p->memory_short = count_memory_kills() > p->memory_kills;
     kill(-(pid_t)p->pid, SIGKILL); /* what it started must not outlive it */
     close_handle((uv_handle_t *)handle);
 }
@@ -194,6 +210,7 @@ static int spawn(nas_jobs__process *p, uv_loop_t *loop, const nas_jobs__command 
             .flags = UV_PROCESS_DETACHED, /* a session and group of its own */
             .stdio_count = STEPS_FD + 1, .stdio = stdio};
 
+        p->memory_kills = count_memory_kills();
         p->handle.data = p;
         p->open++; /* uv_spawn makes the handle one that must be closed, also if it fails */
         failed = uv_spawn(loop, &p->handle, &options);

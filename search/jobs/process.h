@@ -26,6 +26,8 @@ struct nas_jobs__process {
     bool spawned, exited;
     int64_t exited_ms;
     int code, signal;
+    int64_t memory_kills; /* of the system, when it began             */
+    bool memory_short;    /* the kernel ended some process for memory meanwhile */
 
     char tail[NAS_JOB_TAIL_SIZE]; /* the last bytes of stderr */
     size_t tail_size;

@@ -90,12 +90,11 @@ static bool before(const entry *a, const entry *b)
     return a->priority != b->priority ? a->priority > b->priority : a->id < b->id;
 }
 
-/* There is room: nas_schedule_add made it. */
-static void insert_waiting(list *l, entry *e)
+/* Where one like this stands in the waiting list, or would. */
+static int place_of(const list *l, const entry *e)
 {
     int low = 0, high = l->count;
 
-    assert(l->count < l->capacity);
     while (low < high) {
         const int middle = low + (high - low) / 2;
 
@@ -104,9 +103,28 @@ static void insert_waiting(list *l, entry *e)
         else
             high = middle;
     }
-    memmove(l->items + low + 1, l->items + low, (size_t)(l->count - low) * sizeof *l->items);
-    l->items[low] = e;
+    return low;
+}
+
+/* There is room: nas_schedule_add made it. */
+static void insert_waiting(list *l, entry *e)
+{
+    const int place = place_of(l, e);
+
+    assert(l->count < l->capacity);
+    memmove(l->items + place + 1, l->items + place,
+            (size_t)(l->count - place) * sizeof *l->items);
+    l->items[place] = e;
     l->count++;
+}
+
+/* The entry of a job that waits, NULL if it does not. */
+static entry *find_waiting(const list *l, const nas_job *job)
+{
+    const entry like = {.id = job->id, .priority = job->priority};
+    const int place = place_of(l, &like);
+
+    return place < l->count && l->items[place]->id == job->id ? l->items[place] : NULL;
 }
 
 static void entry_free(entry *e)
@@ -184,13 +202,26 @@ static bool is_met(bool any, nas_job_state state)
     return state == NAS_JOB_DONE || (any && nas_job_state_ended(state));
 }
 
+/* A job that was cancelled and queued again before we saw it begins anew. */
+static void refresh(entry *e, const nas_job *job)
+{
+    if (job->failures >= e->failures)
+        return;
+    e->failures = job->failures;
+    e->not_before = INT64_MIN;
+    e->last_cause = NAS_CAUSE_COUNT;
+    e->alike = 0;
+}
+
 nas_status nas_schedule_add(nas_schedule *s, const nas_job *job, const nas_job_need *needs,
                             int need_count, nas_err *err)
 {
     const int jobs = s->waiting.count + s->running.count + 1;
     entry *e = NULL;
 
-    if (find(&s->waiting, job->id) >= 0 || find(&s->running, job->id) >= 0)
+    if ((e = find_waiting(&s->waiting, job)))
+        refresh(e, job);
+    if (e || find(&s->running, job->id) >= 0)
         return NAS_OK;
     if (!reserve(&s->waiting, jobs) || !reserve(&s->running, jobs) || !reserve_actions(s, jobs) ||
         !(e = calloc(1, sizeof *e)) ||

@@ -25,7 +25,8 @@ void nas_schedule_free(nas_schedule *schedule);
 
 /* ---- events ---- */
 
-/** A queued job; one that is known already changes nothing.  `attempt`, `failures`: so far. */
+/** A queued job; of one that is known already only that it has its retries again is news.
+ * `attempt`, `failures`: so far. */
 nas_status nas_schedule_add(nas_schedule *schedule, const nas_job *job, const nas_job_need *needs,
                             int need_count, nas_err *err);
 /** A queued job was ended by someone else, a running one shall be. */

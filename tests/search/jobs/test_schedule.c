@@ -82,6 +82,16 @@ Test(jobs_schedule, jobs_start_by_priority_then_age_while_slots_last)
     cr_assert(nas_schedule_idle(s));
 }
 
+/* Comparing each with all before it would take minutes. */
+Test(jobs_schedule, a_queue_of_the_largest_size_is_taken_up_quickly, .timeout = 15)
+{
+    begin(1);
+    for (int i = 1; i <= 2 * NAS_JOB_MAX_JOBS; i++)
+        add(job(i));
+    expect(NAS_SCHEDULE_START, 1, 0);
+    cr_assert_eq(nas_schedule_waiting(s), 2 * NAS_JOB_MAX_JOBS - 1);
+}
+
 Test(jobs_schedule, memory_is_a_slot_too)
 {
     nas_job a = job(1), b = job(2);
@@ -180,6 +190,27 @@ Test(jobs_schedule, failures_pause_longer_each_time_until_retries_are_used_up)
     expect(NAS_SCHEDULE_START, 7, now);
     cr_assert_eq(finish(7, 4, NAS_CAUSE_IO, now).job_state, NAS_JOB_FAILED);
     cr_assert(nas_schedule_idle(s));
+}
+
+Test(jobs_schedule, a_retry_gives_a_job_that_waits_its_retries_back)
+{
+    nas_job j = job(1);
+
+    begin(1);
+    j.retries = 1;
+    add(j);
+    add(job(2));
+    expect(NAS_SCHEDULE_START, 1, 0);
+    finish(1, 1, NAS_CAUSE_IO, 0);
+    expect(NAS_SCHEDULE_START, 2, 0);
+    finish(2, 1, NAS_CAUSE_DONE, 1);
+    j.attempt = j.failures = 1;
+    add(j); /* as it was: the pause goes on */
+    expect_nothing(2);
+    j.failures = 0;
+    add(j);
+    cr_assert_eq(expect(NAS_SCHEDULE_START, 1, 3).attempt, 2);
+    cr_assert_eq(finish(1, 2, NAS_CAUSE_IO, 3).job_state, NAS_JOB_QUEUED);
 }
 
 Test(jobs_schedule, hopeless_failures_are_not_retried)
