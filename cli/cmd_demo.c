@@ -17,6 +17,7 @@
 #include "latency/profile/profile.h"
 #include "nas/data/synth.h"
 #include "nas/train/train.h"
+#include "search/jobs/worker.h"
 #include "search/report/report.h"
 
 enum { MAX_RIVALS = 100, PATH_SIZE = 4096 };
@@ -233,7 +234,9 @@ static nas_status record(const demo *d, const nas_candidate *list, int count, co
                             : nas_fail(err, NAS_E_NOMEM, "demo: out of memory");
 
     if (status == NAS_OK &&
-        (status = nas_store_open(&store, common->store, NAS_STORE_CREATE, err)) == NAS_OK &&
+        (status = nas_store_open(&store, common->store, NAS_STORE_CREATE, err)) == NAS_OK)
+        nas_worker_act(store);
+    if (status == NAS_OK &&
         (status = nas_store_run_begin(store, &spec, &attempt, err)) == NAS_OK &&
         (status = cli_outcome_record(store, attempt, "demo", d->task.space, list, count, err)) ==
             NAS_OK)

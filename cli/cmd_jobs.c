@@ -7,12 +7,13 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/system.h"
 #include "cli/commands.h"
 #include "cli/describe.h"
 #include "cli/output.h"
 #include "search/jobs/cause.h"
 
-enum { TEXT_SIZE = 512 };
+enum { TEXT_SIZE = 512, PIECE_SIZE = 1024 /* of a log */ };
 
 /* What is shown of a store: opened for reading, with the loop that works on it. */
 typedef struct view {
@@ -28,22 +29,34 @@ static nas_status open_view(view *v, const cli_context *context, nas_err *err)
     return status != NAS_OK ? status : nas_store_loop_get(v->store, &v->loop, err);
 }
 
-/* A job whose loop is gone does not run, whatever its row says. */
-static nas_job_state state_now(const nas_job *job, const nas_job_loop *loop)
+/* True for a loop of another host that did not say that it was ending: it may live. */
+static bool is_out_of_sight(const nas_job_loop *loop)
 {
-    return job->state == NAS_JOB_RUNNING && !loop->alive ? NAS_JOB_LOST : job->state;
+    char here[sizeof loop->host];
+
+    nas_system_host(here, sizeof here);
+    return loop->number > 0 && !loop->ended && strcmp(loop->host, here) != 0;
 }
 
-/* What a full buffer ends with may be a part of a character: that goes. */
-static void cut_at_character(char *text)
+/* Without a loop no job runs, whatever its row says. */
+static bool is_gone(const nas_job_loop *loop)
 {
-    size_t length = strlen(text);
+    return !loop->alive && !is_out_of_sight(loop);
+}
 
-    while (length > 0 && ((unsigned char)text[length - 1] & 0xc0) == 0x80)
+static nas_job_state state_now(nas_job_state state, const nas_job_loop *loop)
+{
+    return state == NAS_JOB_RUNNING && is_gone(loop) ? NAS_JOB_LOST : state;
+}
+
+/* Bytes of a text that was cut somewhere, up to its last character that may be a part of one. */
+static size_t whole_characters(const char *text, size_t size)
+{
+    size_t length = size;
+
+    while (length > 0 && size - length < 3 && ((unsigned char)text[length - 1] & 0xc0) == 0x80)
         length--;
-    if (length > 0 && ((unsigned char)text[length - 1] & 0x80) != 0)
-        length--;
-    text[length] = '\0';
+    return length > 0 && ((unsigned char)text[length - 1] & 0x80) != 0 ? length - 1 : length;
 }
 
 /* The command line in one string, for people. */
@@ -68,7 +81,7 @@ static json_t *command_json(const char *args)
     }
     json_decref(words);
     if (used >= sizeof text)
-        cut_at_character(text);
+        text[whole_characters(text, sizeof text - 1)] = '\0';
     return json_string(text);
 }
 
@@ -80,7 +93,7 @@ static json_t *job_json(const nas_job *job, const nas_job_loop *loop)
     nas_clock_format(job->updated_ms, updated);
     return json_pack("{s:I, s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:s, s:s, s:o}", "id",
                      (json_int_t)job->id, "name", job->name, "group", job->group, "state",
-                     nas_job_state_name(state_now(job, loop)), "attempt",
+                     nas_job_state_name(state_now(job->state, loop)), "attempt",
                      (json_int_t)job->attempt, "failures", job->failures, "cores", job->cores,
                      "priority", job->priority, "created", created, "updated", updated, "command",
                      command_json(job->args));
@@ -90,10 +103,10 @@ static json_t *loop_json(const nas_job_loop *loop)
 {
     char started[25];
 
-    if (!loop->alive)
+    if (is_gone(loop))
         return json_null();
     nas_clock_format(loop->started_ms, started);
-    return json_pack("{s:I, s:s, s:s, s:I, s:I}", "pid", (json_int_t)loop->pid, "host", loop->host,
+    return json_pack("{s:b, s:I, s:s, s:s, s:I, s:I}", "visible", loop->alive, "pid", (json_int_t)loop->pid, "host", loop->host,
                      "started", started, "cores", (json_int_t)loop->cores, "memory_mib",
                      (json_int_t)loop->memory_mib);
 }
@@ -126,13 +139,22 @@ static nas_status list_run(const cli_context *context, const void *options, nas_
     int counts[NAS_JOB_ANY_STATE] = {0};
     nas_status status;
 
-    if ((status = open_view(&v, context, err)) == NAS_OK &&
-        (status = nas_store_jobs_list(v.store, o->group, (nas_job_state)o->state, (int)o->limit,
-                                      &jobs, err)) == NAS_OK) {
+    if ((status = open_view(&v, context, err)) != NAS_OK)
+        goto done;
+    /* what is shown as lost may be stored as running: then this chooses, not the store */
+    const bool all = is_gone(&v.loop) && (o->state == NAS_JOB_LOST || o->state == NAS_JOB_RUNNING);
+    const nas_job_state filter = all ? NAS_JOB_ANY_STATE : (nas_job_state)o->state;
+    if ((status = nas_store_jobs_list(v.store, o->group, filter,
+                                      all ? 0 : (int)o->limit, &jobs, err)) == NAS_OK) {
         json_t *rows = json_array(), *states = json_object();
 
         for (int i = 0; i < jobs.count; i++) {
-            counts[state_now(&jobs.jobs[i], &v.loop)]++;
+            const nas_job_state state = state_now(jobs.jobs[i].state, &v.loop);
+
+            if ((o->state != NAS_JOB_ANY_STATE && state != (nas_job_state)o->state) ||
+                (o->limit > 0 && (int64_t)json_array_size(rows) == o->limit))
+                continue;
+            counts[state]++;
             json_array_append_new(rows, job_json(&jobs.jobs[i], &v.loop));
         }
         for (int s = 0; s < NAS_JOB_ANY_STATE; s++)
@@ -142,6 +164,8 @@ static nas_status list_run(const cli_context *context, const void *options, nas_
                                              loop_json(&v.loop), "jobs", rows),
                           err);
     }
+
+done:
     nas_jobs_fini(&jobs);
     nas_store_close(v.store);
     return status;
@@ -184,14 +208,13 @@ static nas_status needs_json(json_t **out, const view *v, int64_t job, nas_err *
 static json_t *attempt_json(const nas_job_attempt *a, const nas_job_loop *loop)
 {
     char started[25], ended[25] = "";
-    const bool lost = a->state == NAS_JOB_RUNNING && !loop->alive;
 
     nas_clock_format(a->started_ms, started);
     if (a->ended_ms > 0)
         nas_clock_format(a->ended_ms, ended);
     return json_pack("{s:I, s:s, s:s, s:i, s:i, s:I, s:s, s:o, s:I, s:s, s:s, s:s}", "attempt",
                      (json_int_t)a->number, "state",
-                     nas_job_state_name(lost ? NAS_JOB_LOST : a->state), "cause", a->cause,
+                     nas_job_state_name(state_now(a->state, loop)), "cause", a->cause,
                      "exit_code", a->code, "signal", a->signal, "step", (json_int_t)a->step,
                      "phase", a->phase, "peak_rss_mib", cli_real(a->peak_rss_mib), "pid",
                      (json_int_t)a->pid, "host", a->host, "started", started, "ended", ended);
@@ -269,6 +292,12 @@ static bool explain_needs(reason *r, const json_t *needs)
     return false;
 }
 
+static void explain_out_of_sight(reason *r, const char *what, const nas_job_loop *loop)
+{
+    snprintf(r->why, sizeof r->why, "%s a loop on %s, not visible from here", what, loop->host);
+    snprintf(r->hint, sizeof r->hint, "look there; if it is gone: nas jobs run --take-over");
+}
+
 static void explain_queued(reason *r, const nas_job *job, const json_t *needs,
                            const nas_job_loop *loop, const nas_job_attempt *last)
 {
@@ -276,7 +305,7 @@ static void explain_queued(reason *r, const nas_job *job, const json_t *needs,
 
     if (explain_needs(r, needs))
         return;
-    if (!loop->alive) {
+    if (is_gone(loop)) {
         snprintf(r->why, sizeof r->why, "no job loop works on this store");
         snprintf(r->hint, sizeof r->hint, "nas jobs run");
     } else if (job->cores > loop->cores || job->memory_mib > loop->memory_mib) {
@@ -287,6 +316,8 @@ static void explain_queued(reason *r, const nas_job *job, const json_t *needs,
     } else if (rule != NULL) {
         snprintf(r->why, sizeof r->why, "it will run again: in attempt %lld %s (%d of %d retries "
                  "used up)", (long long)last->number, rule->why, job->failures, job->retries);
+    } else if (!loop->alive) {
+        explain_out_of_sight(r, "it waits for", loop);
     } else {
         snprintf(r->why, sizeof r->why, "it waits for its turn");
     }
@@ -295,9 +326,11 @@ static void explain_queued(reason *r, const nas_job *job, const json_t *needs,
 static void explain_running(reason *r, const nas_job *job, const nas_job_loop *loop,
                             const nas_job_attempt *last)
 {
-    if (!loop->alive) {
+    if (is_gone(loop)) {
         snprintf(r->why, sizeof r->why, "the loop that ran it is gone");
         snprintf(r->hint, sizeof r->hint, "nas jobs run queues it again and goes on");
+    } else if (!loop->alive) {
+        explain_out_of_sight(r, "it runs under", loop);
     } else if (job->cancel) {
         snprintf(r->why, sizeof r->why, "it was cancelled and is being stopped");
     } else {
@@ -374,7 +407,7 @@ static nas_status why_run(const cli_context *context, const void *options, nas_e
     status = cli_emit(
         context,
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:I, s:s, s:o, s:o}", "job", job->name,
-                  "state", nas_job_state_name(state_now(job, &v.loop)), "why", r.why, "hint",
+                  "state", nas_job_state_name(state_now(job->state, &v.loop)), "why", r.why, "hint",
                   r.hint, "cause", last != NULL ? last->cause : "", "attempt",
                   (json_int_t)job->attempt, "exit_code", last != NULL ? last->code : -1, "signal",
                   last != NULL ? last->signal : 0, "step",
@@ -413,24 +446,43 @@ static const nas_option log_table[] = {
     {0},
 };
 
+/* Lines of a log, with a NUL behind them; there may be others among them. */
+static void put_lines(char *text, size_t size)
+{
+    char shown[4 * PIECE_SIZE];
+
+    for (size_t at = 0, part; at < size; at += part + 1) {
+        part = strcspn(text + at, "\n");
+        const bool line = text[at + part] == '\n';
+
+        text[at + part] = '\0';
+        nas_text_escape(text + at, shown, sizeof shown);
+        fputs(shown, stdout);
+        if (at + part < size)
+            fputs(line ? "\n" : "\\x00", stdout);
+    }
+}
+
 /* What the job wrote, line by line, with nothing in it that a terminal would obey. */
 static nas_status print_log(const char *path, nas_err *err)
 {
     FILE *file = fopen(path, "re");
-    char piece[1024], shown[4 * sizeof piece];
+    char piece[PIECE_SIZE] = "";
+    size_t held = 0, got;
 
     if (file == NULL)
         return nas_fail_errno(err, "%s", path);
-    while (fgets(piece, sizeof piece, file) != NULL) {
-        const size_t length = strcspn(piece, "\n");
-        const bool whole = piece[length] == '\n';
+    do { /* what may be the beginning of a character waits for the rest of it */
+        got = fread(piece + held, 1, sizeof piece - 1 - held, file);
+        const size_t size = held + got, end = got > 0 ? whole_characters(piece, size) : size;
+        const char next = piece[end];
 
-        piece[length] = '\0';
-        nas_text_escape(piece, shown, sizeof shown);
-        fputs(shown, stdout);
-        if (whole)
-            putchar('\n');
-    }
+        piece[end] = '\0';
+        put_lines(piece, end);
+        piece[end] = next;
+        held = size - end;
+        memmove(piece, piece + end, held);
+    } while (got > 0);
     const bool failed = ferror(file) != 0;
     fclose(file);
     return failed ? nas_fail_errno(err, "%s", path) : cli_flush(err);

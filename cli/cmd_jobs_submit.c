@@ -50,6 +50,22 @@ static const nas_option submit_table[] = {
 
 /* ---- checks ---- */
 
+/* A job works on the loop's store: what it did in another would belong to a job of that one. */
+static nas_status check_store(int count, const char *const *words, nas_err *err)
+{
+    static const char flag[] = "--store";
+    const size_t length = sizeof flag - 1;
+
+    for (int i = 0; i < count && strcmp(words[i], "--") != 0; i++)
+        if (strncmp(words[i], flag, length) == 0 &&
+            (words[i][length] == '\0' || words[i][length] == '=')) {
+            nas_fail(err, NAS_E_USAGE, "%s: a job has the store in which it is queued", flag);
+            nas_hint(err, "put it in front of the command: nas jobs submit --store DIR -- ...");
+            return NAS_E_USAGE;
+        }
+    return NAS_OK;
+}
+
 /* Finds mistakes now that would else be found when the job starts, hours from now. */
 static nas_status check_command(nas_job_spec *spec, nas_err *err)
 {
@@ -75,6 +91,8 @@ static nas_status check_command(nas_job_spec *spec, nas_err *err)
     }
     status = cli_parse(&parsed, command, NULL, (int)count - used, words + used, err);
     cli_parsed_fini(&parsed);
+    if (status == NAS_OK)
+        status = check_store((int)count - used, words + used, err);
     if (spec->hang_limit_s == NAS_HANG_LIMIT_UNSET)
         spec->hang_limit_s = command->stop == CLI_STOP_RESUMES ? 1800 : 0;
 

@@ -13,6 +13,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/version.h"
+#include "search/jobs/worker.h"
 #include "latency/profile/profile.h"
 
 enum { PATH_SIZE = 4096 };
@@ -61,8 +62,10 @@ static nas_status record(const cli_context *context, const nas_latency_table *ta
                                      .version = NAS_VERSION,
                                      .seed = (uint64_t)context->common->seed,
                                      .threads = (int)context->common->threads};
-    if ((status = nas_store_open(&store, context->common->store, NAS_STORE_CREATE, err)) ||
-        (status = nas_store_run_begin(store, &spec, &attempt, err)))
+    if ((status = nas_store_open(&store, context->common->store, NAS_STORE_CREATE, err)))
+        goto done;
+    nas_worker_act(store);
+    if ((status = nas_store_run_begin(store, &spec, &attempt, err)))
         goto done;
     if ((status = cli_table_record(store, attempt, table, path, err)) == NAS_OK)
         status = nas_store_run_finish(store, attempt, NAS_STORE_DONE, summary, NULL, err);

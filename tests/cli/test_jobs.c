@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sqlite3.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -211,6 +212,9 @@ Test(cli_jobs, mistakes_are_found_when_a_job_is_submitted)
     expect_exit(NAS("jobs", "submit", "--", "space", "count"), 2, "an argument is missing");
     expect_exit(NAS("jobs", "submit", "--", "bench", "--bach", "1"), 2, "did you mean --batch?");
     expect_exit(NAS("jobs", "submit", "--", "jobs", "run"), 2, "cannot be a job");
+    expect_exit(NAS("jobs", "submit", "--", "space", "list", "--store", "s"), 2,
+                "a job has the store in which it is queued");
+    expect_exit(NAS("jobs", "submit", "--", "space", "list", "--store=s"), 2, "--store: a job");
     expect_exit(NAS("jobs", "submit", "--after", "x", "--", "space", "list"), 2,
                 "there is no job 'x'");
     expect_exit(NAS("jobs", "submit", "--file", nas_put("f.json", "{\"jobs\": [{\"name\": \"a\","
@@ -234,6 +238,15 @@ Test(cli_jobs, a_dry_run_shows_and_queues_nothing)
     cr_assert_eq(json_array_size(json_object_get(NAS_JSON("jobs", "list", "--group", "g"),
                                                  "jobs")), 3);
     cr_assert_eq(json_integer_value(json_object_get(NAS_JSON("jobs", "run"), "done")), 3);
+}
+
+/* A latency table that a job measures is the job's, too. */
+Test(cli_jobs, runs_of_every_kind_belong_to_their_job)
+{
+    SUBMIT("--name", "p", "--", "profile", "--space", "tiny", "--out", nas_file("p.yaml"),
+           "--max-seconds", "1");
+    NAS_JSON("jobs", "run");
+    cr_assert_eq(json_array_size(json_object_get(NAS_JSON("jobs", "show", "p"), "runs")), 1);
 }
 
 Test(cli_jobs, a_failure_is_explained_and_what_waits_for_it_stays)
@@ -336,6 +349,51 @@ Test(cli_jobs, a_log_is_cut_where_its_room_ends)
     cr_assert_lt(strlen(log), 1100);
 }
 
+Test(cli_jobs, a_log_is_shown_behind_a_nul_and_with_whole_characters)
+{
+    SUBMIT("--name", "a", "--", "space", "list");
+    NAS_JSON("jobs", "run");
+    FILE *log = fopen(text_of(NAS_JSON("jobs", "logs", "a"), "out"), "w");
+    char expected[4001] = "";
+
+    fwrite("x\0y\n", 1, 4, log);
+    for (size_t i = 0; i < 4000; i += 2)
+        memcpy(expected + i, "\u00e4", 3);
+    fputs(expected, log);
+    fclose(log);
+    const char *shown = NAS("jobs", "logs", "a", "--stream", "out")->out;
+    cr_assert_eq(strncmp(shown, "x\\x00y\n", 7), 0, "%.20s", shown);
+    cr_assert_str_eq(shown + 7, expected);
+}
+
+/* Whether it lives cannot be seen, so that nothing is said to be lost. */
+Test(cli_jobs, a_loop_of_another_host_is_not_taken_for_dead)
+{
+    sqlite3 *db;
+
+    SUBMIT("--name", "r", "--", "space", "list");
+    SUBMIT("--name", "q", "--", "space", "list");
+    cr_assert_eq(sqlite3_open(nas_file("store/store.db"), &db), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(db, "INSERT INTO job_loop (id, number, cores, memory_mib, pid, "
+                                  "pid_start, host, started_ms, ended) VALUES (1, 1, 4, 1000, 42, "
+                                  "1, 'elsewhere', 0, 0); UPDATE job SET state = 'running' WHERE "
+                                  "name = 'r'", NULL, NULL, NULL), SQLITE_OK);
+    cr_assert_str_eq(text_of(NAS_JSON("jobs", "why", "r"), "state"), "running");
+    cr_assert_not_null(strstr(text_of(NAS_JSON("jobs", "why", "r"), "why"),
+                              "a loop on elsewhere, not visible from here"));
+    cr_assert_not_null(strstr(text_of(NAS_JSON("jobs", "why", "q"), "why"),
+                              "a loop on elsewhere, not visible from here"));
+    cr_assert(json_is_false(json_object_get(json_object_get(NAS_JSON("jobs", "list"), "loop"),
+                                            "visible")));
+    cr_assert_eq(sqlite3_exec(db, "UPDATE job_loop SET ended = 1", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    cr_assert_str_eq(text_of(NAS_JSON("jobs", "why", "r"), "state"), "lost");
+    cr_assert_eq(json_array_size(json_object_get(NAS_JSON("jobs", "list", "--state", "lost"),
+                                                 "jobs")), 1);
+    cr_assert_eq(json_array_size(json_object_get(NAS_JSON("jobs", "list", "--state", "running"),
+                                                 "jobs")), 0);
+}
+
 /* ---- stopping ---- */
 
 Test(cli_jobs, a_killed_loop_is_continued_to_the_same_network)
@@ -409,6 +467,24 @@ Test(cli_jobs, a_stopped_loop_lets_jobs_write_checkpoints_and_queues_them_again)
     cr_assert_str_eq(text_of(why, "cause"), "loop-ended");
     cr_assert_eq(json_integer_value(json_object_get(why, "exit_code")), 75);
     cr_assert(json_is_null(json_object_get(NAS_JSON("jobs", "list"), "loop")));
+}
+
+/* The system and the shell both say that a terminal closes. */
+Test(cli_jobs, a_terminal_that_closes_leaves_jobs_time_for_a_checkpoint)
+{
+    const char *data = make_data(), *table = make_table();
+
+    SUBMIT("--name", "s", "--", SEARCH("--epochs", "2000"));
+    start_loop();
+    await_process("s");
+    nap(600);
+    kill(background, SIGHUP);
+    nap(1);
+    cr_assert_eq(stop_loop(SIGHUP), 75);
+    const json_t *first =
+        json_array_get(json_object_get(NAS_JSON("jobs", "show", "s"), "attempts"), 0);
+    cr_assert_str_eq(text_of((json_t *)first, "cause"), "loop-ended");
+    cr_assert_eq(json_integer_value(json_object_get(first, "exit_code")), 75);
 }
 
 Test(cli_jobs, a_time_limit_ends_a_job_with_a_checkpoint)
