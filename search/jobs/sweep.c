@@ -151,6 +151,16 @@ static json_t *combine(const entry *e, int number)
     return failed ? NULL : chosen;
 }
 
+/* The shortest text that reads back as the same number. */
+static void real_text(double value, char out[TEXT_SIZE])
+{
+    for (int digits = 15; digits <= 17; digits++) { /* %g leaves zeros at the end out */
+        snprintf(out, TEXT_SIZE, "%.*g", digits, value);
+        if (strtod(out, NULL) == value)
+            return;
+    }
+}
+
 /* A value as it stands in a command line. */
 static const char *value_text(const json_t *value, char out[TEXT_SIZE])
 {
@@ -161,7 +171,7 @@ static const char *value_text(const json_t *value, char out[TEXT_SIZE])
     if (json_is_integer(value))
         snprintf(out, TEXT_SIZE, "%lld", (long long)json_integer_value(value));
     else if (json_is_real(value))
-        snprintf(out, TEXT_SIZE, "%.15g", json_real_value(value));
+        real_text(json_real_value(value), out);
     else
         snprintf(out, TEXT_SIZE, "%s", json_is_true(value) ? "true" : "false");
     return out;

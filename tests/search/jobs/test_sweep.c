@@ -51,6 +51,14 @@ Test(jobs_sweep, options_become_words_that_cannot_be_taken_for_others)
                    "\"--data=--evil; $(touch x)\"]");
 }
 
+Test(jobs_sweep, numbers_keep_their_value_and_are_no_longer_than_they_must)
+{
+    cr_assert_eq(read_text("{\"jobs\": [{\"name\": \"a\", \"run\": [\"x\"], \"options\":"
+                           "{\"a\": 0.30000000000000004, \"b\": 0.1, \"c\": 100000.0}}]}", NULL),
+                 NAS_OK, "%s", err.message);
+    expect_args(0, "[\"x\",\"--a=0.30000000000000004\",\"--b=0.1\",\"--c=100000\"]");
+}
+
 Test(jobs_sweep, a_grid_crosses_a_list_and_its_last_key_turns_fastest)
 {
     cr_assert_eq(read_text("{\"group\": \"g\", \"jobs\": [{\"name\": \"s\", \"run\": [\"search\"],"
