@@ -22,7 +22,9 @@ enum {
     LINGER_MS = 1000,     /* for pipes that somebody holds although the process is gone   */
     STORE_WAIT_MS = 1000, /* for a lock: who holds it may be a hung job, which must be ended */
     STORE_RETRY_MS = 1000, /* after a write that failed                                   */
-    STORE_PATIENCE_MS = 60000
+    STORE_PATIENCE_MS = 60000,
+    READ_TRIES = 5,       /* of a job that starts; each waits for a lock */
+    READ_PAUSE_MS = 100
 };
 
 typedef struct loop {
@@ -299,22 +301,21 @@ static char **make_argv(const json_t *args, const char *threads)
     return argv;
 }
 
-static nas_status start_process(loop *l, const nas_job *job, int64_t attempt, nas_err *err)
+/* `args` NULL: it cannot start, and `why` says so. */
+static nas_status start_process(loop *l, const nas_job *job, const json_t *args, const char *why,
+                                int64_t attempt, nas_err *err)
 {
     char threads[16];
-    nas_err why = {0};
-    json_t *args;
-    const nas_status words = nas_store_job_words(l->store, job->args, &args, &why);
     char **argv = NULL, *out = nas_store_job_log(l->store, job->id, attempt, "out");
     char *errors = nas_store_job_log(l->store, job->id, attempt, "err");
     nas_jobs__process *p = NULL;
 
     snprintf(threads, sizeof threads, "%d", job->cores);
-    if (words != NAS_E_NOMEM && (argv = make_argv(args, threads)) && out && errors) {
+    if ((argv = make_argv(args, threads)) && out && errors) {
         const nas_jobs__command command = {
             .job = job->id, .attempt = attempt, .name = job->name, .folder = job->folder,
             .store = l->store_dir, .argv = argv, .out_path = out, .err_path = errors,
-            .log_bytes = l->options->log_bytes, .refused = words ? why.message : NULL};
+            .log_bytes = l->options->log_bytes, .refused = args ? NULL : why};
 
         p = nas_jobs__process_start(&l->uv, &command);
     } else {
@@ -322,7 +323,6 @@ static nas_status start_process(loop *l, const nas_job *job, int64_t attempt, na
         free(errors);
     }
     free(argv);
-    json_decref(args);
     if (!p)
         return nas_fail(err, NAS_E_NOMEM, "job %s: out of memory", job->name);
     p->next = l->processes;
@@ -336,17 +336,38 @@ static nas_status start_process(loop *l, const nas_job *job, int64_t attempt, na
                       : NAS_OK;
 }
 
+static nas_status read_job(loop *l, const char *id, nas_job **job, json_t **args, nas_err *err)
+{
+    const nas_status status = nas_store_job_get(l->store, id, job, err);
+
+    return status ? status : nas_store_job_words(l->store, (*job)->args, args, err);
+}
+
+/* A store that is locked for a moment is no failure of the job. */
 static nas_status start_job(loop *l, int64_t job, int64_t attempt, nas_err *err)
 {
     char id[32];
-    nas_job *found = NULL, unread = {.id = job, .args = (char *)"", .folder = (char *)"?"};
-    nas_err why;
+    nas_job *found = NULL, unread = {.id = job, .folder = (char *)"?"};
+    json_t *args = NULL;
+    nas_err why = {0};
+    nas_status status;
 
     snprintf(id, sizeof id, "%lld", (long long)job);
     snprintf(unread.name, sizeof unread.name, "%s", id);
-    if (nas_store_job_get(l->store, id, &found, &why)) /* then it fails as one without words */
+    for (int tries = 1; (status = read_job(l, id, &found, &args, &why)) == NAS_E_FAIL ||
+                        status == NAS_E_IO; tries++) {
         nas_log(NAS_LOG_WARN, "job %s: %s", id, why.message);
-    const nas_status status = start_process(l, found ? found : &unread, attempt, err);
+        if (tries == READ_TRIES)
+            break;
+        nas_job_free(found);
+        found = NULL;
+        uv_sleep(READ_PAUSE_MS);
+    }
+    if (status == NAS_E_NOMEM)
+        status = nas_fail(err, NAS_E_NOMEM, "job %s: out of memory", id);
+    else
+        status = start_process(l, found ? found : &unread, args, why.message, attempt, err);
+    json_decref(args);
     nas_job_free(found);
     return status;
 }
@@ -570,6 +591,16 @@ static bool is_over(const loop *l)
                             nas_schedule_idle(l->schedule));
 }
 
+/* Ends the loop for all others, unless there is something new for it. */
+static bool leaves(loop *l)
+{
+    nas_err ignored; /* then it is released when all is closed, or found dead */
+    bool left;
+
+    l->news = nas_store_loop_release(l->store, l->number, &left, &ignored) == NAS_OK && !left;
+    return !l->news;
+}
+
 static nas_status run(loop *l, nas_err *err)
 {
     nas_status status = prepare(l, err);
@@ -580,7 +611,7 @@ static nas_status run(loop *l, nas_err *err)
         if (!is_over(l))
             sleep_until_due(l);
         /* what was asked for in the last moment counts, too */
-        else if (l->stops > 0 || (status = look_for_news(l, err)) || is_over(l))
+        else if (l->stops > 0 || (status = look_for_news(l, err)) || (is_over(l) && leaves(l)))
             break;
     }
     close_handles(l);
@@ -605,7 +636,7 @@ nas_status nas_jobs_run(nas_store *store, const nas_jobs_options *options, nas_j
         return status;
     status = run(&l, err);
     out->peak_rss_mib = nas_system_peak_rss_mib();
-    nas_store_loop_release(store, l.number, &ignored);
+    nas_store_loop_release(store, l.number, NULL, &ignored);
     nas_schedule_free(l.schedule);
     free(l.changes);
     free(l.store_dir);

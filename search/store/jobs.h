@@ -152,7 +152,9 @@ nas_status nas_store_loop_get(nas_store *store, nas_job_loop *out, nas_err *err)
  * of another host that did not end by itself is only replaced with `take_over`. */
 nas_status nas_store_loop_claim(nas_store *store, int64_t cores, int64_t memory_mib,
                                 bool take_over, int64_t *number, nas_err *err);
-nas_status nas_store_loop_release(nas_store *store, int64_t number, nas_err *err);
+/** Says that the loop ends.  With `out` only if it knows of all that the command line changed,
+ * and `*out` says whether: what is submitted from then on finds no loop. */
+nas_status nas_store_loop_release(nas_store *store, int64_t number, bool *out, nas_err *err);
 
 /** A process that an earlier loop left. */
 typedef struct nas_job_orphan {

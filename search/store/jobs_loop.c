@@ -142,10 +142,15 @@ nas_status nas_store_loop_claim(nas_store *store, int64_t cores, int64_t memory_
     return status;
 }
 
-nas_status nas_store_loop_release(nas_store *store, int64_t number, nas_err *err)
+nas_status nas_store_loop_release(nas_store *store, int64_t number, bool *out, nas_err *err)
 {
-    return nas_store__exec(store, "end the loop", err,
-                           "UPDATE job_loop SET ended = 1 WHERE number = ?", "i", number);
+    const nas_status status = nas_store__exec(
+        store, "end the loop", err, "UPDATE job_loop SET ended = 1 WHERE number = ? AND "
+        "(? OR NOT EXISTS (SELECT 1 FROM job WHERE unseen = 1))", "ii", number, (int64_t)!out);
+
+    if (out)
+        *out = status == NAS_OK && sqlite3_changes(store->db) > 0;
+    return status;
 }
 
 nas_status nas_store__begin_as_loop(nas_store *store, int64_t number, nas_err *err)

@@ -65,8 +65,26 @@ Test(store_jobs_loop, a_second_loop_is_refused_by_the_name_of_the_first)
     snprintf(text, sizeof text, "process %d on %s runs the jobs of this store", (int)getpid(),
              host);
     says(text);
-    ok(nas_store_loop_release(store, 1, &err));
+    ok(nas_store_loop_release(store, 1, NULL, &err));
     cr_assert_eq(claim(store), 2);
+    nas_store_close(store);
+}
+
+Test(store_jobs_loop, a_loop_does_not_leave_what_it_has_not_seen)
+{
+    nas_store *store = open_store();
+    const int64_t loop = claim(store);
+    nas_jobs jobs;
+    bool left;
+
+    submit(store, "a");
+    ok(nas_store_loop_release(store, loop, &left, &err));
+    cr_assert_not(left);
+    ok(nas_store_jobs_news(store, loop, false, &jobs, &err));
+    nas_jobs_fini(&jobs);
+    ok(nas_store_loop_release(store, loop, &left, &err));
+    cr_assert(left);
+    cr_assert_eq(claim(store), loop + 1);
     nas_store_close(store);
 }
 
@@ -281,7 +299,7 @@ Test(store_jobs_loop, what_a_dead_loop_left_is_lost_and_queued_again)
     cr_assert(start(store, loop, a, 1) && start(store, loop, b, 1));
     ok(nas_store_jobs_write(store, loop, &spawned, 1, &err));
     ok(nas_store_jobs_cancel(store, &b, 1, &err));
-    ok(nas_store_loop_release(store, loop, &err));
+    ok(nas_store_loop_release(store, loop, NULL, &err));
     loop = claim(store);
     ok(nas_store_jobs_recover(store, loop, &orphans, &count, &err));
     cr_assert_eq(count, 2);
@@ -315,7 +333,7 @@ Test(store_jobs_loop, a_superseded_attempt_is_refused_every_write)
     old = begin(zombie, "r");
     ok(nas_store_progress(zombie, old, 1, 0, NULL, 0, &err));
 
-    ok(nas_store_loop_release(loop_store, loop, &err));
+    ok(nas_store_loop_release(loop_store, loop, NULL, &err));
     loop = claim(loop_store);
     ok(nas_store_jobs_recover(loop_store, loop, &orphans, &count, &err));
     free(orphans);
