@@ -106,8 +106,8 @@ static json_t *loop_json(const nas_job_loop *loop)
     if (is_gone(loop))
         return json_null();
     nas_clock_format(loop->started_ms, started);
-    return json_pack("{s:b, s:I, s:s, s:s, s:I, s:I}", "visible", loop->alive, "pid", (json_int_t)loop->pid, "host", loop->host,
-                     "started", started, "cores", (json_int_t)loop->cores, "memory_mib",
+    return json_pack("{s:b, s:I, s:s, s:s, s:I, s:I}", "visible", loop->alive, "pid",
+                     (json_int_t)loop->pid, "host", loop->host, "started", started, "cores", (json_int_t)loop->cores, "memory_mib",
                      (json_int_t)loop->memory_mib);
 }
 

@@ -169,7 +169,8 @@ static void take_ends_and_steps(loop *l)
             nas_schedule_step(l->schedule, p->job, p->attempt, p->step, now);
         p->stepped = false;
         if (nas_jobs__process_ended(p))
-            nas_schedule_exit(l->schedule, p->job, p->attempt, cause_of(p), p->code, p->signal, now);
+            nas_schedule_exit(l->schedule, p->job, p->attempt, cause_of(p), p->code,
+                              p->signal, now);
         else if (p->exited && now - p->exited_ms >= LINGER_MS)
             nas_jobs__process_hang_up(p);
     }
