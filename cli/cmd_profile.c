@@ -13,7 +13,6 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/version.h"
-#include "search/jobs/worker.h"
 #include "latency/profile/profile.h"
 
 enum { PATH_SIZE = 4096 };
@@ -42,43 +41,6 @@ static const nas_option profile_table[] = {
      "time limit; the goal may be missed then"},
     {0},
 };
-
-/* A run that is done as soon as it begins: what is measured until then is kept beside the table,
- * and the same command continues. */
-static nas_status record(const cli_context *context, const nas_latency_table *table,
-                         const char *path, const json_t *result, nas_err *err)
-{
-    char *config = json_dumps(context->config, JSON_COMPACT | JSON_REAL_PRECISION(17));
-    char *summary = json_dumps(result, JSON_COMPACT | JSON_REAL_PRECISION(17));
-    nas_store *store = NULL;
-    nas_store_attempt attempt;
-    nas_status status;
-
-    if (config == NULL || summary == NULL) {
-        status = nas_fail(err, NAS_E_NOMEM, "run: out of memory");
-        goto done;
-    }
-    const nas_store_run_spec spec = {.kind = context->command->name, .config = config,
-                                     .version = NAS_VERSION,
-                                     .seed = (uint64_t)context->common->seed,
-                                     .threads = (int)context->common->threads};
-    if ((status = nas_store_open(&store, context->common->store, NAS_STORE_CREATE, err)))
-        goto done;
-    nas_worker_act(store);
-    if ((status = nas_store_run_begin(store, &spec, &attempt, err)))
-        goto done;
-    if ((status = cli_table_record(store, attempt, table, path, err)) == NAS_OK)
-        status = nas_store_run_finish(store, attempt, NAS_STORE_DONE, summary, NULL, err);
-    else
-        nas_store_run_finish(store, attempt, NAS_STORE_FAILED, NULL, "its table was not kept",
-                             NULL);
-
-done:
-    nas_store_close(store);
-    free(summary);
-    free(config);
-    return status;
-}
 
 /* Where a build and an installation keep the program for phones, from where this one is. */
 static nas_status find_program(char out[PATH_SIZE], nas_err *err)
@@ -151,7 +113,9 @@ static nas_status profile_run(const cli_context *context, const void *options, n
         goto done;
     result = cli_table_json(table);
     json_object_set_new(result, "table", json_string(o->out));
-    if ((status = record(context, table, o->out, result, err)) != NAS_OK) {
+    /* Done as soon as it begins: what is measured until then is kept beside the table, and the
+     * same command continues. */
+    if ((status = cli_table_run(context, "profile", table, o->out, result, err)) != NAS_OK) {
         nas_err_prefix(err, "%s is written, but not recorded", o->out);
         goto done;
     }

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "cli/version.h"
+#include "search/jobs/worker.h"
 
 const nas_option cli_space_table[] = {CLI_SPACE_ROWS(0), {0}};
 
@@ -112,8 +113,10 @@ nas_status cli_table_run(const cli_context *context, const char *kind,
         status = nas_fail(err, NAS_E_NOMEM, "run: out of memory");
         goto done;
     }
-    if ((status = nas_store_open(&store, context->common->store, NAS_STORE_CREATE, err)) ||
-        (status = nas_store_run_begin(store, &spec, &attempt, err)))
+    if ((status = nas_store_open(&store, context->common->store, NAS_STORE_CREATE, err)) != NAS_OK)
+        goto done;
+    nas_worker_act(store);
+    if ((status = nas_store_run_begin(store, &spec, &attempt, err)) != NAS_OK)
         goto done;
     snprintf(name, sizeof name, "%s-%lld", kind, (long long)attempt.run);
     json_object_set_new(result, "run", json_string(name));
