@@ -1,9 +1,9 @@
 /* Published image sets, where they are present. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "nas/data/dataset.h"
+#include "tests/latency/published.h"
 #include "tests/nas/data/packed.h"
 
 static nas_err err;
@@ -14,12 +14,9 @@ TestSuite(nas_data_published, .init = scratch_init, .fini = scratch_fini);
  * Not all files: making and removing 60,000 takes minutes on a busy disk. */
 static void unpack(const char *name, const char *patterns)
 {
-    const char *dir = getenv("NAS_TEST_DATA");
-    char archive[512], command[1200];
+    const char *archive = published(name);
+    char command[1200];
 
-    snprintf(archive, sizeof archive, "%s/%s", dir ? dir : NAS_SOURCE_DIR "/../shared/data", name);
-    if (access(archive, R_OK) != 0)
-        cr_skip_test("%s is not here: set NAS_TEST_DATA", archive);
     snprintf(command, sizeof command, "mkdir %s && tar -xf '%s' -C %s --wildcards %s",
              scratch("src"), archive, scratch("src"), patterns);
     cr_assert_eq(system(command), 0, "%s", command);
