@@ -215,7 +215,7 @@ void NAS_ISA_NAME(nas_k_depthwise_forward)(const nas_conv_geom *geom, const nas_
         nas_ref_depthwise_forward(geom, x, w, w_scale, out, scratch);
         return;
     }
-    const dw_plan plan = make_plan(geom);
+    const dw_plan plan = make_plan(geom, 0);
 
     (out->stats ? forward_training : forward_evaluation)(&plan, x, w, w_scale, out, scratch);
 }
@@ -425,6 +425,21 @@ static void finish_backward(const dw_task *task, const nas_view *x, const nas_co
         }
 }
 
+/* Adds partial weight gradients in the order of the chunks; the threads of a team share. */
+static void add_partials(const nas_conv_geom *geom, const float *partials, float *dw)
+{
+    const int taps = geom->k * geom->k;
+
+#pragma omp for schedule(static)
+    for (int tap = 0; tap < taps; tap++)
+        for (int chunk = 0; chunk < nas_kernel_chunks(geom->n); chunk++) {
+            const float *from = partials + ((size_t)chunk * taps + tap) * geom->cin;
+
+            for (int c = 0; c < geom->cin; c++)
+                dw[(size_t)tap * geom->cin + c] += from[c];
+        }
+}
+
 void NAS_ISA_NAME(nas_k_depthwise_backward)(const nas_conv_geom *geom, const nas_view *x,
                                             const float *w, const nas_grad_view *dy,
                                             const nas_conv_grad *out, void *scratch)
@@ -433,8 +448,8 @@ void NAS_ISA_NAME(nas_k_depthwise_backward)(const nas_conv_geom *geom, const nas
         nas_ref_depthwise_backward(geom, x, w, dy, out, scratch);
         return;
     }
-    const dw_plan plan = make_plan(geom);
-    const int chunks = nas_kernel_chunks(geom->n), taps = geom->k * geom->k;
+    const dw_plan plan = make_plan(geom, 0);
+    const int chunks = nas_kernel_chunks(geom->n);
 
 #pragma omp parallel
     {
@@ -450,16 +465,8 @@ void NAS_ISA_NAME(nas_k_depthwise_backward)(const nas_conv_geom *geom, const nas
                     backward_image(&task, x, dy, out, img);
                 finish_backward(&task, x, out, chunk, scratch);
             }
-        /* partial gradients are added in the order of the chunks */
-#pragma omp for schedule(static)
-        for (int tap = 0; tap < taps; tap++)
-            for (int chunk = 0; chunk < chunks && out->dw; chunk++) {
-                const size_t row = (size_t)chunk * taps + tap;
-                const float *from = (const float *)scratch + row * geom->cin;
-
-                for (int c = 0; c < geom->cin; c++)
-                    out->dw[(size_t)tap * geom->cin + c] += from[c];
-            }
+        if (out->dw)
+            add_partials(geom, scratch, out->dw);
     }
 }
 
@@ -467,7 +474,9 @@ size_t NAS_ISA_NAME(nas_k_depthwise_scratch)(const nas_conv_geom *geom, int thre
 {
     if (!is_fast(geom))
         return nas_ref_depthwise_scratch(geom, threads);
-    const dw_plan plan = make_plan(geom);
+    const dw_plan plan = make_plan(geom, 0);
 
     return (partial_floats(geom) + task_floats(&plan) * (size_t)threads) * sizeof(float);
 }
+
+#include "ops/kernel/depthwise_expanded.h"

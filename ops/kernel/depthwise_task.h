@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "ops/kernel/depthwise_rows.h"
+#include "ops/kernel/gemm_simd.h"
 #include "ops/kernel/ref.h"
 
 enum {
@@ -16,7 +17,9 @@ enum {
     WINDOW = 49152,   /* ... so that a rolling window has so many floats at most:
                        * two of them then share 512 KiB of cache                    */
     BAND = 8,         /* output rows at a time at most, where rows are short        */
-    MAX_K = 7
+    MAX_K = 7,
+    PRODUCT_WINDOW = 32768, /* ... in place of WINDOW, where rows of a product need cache too */
+    PRODUCT_PIXELS = 96     /* of a product computed at a time, about: many register tiles    */
 };
 
 /* A phase of the input gradient: with stride 2 the even and the odd columns of
@@ -46,6 +49,10 @@ typedef struct dw_plan {
     taps_rows *weights;
     dw_phase phases[2];
     int row_columns; /* of the buffer that a finished row goes to */
+    int cin;         /* channels that x is a product of, or 0: x is stored */
+    int ahead;       /* rows of the product computed at a time */
+    const nas_product *product; /* that x is, or NULL */
+    const float *packed;        /* its w, packed group by group (pack_product) */
 } dw_plan;
 
 static int smaller(int a, int b) { return a < b ? a : b; }
@@ -102,20 +109,22 @@ static void plan_phases(dw_plan *plan, bool keeps_size)
 static void plan_groups(dw_plan *plan)
 {
     const int vectors = ceil_div(plan->geom->cin, NAS_VL);
-    const int fitting = WINDOW / ((plan->x.mask + 1) * plan->x.columns * NAS_VL);
+    const int floats = plan->cin ? PRODUCT_WINDOW : WINDOW;
+    const int fitting = floats / ((plan->x.mask + 1) * plan->x.columns * NAS_VL);
     const int most = smaller(larger(fitting, GROUP_LEAST / NAS_VL), GROUP / NAS_VL);
 
     plan->vectors = ceil_div(vectors, ceil_div(vectors, most));
     plan->groups = ceil_div(vectors, plan->vectors);
 }
 
-static dw_plan make_plan(const nas_conv_geom *geom)
+/* cin: channels of the tensor that x is a product of, 0 if x is stored. */
+static dw_plan make_plan(const nas_conv_geom *geom, int cin)
 {
     const int k = geom->k, s = geom->stride;
     const bool keeps_size = s == 1 && geom->pad == k / 2;
     const row_cut cut = row_cut_of(geom->ow, keeps_size);
     const int block = row_cut_block(cut);
-    dw_plan plan = {.geom = geom};
+    dw_plan plan = {.geom = geom, .cin = cin, .ahead = smaller(geom->h, larger(1, PRODUCT_PIXELS / geom->w))};
 
     plan.band = geom->ow <= 8 ? smaller(geom->oh, BAND) : 1;
     plan.blocks = ceil_div(geom->ow, block);
@@ -146,6 +155,9 @@ typedef struct dw_task {
     float *w;            /* [vectors][k][k], as forward or input gradient want it */
     float *dw;           /* [vectors][k][k]      */
     float *zeros;        /* a row of x that is all padding */
+    const float *packed; /* the group's columns of the product's w              */
+    float *product_rows; /* [ahead][w][vectors] of the product, rows computed...*/
+    int computed[2];     /* ... from the first of these on, before the second   */
     group_floats scale, shift, gate;            /* of the view       */
     group_floats a, b, k;                       /* of the grad view  */
     group_floats bias;                          /* of the output     */
@@ -160,6 +172,35 @@ static size_t window_floats(const dw_plan *plan, const dw_window *window)
     return (size_t)(window->mask + 1) * plan->vectors * window->columns * NAS_VL;
 }
 
+/* Rows of the product that a task holds. */
+static size_t product_floats(const dw_plan *plan)
+{
+    const size_t rows = plan->cin ? (size_t)plan->ahead * plan->geom->w : 0;
+
+    return rows * plan->vectors * NAS_VL;
+}
+
+/* Floats of the packed w of the product, of each group. */
+static size_t packed_floats(const dw_plan *plan)
+{
+    return (size_t)plan->cin * plan->vectors * NAS_VL;
+}
+
+/* Packs the product's w for all groups. */
+static void pack_product(dw_plan *plan, const nas_product *product, float *packed)
+{
+    const int group = plan->vectors * NAS_VL, mid = plan->geom->cin;
+
+    for (int i = 0; i < plan->groups; i++) {
+        const gemm_right w = {.data = product->w + i * group, .row = mid, .col = 1};
+
+        gemm_pack(plan->cin, smaller(group, mid - i * group), &w, NULL,
+                  packed + (size_t)i * packed_floats(plan));
+    }
+    plan->product = product;
+    plan->packed = packed;
+}
+
 static size_t task_floats(const dw_plan *plan)
 {
     const int k = plan->geom->k;
@@ -167,7 +208,7 @@ static size_t task_floats(const dw_plan *plan)
     return window_floats(plan, &plan->x) + window_floats(plan, &plan->dy) +
            (size_t)plan->vectors * plan->row_columns * NAS_VL +
            (size_t)plan->vectors * k * k * NAS_VL * 2 +
-           (size_t)plan->vectors * plan->x.columns * NAS_VL;
+           (size_t)plan->vectors * plan->x.columns * NAS_VL + product_floats(plan);
 }
 
 /* Partial weight gradients [chunks][k*k][c], rounded up to whole vectors. */
@@ -204,6 +245,9 @@ static void task_init(dw_task *task, const dw_plan *plan, int group, float *scra
     task->w = take(&at, taps);
     task->dw = take(&at, taps);
     task->zeros = take(&at, (size_t)plan->vectors * plan->x.columns * NAS_VL);
+    task->product_rows = at;
+    if (plan->product)
+        task->packed = plan->packed + (size_t)group * packed_floats(plan);
 }
 
 /* The group's part of a [c] array, or `otherwise` for all. */
@@ -265,13 +309,16 @@ NAS_INLINE void store_channels(float *p, vfloat v, int n)
         v_store_n(p, v, n);
 }
 
-NAS_INLINE void load_view_row(const nas_act act, const dw_task *task, const float *from, float *to)
+/* A row of pixels that are `step` floats apart. */
+NAS_INLINE void load_view_row(const nas_act act, const dw_task *task, const float *from,
+                              size_t step, float *to)
 {
     const nas_conv_geom *geom = task->plan->geom;
     const size_t plane = (size_t)task->plan->x.columns * NAS_VL;
 
-    for (int p = 0; p < geom->w; p++, from += geom->cin, to += NAS_VL) {
-        prefetch_pixel(task, from + (size_t)geom->w * geom->cin);
+    for (int p = 0; p < geom->w; p++, from += step, to += NAS_VL) {
+        if (task->plan->product == NULL)
+            prefetch_pixel(task, from + (size_t)geom->w * step);
         for (int v = 0; v < task->vectors; v++) {
             const int c = v * NAS_VL;
             const vfloat raw = load_channels(from + c, task->channels - c);
@@ -282,18 +329,41 @@ NAS_INLINE void load_view_row(const nas_act act, const dw_task *task, const floa
     }
 }
 
+/* Row `row` of the product (which are asked for in their order). */
+static const float *product_row(dw_task *task, int img, int row)
+{
+    const dw_plan *plan = task->plan;
+    const nas_conv_geom *geom = plan->geom;
+    const int step = plan->vectors * NAS_VL, rows = smaller(plan->ahead, geom->h - row);
+
+    if (row >= task->computed[1]) {
+        const size_t pixel = ((size_t)img * geom->h + row) * geom->w;
+        const gemm_left left = {.data = plan->product->x + pixel * plan->cin, .ld = plan->cin};
+        const gemm_right right = {.data = task->packed};
+
+        gemm(rows * geom->w, task->channels, plan->cin, &left, &right, task->product_rows, step,
+             false, NULL);
+        task->computed[0] = row;
+        task->computed[1] = row + rows;
+    }
+    return task->product_rows + (size_t)(row - task->computed[0]) * geom->w * step;
+}
+
 /* Loads the rows of x before `end` that are not there yet. */
 static void load_x(dw_task *task, const nas_view *x, int img, int end)
 {
-    const nas_conv_geom *geom = task->plan->geom;
-    const dw_window *window = &task->plan->x;
+    const dw_plan *plan = task->plan;
+    const nas_conv_geom *geom = plan->geom;
+    const dw_window *window = &plan->x;
+    const size_t step = plan->product ? (size_t)plan->vectors * NAS_VL : (size_t)geom->cin;
 
     for (; task->next_x < smaller(end, geom->h); task->next_x++) {
         const size_t pixel = ((size_t)img * geom->h + task->next_x) * geom->w;
-        const float *from = x->x + pixel * geom->cin + task->first;
+        const float *from = plan->product ? product_row(task, img, task->next_x)
+                                          : x->x + pixel * geom->cin + task->first;
         float *to = row_at(task, window, task->x, task->next_x) + window->lead * NAS_VL;
 
-        NAS_WITH_ACT(x->act, load_view_row(ACT, task, from, to));
+        NAS_WITH_ACT(x->act, load_view_row(ACT, task, from, step, to));
     }
 }
 
@@ -352,6 +422,7 @@ static void start_image(dw_task *task, const nas_view *x, int img, int row)
         pick(task, x->gate + (size_t)img * task->plan->geom->cin, 1, task->gate);
     task->next_x = row > 0 ? row : 0;
     task->next_dy = 0;
+    task->computed[0] = task->computed[1] = 0;
 }
 
 #endif

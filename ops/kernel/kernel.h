@@ -52,6 +52,14 @@ typedef struct nas_view {
     nas_act act;
 } nas_view;
 
+/** A raw tensor that is never stored: the pointwise convolution of a plain tensor,
+ * computed where it is read, raw[n][p][c] = sum over i of x[n][p][i] * w[i][c]. */
+typedef struct nas_product {
+    const float *x; /* [n][p][cin]        */
+    int cin;
+    const float *w; /* [cin][c]           */
+} nas_product;
+
 /** The gradient of a raw tensor as its reader sees it:
  *    value[n][p][c] = a[c]*g[n][p][c] + b[c]*raw[n][p][c] + k[c]
  * a NULL: the value is g itself and raw, b, k are not read. */
@@ -94,6 +102,26 @@ typedef struct nas_conv_grad {
     float *dw;
 } nas_conv_grad;
 
+/** Batch norm of a product, in training.  Its statistics follow from those of x:
+ * mean = x_mean * w, var[c] = w[c]' * x_cov * w[c]. */
+typedef struct nas_product_bn {
+    const float *x_mean, *x_cov;         /* [cin], [cin][cin]                      */
+    const float *mean, *invstd, *beta;   /* [c]                                    */
+    const float *scale, *shift;          /* [c], gamma*invstd and beta - mean*scale */
+    nas_act act;                         /* NONE, RELU or RELU6                    */
+} nas_product_bn;
+
+/** Gradients of a depthwise convolution over a product and of what is before it: dx = or
+ * (add) += that of the product's x (NULL: not wanted); the others are ADDED, all of them NULL
+ * where they are not wanted. */
+typedef struct nas_expanded_grad {
+    float *dx; /* [n][p][cin] */
+    bool add;
+    float *dw;              /* of the depthwise weights                  */
+    float *dproduct;        /* of the product's w, [cin][c]              */
+    float *dgamma, *dbeta;  /* of the batch norm between them, [c]       */
+} nas_expanded_grad;
+
 enum { NAS_KERNEL_MAX_CHUNKS = 16 };
 
 /** Number of chunks that a batch of n images is cut into by every training
@@ -127,6 +155,29 @@ typedef struct nas_kernels {
         size_t (*packed_floats)(const nas_conv_geom *geom);
         void (*pack)(const nas_conv_geom *geom, const float *w, float *packed);
     } pointwise, depthwise, conv;
+
+    /* -- expand, batch norm, activation and depthwise convolution as one -------- */
+    /** For an inverted bottleneck in training: the wide expand output exists only as rows in
+     * cache, forward and backward.  `geom` is that of the depthwise convolution, cin the
+     * channels before the expansion. */
+    struct nas_expanded_kernels {
+        /** Whether these are faster than the two convolutions one after the other; decided by
+         * the shape alone.  NULL in sets without them. */
+        bool (*worth)(const nas_conv_geom *geom, int cin, nas_act act);
+        size_t (*scratch)(const nas_conv_geom *geom, int cin, int threads);
+        /** Mean [cin] and covariance [cin][cin] (divided by the number of pixels) of the
+         * product's x, and from them mean and biased variance of each channel of the product. */
+        void (*statistics)(const nas_conv_geom *geom, const nas_product *product, float *x_mean,
+                           float *x_cov, float *mean, float *var, void *scratch);
+        /** y = conv(act(scale*product + shift), w), with stats or neither of stats, bias and
+         * residual. */
+        void (*forward)(const nas_conv_geom *geom, const nas_product *product,
+                        const nas_product_bn *bn, const float *w, const nas_conv_out *out,
+                        void *scratch);
+        void (*backward)(const nas_conv_geom *geom, const nas_product *product,
+                         const nas_product_bn *bn, const float *w, const nas_grad_view *dy,
+                         const nas_expanded_grad *out, void *scratch);
+    } expanded;
 
     /* -- batch norm ---------------------------------------------------------- */
     /** Merges stats[chunks][2][c] of a tensor of n images of hw pixels

@@ -21,6 +21,19 @@ NAS_SIMD_CONV(depthwise)
 NAS_SIMD_CONV(conv)
 #undef NAS_SIMD_CONV
 
+bool NAS_ISA_NAME(nas_k_expanded_worth)(const nas_conv_geom *geom, int cin, nas_act act);
+size_t NAS_ISA_NAME(nas_k_expanded_scratch)(const nas_conv_geom *geom, int cin, int threads);
+void NAS_ISA_NAME(nas_k_expanded_statistics)(const nas_conv_geom *geom, const nas_product *product,
+                                             float *x_mean, float *x_cov, float *mean, float *var,
+                                             void *scratch);
+void NAS_ISA_NAME(nas_k_expanded_forward)(const nas_conv_geom *geom, const nas_product *product,
+                                          const nas_product_bn *bn, const float *w,
+                                          const nas_conv_out *out, void *scratch);
+void NAS_ISA_NAME(nas_k_expanded_backward)(const nas_conv_geom *geom, const nas_product *product,
+                                           const nas_product_bn *bn, const float *w,
+                                           const nas_grad_view *dy, const nas_expanded_grad *out,
+                                           void *scratch);
+
 void NAS_ISA_NAME(nas_k_apply)(int n, int hw, int c, const nas_view *x, const float *residual,
                                float *y);
 void NAS_ISA_NAME(nas_k_apply_grad)(int n, int hw, int c, const nas_grad_view *dy, float *y);

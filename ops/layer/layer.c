@@ -86,7 +86,10 @@ size_t nas_layer_scratch(const nas_layer *layer, int n, int threads)
         if (bytes > largest)
             largest = bytes;
     }
-    return largest;
+    const nas_layer_class *class = classes[layer->spec.type];
+    const size_t own = class->scratch ? class->scratch(layer, n, threads) : 0;
+
+    return own > largest ? own : largest;
 }
 
 static void fill(float *values, size_t count, float value)

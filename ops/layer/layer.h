@@ -59,7 +59,8 @@ typedef struct nas_layer {
 /** What a training pass keeps for backward, and what it computes again instead. */
 typedef enum nas_memory {
     NAS_MEMORY_FAST,     /* every raw convolution output                                  */
-    NAS_MEMORY_BALANCED, /* mbconv: not the expand output (one pointwise forward again)    */
+    NAS_MEMORY_BALANCED, /* mbconv: not the expand output of images from 64 pixels on (one
+                            pointwise forward again)                                       */
     NAS_MEMORY_LOW       /* mbconv: none of them (the whole forward pass again)           */
 } nas_memory;
 

@@ -2,14 +2,19 @@
  * [1x1 expand, BN, act] -> depthwise, BN, act [-> squeeze-excite] -> 1x1 linear, BN.
  *
  * Only raw convolution outputs are kept; normalised and activated values exist
- * tile by tile inside the kernels that read them. */
+ * tile by tile inside the kernels that read them.  Where the kernels find it worth
+ * while (nas_kernels.expanded), training does not keep the raw expand output
+ * either: what stands for it are mean and covariance of the block's input. */
 #include <string.h>
 
 #include "ops/layer/unit.h"
 
+enum { LARGE = 64 }; /* pixels: where computing the expand output again is cheap beside its memory */
+
 typedef struct mbconv_kept {
     nas_unit_kept expand, depthwise, project;
     float *pooled, *hidden, *gate; /* squeeze-excite: [n][mid], [n][se], [n][mid] */
+    float *x_mean, *x_cov;         /* of the input, [in], [in][in], if `is_expanded` */
 } mbconv_kept;
 
 static bool has_expand(const nas_layer *layer) { return layer->units == 3; }
@@ -21,6 +26,13 @@ static const nas_unit *depthwise_of(const nas_layer *layer)
 static const nas_unit *project_of(const nas_layer *layer)
 {
     return &layer->unit[layer->units - 1];
+}
+
+/* Whether expand and depthwise convolution run as one in training. */
+static bool is_expanded(const nas_layer *layer, const nas_kernels *kernels)
+{
+    return has_expand(layer) && kernels->expanded.worth != NULL &&
+           kernels->expanded.worth(&depthwise_of(layer)->geom, layer->spec.in, layer->spec.act);
 }
 
 static void layout(nas_layer *layer)
@@ -68,7 +80,9 @@ static size_t se_bytes(const nas_layer *layer, int n)
 
 static size_t kept_bytes(const nas_layer *layer, int n)
 {
-    size_t bytes = nas_arena_round(sizeof(mbconv_kept)) + se_bytes(layer, n);
+    const size_t in = (size_t)layer->spec.in;
+    size_t bytes = nas_arena_round(sizeof(mbconv_kept)) + se_bytes(layer, n) +
+                   nas_arena_round(in * sizeof(float)) + nas_arena_round(in * in * sizeof(float));
 
     for (int i = 0; i < layer->units; i++)
         bytes += nas_unit__kept_bytes(&layer->unit[i], n);
@@ -86,6 +100,17 @@ static size_t temporary_bytes(const nas_layer *layer, int n)
                  nas_unit__sums_bytes(&layer->unit[i], n) +
                  8 * nas_arena_round((size_t)layer->unit[i].geom.cout * sizeof(float));
     return bytes;
+}
+
+static size_t scratch_bytes(const nas_layer *layer, int n, int threads)
+{
+    const nas_kernels *kernels = nas_kernels_get();
+    nas_conv_geom geom = depthwise_of(layer)->geom;
+
+    geom.n = n;
+    return is_expanded(layer, kernels)
+               ? kernels->expanded.scratch(&geom, layer->spec.in, threads)
+               : 0;
 }
 
 static void book_gate(const nas_layer *layer, const nas_run *run, mbconv_kept *kept)
@@ -146,10 +171,25 @@ static nas_view expand_view(const nas_layer *layer, const mbconv_kept *kept, con
                              : (nas_view){.x = x};
 }
 
+static nas_product product_of(const nas_layer *layer, const float *params, const float *x)
+{
+    return (nas_product){.x = x, .cin = layer->spec.in, .w = params + expand_of(layer)->weight};
+}
+
+static nas_product_bn product_bn_of(const nas_layer *layer, const float *params,
+                                    const mbconv_kept *kept)
+{
+    const nas_unit_kept *e = &kept->expand;
+
+    return (nas_product_bn){.x_mean = kept->x_mean, .x_cov = kept->x_cov, .mean = e->mean,
+                            .invstd = e->invstd, .beta = params + expand_of(layer)->beta,
+                            .scale = e->scale, .shift = e->shift, .act = layer->spec.act};
+}
+
 /* Raw outputs that are not kept (nas_memory): room for them at the top of the arena. */
 static void book_again(const nas_layer *layer, const nas_run *run, mbconv_kept *kept)
 {
-    if (has_expand(layer) && kept->expand.raw == NULL)
+    if (has_expand(layer) && kept->expand.raw == NULL && kept->x_cov == NULL)
         kept->expand.raw = nas_unit__raw(expand_of(layer), run);
     if (kept->depthwise.raw == NULL)
         kept->depthwise.raw = nas_unit__raw(depthwise_of(layer), run);
@@ -170,19 +210,71 @@ static mbconv_kept *book(const nas_layer *layer, const nas_run *run)
     kept->project = nas_unit__vectors(project_of(layer), run);
     if (layer->spec.se > 0)
         book_gate(layer, run, kept);
+    if (is_expanded(layer, run->kernels)) {
+        const size_t in = (size_t)layer->spec.in;
+
+        kept->x_mean = nas_arena_floats(run->arena, in);
+        kept->x_cov = nas_arena_floats(run->arena, in * in);
+    }
     if (memory < NAS_MEMORY_LOW) {
         kept->project.raw = nas_unit__raw(project_of(layer), run);
         kept->depthwise.raw = nas_unit__raw(depthwise_of(layer), run);
     }
-    if (has_expand(layer) && memory < NAS_MEMORY_BALANCED)
+    if (has_expand(layer) && kept->x_cov == NULL &&
+        memory <= (layer->h * layer->w < LARGE ? NAS_MEMORY_BALANCED : NAS_MEMORY_FAST))
         kept->expand.raw = nas_unit__raw(expand_of(layer), run);
     return kept;
+}
+
+/* Statistics of the expand output, and with them the depthwise output. */
+static void forward_expanded(const nas_layer *layer, const nas_run *run, float *params,
+                             const float *x, mbconv_kept *kept)
+{
+    const nas_unit *ex = expand_of(layer), *dw = depthwise_of(layer);
+    const int chunks = nas_kernel_chunks(run->n), mid = layer->spec.mid;
+    const size_t mark = nas_arena_mark(run->arena), row = (size_t)mid;
+    const nas_product product = product_of(layer, params, x);
+    float *stats = nas_unit__sums(run, mid), *mean = stats, *var = stats + row;
+    nas_conv_geom geom = dw->geom;
+
+    geom.n = run->n;
+    run->kernels->expanded.statistics(&geom, &product, kept->x_mean, kept->x_cov, mean, var,
+                                      run->scratch);
+    /* Every chunk as if it had mean and variance of the batch. */
+    for (int chunk = chunks; chunk-- > 0;) {
+        const int first = (int)((long long)chunk * run->n / chunks);
+        const int end = (int)((long long)(chunk + 1) * run->n / chunks);
+        const float pixels = (float)(end - first) * (float)(layer->h * layer->w);
+        float *to = stats + (size_t)chunk * 2 * row;
+
+        for (size_t c = 0; c < row; c++) {
+            to[c] = mean[c];
+            to[row + c] = var[c] * pixels;
+        }
+    }
+    nas_unit__normalise(ex, run, params, stats, &kept->expand);
+    const nas_product_bn bn = product_bn_of(layer, params, kept);
+    const nas_conv_out out = {.y = kept->depthwise.raw, .stats = stats};
+    run->kernels->expanded.forward(&geom, &product, &bn, params + dw->weight, &out, run->scratch);
+    nas_unit__normalise(dw, run, params, stats, &kept->depthwise);
+    nas_arena_release(run->arena, mark);
+}
+
+/* Both convolutions, one after the other. */
+static void forward_wide(const nas_layer *layer, const nas_run *run, float *params,
+                         const float *x, mbconv_kept *kept)
+{
+    const nas_view plain = {.x = x};
+
+    if (has_expand(layer))
+        nas_unit__forward(expand_of(layer), run, params, &plain, &kept->expand);
+    const nas_view in = expand_view(layer, kept, x);
+    nas_unit__forward(depthwise_of(layer), run, params, &in, &kept->depthwise);
 }
 
 static void *forward(const nas_layer *layer, const nas_run *run, float *params, const float *x,
                      const float *residual, float *y)
 {
-    const nas_view plain = {.x = x};
 
     if (!run->train) {
         evaluate(layer, run, params, x, residual, y);
@@ -192,11 +284,8 @@ static void *forward(const nas_layer *layer, const nas_run *run, float *params, 
     const mbconv_kept booked = *kept;
     const size_t mark = nas_arena_mark(run->arena);
     book_again(layer, run, kept);
-    if (has_expand(layer))
-        nas_unit__forward(expand_of(layer), run, params, &plain, &kept->expand);
-    nas_view in = expand_view(layer, kept, x);
-    nas_unit__forward(depthwise_of(layer), run, params, &in, &kept->depthwise);
-    in = nas_unit__view(depthwise_of(layer), &kept->depthwise);
+    (kept->x_cov ? forward_expanded : forward_wide)(layer, run, params, x, kept);
+    nas_view in = nas_unit__view(depthwise_of(layer), &kept->depthwise);
     if (layer->spec.se > 0)
         squeeze_excite(layer, run, params, &in, kept);
     in.gate = kept->gate;
@@ -214,14 +303,23 @@ static void *forward(const nas_layer *layer, const nas_run *run, float *params, 
 static void compute_again(const nas_layer *layer, const nas_run *run, const float *params,
                           const float *x, mbconv_kept *kept)
 {
-    const bool expand = has_expand(layer) && kept->expand.raw == NULL;
+    const bool expand = has_expand(layer) && kept->expand.raw == NULL && kept->x_cov == NULL;
     const bool depthwise = kept->depthwise.raw == NULL, project = kept->project.raw == NULL;
     const nas_view plain = {.x = x};
 
     book_again(layer, run, kept);
     if (expand)
         nas_unit__again(expand_of(layer), run, params, &plain, &kept->expand);
-    if (depthwise) {
+    if (depthwise && kept->x_cov) {
+        const nas_product product = product_of(layer, params, x);
+        const nas_product_bn bn = product_bn_of(layer, params, kept);
+        const nas_conv_out out = {.y = kept->depthwise.raw, .act = NAS_ACT_NONE};
+        nas_conv_geom geom = depthwise_of(layer)->geom;
+
+        geom.n = run->n;
+        run->kernels->expanded.forward(&geom, &product, &bn, params + depthwise_of(layer)->weight,
+                                       &out, run->scratch);
+    } else if (depthwise) {
         const nas_view in = expand_view(layer, kept, x);
         nas_unit__again(depthwise_of(layer), run, params, &in, &kept->depthwise);
     }
@@ -260,6 +358,30 @@ static void squeeze_excite_backward(const nas_layer *layer, const nas_run *run,
                  sums);
 }
 
+/* From the gradient of the depthwise output to that of the layer's input. */
+static void backward_expanded(const nas_layer *layer, const nas_run *run, const float *params,
+                              const float *x, const mbconv_kept *kept, const nas_grad_view *dy,
+                              float *dx, bool add, float *grads)
+{
+    const nas_unit *ex = expand_of(layer), *dw = depthwise_of(layer);
+    const nas_product product = product_of(layer, params, x);
+    const nas_product_bn bn = product_bn_of(layer, params, kept);
+    nas_expanded_grad out = {.dx = dx, .add = add};
+    nas_conv_geom geom = dw->geom;
+
+    if (dx == NULL && grads == NULL)
+        return;
+    geom.n = run->n;
+    if (grads) {
+        out.dw = grads + dw->weight;
+        out.dproduct = grads + ex->weight;
+        out.dgamma = grads + ex->gamma;
+        out.dbeta = grads + ex->beta;
+    }
+    run->kernels->expanded.backward(&geom, &product, &bn, params + dw->weight, dy, &out,
+                                    run->scratch);
+}
+
 static void backward(const nas_layer *layer, const nas_run *run, const float *params,
                      const float *x, void *saved, float *dy, float *dx, bool add, float *grads)
 {
@@ -285,6 +407,10 @@ static void backward(const nas_layer *layer, const nas_run *run, const float *pa
         squeeze_excite_backward(layer, run, params, kept, gd, sums, grads);
 
     grad = nas_unit__grad_view(dw, run, params, &kept->depthwise, gd, sums, grads);
+    if (kept->x_cov) {
+        backward_expanded(layer, run, params, x, kept, &grad, dx, add, grads);
+        return;
+    }
     if (expand && run->memory == NAS_MEMORY_LOW) { /* the next wide tensor takes gd's place */
         run->kernels->apply_grad(run->n, layer->oh * layer->ow, layer->spec.mid, &grad,
                                  kept->depthwise.raw);
@@ -332,6 +458,7 @@ const nas_layer_class nas_layer__mbconv = {
     .layout = layout,
     .kept = kept_bytes,
     .temporary = temporary_bytes,
+    .scratch = scratch_bytes,
     .forward = forward,
     .backward = backward,
     .output_dot = output_dot,

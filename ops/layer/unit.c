@@ -114,11 +114,23 @@ void nas_unit__again(const nas_unit *unit, const nas_run *run, const float *para
         ->forward(&geom, in, params + unit->weight, NULL, &out, run->scratch);
 }
 
+void nas_unit__normalise(const nas_unit *unit, const nas_run *run, float *params,
+                         const float *stats, nas_unit_kept *kept)
+{
+    const bool update = run->bn_momentum > 0.0f;
+    const nas_conv_geom *geom = &unit->geom;
+
+    run->kernels->bn_forward(run->n, geom->oh * geom->ow, geom->cout, stats, params + unit->gamma,
+                             params + unit->beta, run->bn_eps, run->bn_momentum,
+                             update ? params + unit->mean : NULL,
+                             update ? params + unit->var : NULL, kept->mean, kept->invstd,
+                             kept->scale, kept->shift);
+}
+
 void nas_unit__forward(const nas_unit *unit, const nas_run *run, float *params, const nas_view *in,
                        nas_unit_kept *kept)
 {
     const size_t mark = nas_arena_mark(run->arena);
-    const bool update = run->bn_momentum > 0.0f;
     nas_conv_geom geom = unit->geom;
 
     if (!unit->bn) {
@@ -129,10 +141,7 @@ void nas_unit__forward(const nas_unit *unit, const nas_run *run, float *params, 
     const nas_conv_out out = {.y = kept->raw, .stats = nas_unit__sums(run, geom.cout)};
     nas_unit__kernels(unit, run->kernels)
         ->forward(&geom, in, params + unit->weight, NULL, &out, run->scratch);
-    run->kernels->bn_forward(
-        run->n, geom.oh * geom.ow, geom.cout, out.stats, params + unit->gamma, params + unit->beta,
-        run->bn_eps, run->bn_momentum, update ? params + unit->mean : NULL,
-        update ? params + unit->var : NULL, kept->mean, kept->invstd, kept->scale, kept->shift);
+    nas_unit__normalise(unit, run, params, out.stats, kept);
     nas_arena_release(run->arena, mark);
 }
 

@@ -35,6 +35,10 @@ nas_unit_kept nas_unit__vectors(const nas_unit *unit, const nas_run *run);
 /** Training: fills kept->raw and, with batch norm, the statistics. */
 void nas_unit__forward(const nas_unit *unit, const nas_run *run, float *params, const nas_view *in,
                        nas_unit_kept *kept);
+/** What follows the convolution in training: kept->mean to shift from its statistics of chunks,
+ * and the running statistics. */
+void nas_unit__normalise(const nas_unit *unit, const nas_run *run, float *params,
+                         const float *stats, nas_unit_kept *kept);
 /** The raw output once more, into kept->raw; the statistics stay as they are. */
 void nas_unit__again(const nas_unit *unit, const nas_run *run, const float *params,
                      const nas_view *in, const nas_unit_kept *kept);
@@ -65,6 +69,7 @@ typedef struct nas_layer_class {
     void (*layout)(nas_layer *layer);
     size_t (*kept)(const nas_layer *layer, int n);
     size_t (*temporary)(const nas_layer *layer, int n);
+    size_t (*scratch)(const nas_layer *layer, int n, int threads); /* beside its units'; or NULL */
     void *(*forward)(const nas_layer *layer, const nas_run *run, float *params, const float *x,
                      const float *residual, float *y);
     void (*backward)(const nas_layer *layer, const nas_run *run, const float *params,

@@ -41,7 +41,8 @@ Test(ops_dispatch, use_changes_the_set_and_refuses_unknown_ones)
 Test(ops_dispatch, every_set_is_complete)
 {
     for (const char *const *name = nas_kernels_names(); *name; name++) {
-        /* All members are pointers: none may be missing but packing, which is an offer. */
+        /* All members are pointers: none may be missing but packing and `expanded`, which are
+         * offers. */
         nas_kernels set = *nas_kernels_find(*name);
         struct nas_conv_kernels *conv[] = {&set.pointwise, &set.depthwise, &set.conv};
         void *members[sizeof set / sizeof(void *)];
@@ -51,6 +52,8 @@ Test(ops_dispatch, every_set_is_complete)
             conv[i]->pack = nas_kernels_find("portable")->pointwise.pack;
             conv[i]->packed_floats = nas_kernels_find("portable")->pointwise.packed_floats;
         }
+        if (set.expanded.worth == NULL)
+            set.expanded = nas_kernels_find("portable")->expanded;
         memcpy(members, &set, sizeof members);
         for (size_t i = 0; i < sizeof members / sizeof *members; i++)
             cr_expect_not_null(members[i], "%s, member %zu", *name, i);
