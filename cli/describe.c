@@ -22,7 +22,7 @@ void cli_op_text(const nas_op_spec *op, char out[64])
         snprintf(out, 64, "%s %dx%d", nas_op_name(op->type), op->kernel, op->kernel);
         break;
     default:
-        snprintf(out, 64, "%s", nas_op_name(op->type));
+        snprintf(out, 64, "%s", nas_op_spec_name(op));
     }
 }
 

@@ -103,6 +103,13 @@ static void suffix_identity(char *out, size_t size, const nas_latency_entry *e,
     snprintf(out, size, "-idskip:%d", e->shortcut);
 }
 
+/* Its type is "own_" and its name; the published dialects have none. */
+static void suffix_own(char *out, size_t size, const nas_latency_entry *e,
+                       nas_latency_grammar grammar)
+{
+    snprintf(out, size, "-kernel:%d-stride:%d-idskip:%d", e->op.kernel, e->op.stride, e->shortcut);
+}
+
 static const struct {
     const char *name;
     write_suffix *suffix;
@@ -115,6 +122,7 @@ static const struct {
     [NAS_OP_AVG_POOL] = {"AvgPool2D", suffix_pool},
     [NAS_OP_MEAN_POOL] = {"AvgPool2D", suffix_none},
     [NAS_OP_LINEAR] = {"Logits", suffix_none},
+    [NAS_OP_OWN] = {"own_", suffix_own},
 };
 
 static void write_key(nas_latency_entry *e, nas_latency_grammar grammar, const char *plain)
@@ -131,8 +139,9 @@ static void write_key(nas_latency_entry *e, nas_latency_grammar grammar, const c
         suffix[0] = '\0';
     else
         kinds[op->type].suffix(suffix, sizeof suffix, e, grammar);
-    snprintf(e->key, sizeof e->key, "%s-input:%dx%dx%d-output:%s%s",
-             plain ? plain : kinds[op->type].name, e->h, e->w, op->in, output, suffix);
+    snprintf(e->key, sizeof e->key, "%s%s-input:%dx%dx%d-output:%s%s",
+             plain ? plain : kinds[op->type].name,
+             op->type == NAS_OP_OWN ? nas_op_spec_name(op) : "", e->h, e->w, op->in, output, suffix);
 }
 
 /* Fills `e` for `op` where the walk stands.  The short names are for fixed blocks: two

@@ -14,7 +14,7 @@ static const char head[] = "onepath.profile";
 
 static void put_op(FILE *f, const nas_op_spec *op)
 {
-    fprintf(f, "op %s %d %d %d %d %d %d %.9g %s %d %d %d\n", nas_op_name(op->type), op->in,
+    fprintf(f, "op %s %d %d %d %d %d %d %.9g %s %d %d %d\n", nas_op_spec_name(op), op->in,
             op->out, op->kernel, op->stride, op->groups, op->mid, (double)op->expand,
             nas_act_name(op->act), op->se, op->bn, op->bias);
 }
@@ -125,7 +125,7 @@ static nas_status read_op(reader *r, nas_op_spec *op)
         return status;
     *op = (nas_op_spec){.type = nas_op_find(r->word[TYPE])};
     const int act = nas_act_find(r->word[ACT]);
-    if (op->type == NAS_OP_TYPES || act < 0)
+    if (op->type >= NAS_OP_OWN || act < 0) /* a device has no operations of others */
         return nas_fail(r->err, NAS_E_DATA, "job:%d: operation '%.40s' or activation '%.40s' is "
                         "unknown", r->line, r->word[TYPE], r->word[ACT]);
     op->act = (nas_act)act;

@@ -36,6 +36,19 @@ static size_t folded_floats(const nas_model *model, size_t *all)
     return largest;
 }
 
+/* ONNX has no operations of a program's own. */
+static nas_status check_known(const nas_arch *arch, nas_err *err)
+{
+    for (int b = 0; b < arch->count; b++)
+        if (arch->blocks[b].op.type == NAS_OP_OWN) {
+            nas_fail(err, NAS_E_CONFIG, "block %d: ONNX has no operation \"%s\"", b,
+                     nas_op_spec_name(&arch->blocks[b].op));
+            nas_hint(err, "such a network can be saved as a model, not exported");
+            return NAS_E_CONFIG;
+        }
+    return NAS_OK;
+}
+
 static void put_block(onnx_file *file, const nas_model *model, int index)
 {
     const nas_model_slot *slot = &model->slot[index];
@@ -172,11 +185,14 @@ static nas_status save(const Onnx__ModelProto *model, const char *path, nas_err 
 nas_status nas_onnx_write(const nas_model *model, const nas_arch *arch, const nas_onnx_info *info,
                           const char *path, nas_err *err)
 {
-    onnx_file *file = calloc(1, sizeof *file);
+    onnx_file *file = NULL;
     size_t all;
     const size_t largest = folded_floats(model, &all);
-    nas_status status;
+    nas_status status = check_known(arch, err);
 
+    if (status != NAS_OK)
+        return status;
+    file = calloc(1, sizeof *file);
     if (file != NULL)
         file->folded = malloc(largest * sizeof *file->folded);
     if (file == NULL || file->folded == NULL) {

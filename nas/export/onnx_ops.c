@@ -218,6 +218,7 @@ static put_fn *const entries[NAS_OP_TYPES] = {
     [NAS_OP_AVG_POOL] = put_avg_pool,
     [NAS_OP_MEAN_POOL] = put_mean_pool,
     [NAS_OP_LINEAR] = put_linear,
+    [NAS_OP_OWN] = NULL, /* nas_onnx_write refuses it */
 };
 
 void nas_onnx__put(nas_onnx__graph *graph, const nas_layer *layer, const float *params, bool last)

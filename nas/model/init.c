@@ -32,6 +32,7 @@ static int largest_relative(const nas_model_slot *slot, int candidate)
         const size_t size = nas_layer_floats(&slot->layer[c]);
         const size_t most = nas_layer_floats(&slot->layer[best]);
         if (slot->layer[c].spec.type == slot->layer[candidate].spec.type &&
+            slot->layer[c].spec.type != NAS_OP_OWN && /* whose weights are its own affair */
             (size > most || (size == most && c < best)))
             best = c;
     }

@@ -101,7 +101,7 @@ static nas_status check_searched(const nas_block_spec *block, int index, nas_err
 
     if (op->type != NAS_OP_MBCONV && op->type != NAS_OP_ZERO)
         return nas_fail(err, NAS_E_CONFIG, "block %d: net.config cannot hold \"%s\" here", index,
-                        nas_op_name(op->type));
+                        nas_op_spec_name(op));
     if (op->se && op->se != nas_make_divisible(op->mid / 4))
         return nas_fail(err, NAS_E_CONFIG,
                         "block %d: net.config cannot hold squeeze-excite of %d channels, only %d",

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/options.h"
+#include "ops/layer/own.h"
 
 /* Bits of operation types. */
 #define BIT(type) (1u << NAS_OP_##type)
@@ -33,8 +34,8 @@ typedef struct op_member {
 static const op_member members[] = {
     {"in", INT, AT(in), ALL, 0, 0}, /* missing: what reaches the operation */
     {"out", INT, AT(out), ALL, BIT(CONV) | BIT(MBCONV) | BIT(LINEAR), 0}, /* missing: in */
-    {"kernel", INT, AT(kernel), WINDOWS, WINDOWS, 0},
-    {"stride", INT, AT(stride), WINDOWS, 0, 1},
+    {"kernel", INT, AT(kernel), WINDOWS | BIT(OWN), WINDOWS, 0},
+    {"stride", INT, AT(stride), WINDOWS | BIT(OWN), 0, 1},
     {"groups", INT, AT(groups), BIT(CONV), 0, 1},
     {"expand", REAL, AT(expand), BIT(MBCONV), 0, 0}, /* missing: mid / in */
     {"mid", INT, AT(mid), BIT(MBCONV), 0, 0},        /* missing: in * expand */
@@ -131,17 +132,32 @@ static nas_status read_member(nas_op_spec *spec, const op_member *m, const json_
     return status;
 }
 
-static nas_status read_type(nas_op_type *out, const json_t *json, const char *where, nas_err *err)
+/* True if operations of this specification have that member in their JSON. */
+static bool has_member(const op_member *m, const nas_op_spec *spec)
 {
-    const char *names[NAS_OP_TYPES + 1] = {NULL}, *name = NULL;
+    return m->types & 1u << spec->type &&
+           (spec->type != NAS_OP_OWN || m->types == ALL || nas_own_get(spec->own)->window);
+}
+
+static nas_status read_type(nas_op_spec *out, const json_t *json, const char *where, nas_err *err)
+{
+    const char *names[NAS_OP_OWN + NAS_OWN_MAX + 1] = {NULL}, *name = NULL;
+    int count = 0;
     nas_status status = nas_json_str(json, where, "op", true, &name, err);
 
     if (status != NAS_OK)
         return status;
-    for (int type = 0; type < NAS_OP_TYPES; type++)
-        names[type] = nas_op_name((nas_op_type)type);
-    *out = nas_op_find(name);
-    return *out == NAS_OP_TYPES ? unknown(where, "operation", name, names, err) : NAS_OK;
+    for (; count < NAS_OP_OWN; count++)
+        names[count] = nas_op_name((nas_op_type)count);
+    for (int own = 0; nas_own_get(own) != NULL; own++)
+        names[count++] = nas_own_get(own)->name;
+    for (int i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0) {
+            *out = i < NAS_OP_OWN ? (nas_op_spec){.type = (nas_op_type)i}
+                                  : (nas_op_spec){.type = NAS_OP_OWN, .own = i - NAS_OP_OWN};
+            return NAS_OK;
+        }
+    return unknown(where, "operation", name, names, err);
 }
 
 /* What a missing "in", "out", "mid" or "expand" follows from. */
@@ -172,10 +188,10 @@ nas_status nas_space__op_read(nas_op_spec *out, const json_t *json, const char *
 
     if (!json_is_object(json))
         return nas_fail(err, NAS_E_DATA, "%s: must be an object", where);
-    if ((status = read_type(&spec.type, json, where, err)))
+    if ((status = read_type(&spec, json, where, err)))
         return status;
     for (int i = 0; i < MEMBERS; i++)
-        if (members[i].types & 1u << spec.type) {
+        if (has_member(&members[i], &spec)) {
             known[count++] = members[i].key;
             if ((status = read_member(&spec, &members[i], json, where, err)))
                 return status;
@@ -192,14 +208,14 @@ nas_status nas_space__op_read(nas_op_spec *out, const json_t *json, const char *
 json_t *nas_space__op_write(const nas_op_spec *spec)
 {
     json_t *json = json_object();
-    int failed = json_object_set_new(json, "op", json_string(nas_op_name(spec->type)));
+    int failed = json_object_set_new(json, "op", json_string(nas_op_spec_name(spec)));
 
     for (int i = 0; i < MEMBERS; i++) {
         const op_member *m = &members[i];
         const void *field = (const char *)spec + m->offset;
         json_t *value = NULL;
 
-        if (!(m->types & 1u << spec->type))
+        if (!has_member(m, spec))
             continue;
         switch (m->kind) {
         case INT: value = json_integer(*(const int *)field); break;

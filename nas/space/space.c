@@ -211,7 +211,7 @@ nas_status nas_space_choice_of(const nas_space *space, const nas_arch *arch, int
 
         const nas_op_spec *op = &arch->blocks[at].op;
         return nas_fail(err, NAS_E_CONFIG, "%s: block %d (%s, %d -> %d channels) is not in %s",
-                        arch->name, at, nas_op_name(op->type), op->in, op->out, space->name);
+                        arch->name, at, nas_op_spec_name(op), op->in, op->out, space->name);
     }
     if (at != arch->count || !nas_space_valid(space, choice))
         return nas_fail(err, NAS_E_CONFIG, "%s: %s space %s", arch->name,

@@ -15,6 +15,7 @@ static const nas_layer_class *const classes[NAS_OP_TYPES] = {
     [NAS_OP_ZERO] = &nas_layer__zero,         [NAS_OP_IDENTITY] = &nas_layer__identity,
     [NAS_OP_MAX_POOL] = &nas_layer__max_pool, [NAS_OP_AVG_POOL] = &nas_layer__avg_pool,
     [NAS_OP_MEAN_POOL] = &nas_layer__mean_pool, [NAS_OP_LINEAR] = &nas_layer__linear,
+    [NAS_OP_OWN] = &nas_layer__own,
 };
 
 size_t nas_layer__book(nas_layer *layer, const char *unit, const char *name, nas_param_kind kind,
@@ -45,13 +46,13 @@ nas_status nas_layer_init(nas_layer *layer, const nas_op_spec *spec, int h, int 
     if (status != NAS_OK)
         return status;
     if (h < 1 || w < 1)
-        return nas_fail(err, NAS_E_CONFIG, "%s: input of %dx%d pixels", nas_op_name(spec->type), h,
+        return nas_fail(err, NAS_E_CONFIG, "%s: input of %dx%d pixels", nas_op_spec_name(spec), h,
                         w);
     *layer = (nas_layer){.spec = *spec, .h = h, .w = w};
     classes[spec->type]->layout(layer);
     if (layer->oh < 1 || layer->ow < 1)
         return nas_fail(err, NAS_E_CONFIG, "%s: an input of %dx%d pixels leaves no output",
-                        nas_op_name(spec->type), h, w);
+                        nas_op_spec_name(spec), h, w);
     return NAS_OK;
 }
 

@@ -6,6 +6,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "ops/layer/own.h"
+
 enum {
     MAX_CHANNELS = 65536,
     MAX_KERNEL = 31, MAX_POOL_KERNEL = 15, /* max_pool counts its taps in a byte */
@@ -58,6 +60,7 @@ static const op_entry registry[NAS_OP_TYPES] = {
     [NAS_OP_AVG_POOL] = {"avg_pool", KERNEL, NULL},
     [NAS_OP_MEAN_POOL] = {"mean_pool", 0, NULL},
     [NAS_OP_LINEAR] = {"linear", ACT | BIAS | DROPOUT | WIDENS, linear_cost},
+    [NAS_OP_OWN] = {"own", 0, NULL}, /* settings_of, nas_own_plan_at */
 };
 
 static const char *const act_names[] = {
@@ -69,6 +72,23 @@ enum { ACTS = sizeof act_names / sizeof *act_names };
 const char *nas_op_name(nas_op_type type)
 {
     return (unsigned)type < NAS_OP_TYPES ? registry[type].name : "unknown";
+}
+
+const char *nas_op_spec_name(const nas_op_spec *spec)
+{
+    const nas_own_op *own = spec->type == NAS_OP_OWN ? nas_own_get(spec->own) : NULL;
+
+    return own != NULL ? own->name : nas_op_name(spec->type);
+}
+
+static unsigned settings_of(const nas_op_spec *spec)
+{
+    if (spec->type != NAS_OP_OWN)
+        return registry[spec->type].settings;
+
+    const nas_own_op *own = nas_own_get(spec->own);
+
+    return (own->window ? KERNEL : 0u) | (own->widens ? WIDENS : 0u);
 }
 
 nas_op_type nas_op_find(const char *name)
@@ -148,27 +168,33 @@ nas_status nas_op_check(const nas_op_spec *spec, nas_err *err)
     if ((unsigned)spec->type >= NAS_OP_TYPES)
         return nas_fail(err, NAS_E_CONFIG, "operation %d is unknown", (int)spec->type);
 
-    const op_entry *entry = &registry[spec->type];
-    const unsigned has = entry->settings;
+    if (spec->type == NAS_OP_OWN && nas_own_get(spec->own) == NULL)
+        return nas_fail(err, NAS_E_CONFIG, "operation %d of the program's own is not registered",
+                        spec->own);
 
-    if ((status = check_range(entry->name, "in", spec->in, 1, MAX_CHANNELS, err)) ||
-        (status = check_range(entry->name, "out", spec->out, 1, MAX_CHANNELS, err)) ||
-        (has & KERNEL && (status = check_window(spec, entry->name, err))) ||
-        (has & GROUPS && (status = check_groups(spec, entry->name, err))) ||
-        (has & MID && (status = check_mid(spec, entry->name, err))) ||
-        (has & ACT && (status = check_range(entry->name, "act", (int)spec->act, 0, ACTS - 1, err))))
+    const char *name = nas_op_spec_name(spec);
+    const unsigned has = settings_of(spec);
+
+    if ((status = check_range(name, "in", spec->in, 1, MAX_CHANNELS, err)) ||
+        (status = check_range(name, "out", spec->out, 1, MAX_CHANNELS, err)) ||
+        (has & KERNEL && (status = check_window(spec, name, err))) ||
+        (has & GROUPS && (status = check_groups(spec, name, err))) ||
+        (has & MID && (status = check_mid(spec, name, err))) ||
+        (has & ACT && (status = check_range(name, "act", (int)spec->act, 0, ACTS - 1, err))))
         return status;
     if (!(has & WIDENS) && spec->in != spec->out)
-        return nas_fail(err, NAS_E_CONFIG, "%s: cannot turn %d channels into %d", entry->name,
+        return nas_fail(err, NAS_E_CONFIG, "%s: cannot turn %d channels into %d", name,
                         spec->in, spec->out);
     if (!(has & KERNEL) && spec->stride > 1)
-        return nas_fail(err, NAS_E_CONFIG, "%s: stride is %d, must be 1", entry->name,
+        return nas_fail(err, NAS_E_CONFIG, "%s: stride is %d, must be 1", name,
                         spec->stride);
     if (has & DROPOUT && !(spec->dropout >= 0.0f && spec->dropout < 1.0f))
         return nas_fail(err, NAS_E_CONFIG, "%s: dropout is %g, must be at least 0 and below 1",
-                        entry->name, (double)spec->dropout);
+                        name, (double)spec->dropout);
+    if (spec->type == NAS_OP_OWN && (status = nas_own_check(spec, err)) != NAS_OK)
+        return status;
     if (nas_op_cost_at(spec, 1, 1).parameters > MAX_PARAMETERS)
-        return nas_fail(err, NAS_E_CONFIG, "%s: more than 2^30 parameters", entry->name);
+        return nas_fail(err, NAS_E_CONFIG, "%s: more than 2^30 parameters", name);
     return NAS_OK;
 }
 
@@ -178,22 +204,27 @@ nas_op_cost nas_op_cost_at(const nas_op_spec *spec, int h, int w)
 
     const op_entry *entry = &registry[spec->type];
     const bool pools_all = spec->type == NAS_OP_MEAN_POOL || spec->type == NAS_OP_LINEAR;
-    const int stride = entry->settings & KERNEL ? spec->stride : 1;
+    const int stride = settings_of(spec) & KERNEL ? spec->stride : 1;
     nas_op_cost cost = {.out_h = pools_all ? 1 : (h - 1) / stride + 1,
                         .out_w = pools_all ? 1 : (w - 1) / stride + 1};
 
-    if (entry->cost != NULL)
+    if (spec->type == NAS_OP_OWN) {
+        const nas_own_plan plan = nas_own_plan_at(spec, h, w);
+        cost.macs = plan.macs;
+        cost.parameters = plan.weights;
+    } else if (entry->cost != NULL) {
         entry->cost(spec, (int64_t)h * w, (int64_t)cost.out_h * cost.out_w, &cost);
+    }
     return cost;
 }
 
 bool nas_op_equal(const nas_op_spec *a, const nas_op_spec *b)
 {
     if (a->type != b->type || (unsigned)a->type >= NAS_OP_TYPES || a->in != b->in ||
-        a->out != b->out)
+        a->out != b->out || (a->type == NAS_OP_OWN && a->own != b->own))
         return false;
 
-    const unsigned has = registry[a->type].settings;
+    const unsigned has = settings_of(a);
 
     /* Two ways to write the same width ("expand 3" or "mid 72") are one operation. */
     return (!(has & KERNEL) || (a->kernel == b->kernel && a->stride == b->stride)) &&

@@ -20,6 +20,7 @@ typedef enum nas_op_type {
     NAS_OP_AVG_POOL,
     NAS_OP_MEAN_POOL, /* mean over the whole image: 1x1 output                           */
     NAS_OP_LINEAR,    /* [dropout ->] dense [-> activation]; input is flattened 1x1      */
+    NAS_OP_OWN,       /* one that the program added (ops/layer/own.h): `own` says which     */
     NAS_OP_TYPES
 } nas_op_type;
 
@@ -34,6 +35,7 @@ typedef struct nas_op_spec {
     int se;                     /* mbconv: hidden channels of squeeze-excite, 0: none   */
     bool bn, bias;              /* conv; linear: bias                                   */
     float dropout;              /* linear: ratio applied to its input when training     */
+    int own;                    /* NAS_OP_OWN: its number                               */
 } nas_op_spec;
 
 /** What an operation costs at one input size. */
@@ -47,6 +49,8 @@ typedef struct nas_op_cost {
 
 /** Name of a type in JSON files and registries: "conv", "mbconv", "zero", ... */
 const char *nas_op_name(nas_op_type type);
+/** Name of the operation that a specification is of: NAS_OP_OWN has one for each `own`. */
+const char *nas_op_spec_name(const nas_op_spec *spec);
 /** Type by name; NAS_OP_TYPES if unknown. */
 nas_op_type nas_op_find(const char *name);
 

@@ -81,6 +81,6 @@ typedef struct nas_layer_class {
 
 extern const nas_layer_class nas_layer__conv, nas_layer__mbconv, nas_layer__linear,
     nas_layer__zero, nas_layer__identity, nas_layer__max_pool, nas_layer__avg_pool,
-    nas_layer__mean_pool;
+    nas_layer__mean_pool, nas_layer__own;
 
 #endif

@@ -116,7 +116,7 @@ static void table(nas_html *html, const nas_arch *arch, const costs *c)
 
         nas_html_open(html, "tr");
         nas_html_element(html, "td", "n", "%d", b);
-        nas_html_cell(html, op->type == NAS_OP_ZERO ? "skip" : nas_op_name(op->type));
+        nas_html_cell(html, op->type == NAS_OP_ZERO ? "skip" : nas_op_spec_name(op));
         nas_html_number(html, op->kernel > 0 ? op->kernel : NAN, 6);
         nas_html_number(html, op->type == NAS_OP_MBCONV ? (double)op->expand : NAN, 3);
         nas_html_number(html, op->in, 6);

@@ -20,7 +20,7 @@ void nas_report__op_text(const nas_op_spec *op, char out[32])
         snprintf(out, 32, "%s %dx%d", nas_op_name(op->type), op->kernel, op->kernel);
         break;
     default:
-        snprintf(out, 32, "%s", nas_op_name(op->type));
+        snprintf(out, 32, "%s", nas_op_spec_name(op));
     }
 }
 
