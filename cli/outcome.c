@@ -4,10 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "nas/data/split.h"
 #include "nas/train/checkpoint.h"
-
-enum { EVAL_BATCH = 128 };
 
 nas_status cli_outcome_save(cli_session *session, const nas_model *model, const nas_arch *arch,
                             int64_t step, json_t *result, nas_err *err)
@@ -99,21 +96,5 @@ nas_status cli_score_split(nas_score *score, const nas_model *model, const nas_d
                                                const float *logits, nas_err *err),
                            void *user, nas_err *err)
 {
-    const int choice[NAS_MAX_SLOTS] = {0}; /* one candidate a slot */
-    const nas_loader_options how = {.augment.size = model->image_size, .batch = EVAL_BATCH,
-                                    .threads = threads, .stream = "eval"};
-    nas_index index = {0};
-    nas_loader *loader = NULL;
-    nas_infer *infer = NULL;
-    nas_status status;
-
-    *score = (nas_score){0};
-    if ((status = nas_index_split(&index, split, err)) == NAS_OK &&
-        (status = nas_loader_open(&loader, data, index.items, index.count, &how, err)) == NAS_OK &&
-        (status = nas_infer_new(&infer, model, choice, EVAL_BATCH, err)) == NAS_OK)
-        status = nas_evaluate(infer, loader, model->classes, score, visit, user, err);
-    nas_infer_free(infer);
-    nas_loader_close(loader);
-    nas_index_fini(&index);
-    return status;
+    return nas_evaluate_split(score, model, data, split, threads, visit, user, err);
 }

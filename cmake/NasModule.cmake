@@ -3,7 +3,8 @@
 # One static library a folder. Headers are included by their path from the
 # repository's root ("base/status.h"), so a line of #include shows the edge.
 set(NAS_C_FLAGS -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-    -Wpointer-arith -Wvla -Wno-unused-parameter -fno-math-errno -fno-trapping-math)
+    -Wpointer-arith -Wvla -Wno-unused-parameter -fno-math-errno -fno-trapping-math
+    -fno-semantic-interposition)
 
 function(nas_target_flags target)
   # Contraction is set here and nowhere else: bits must not depend on a default.

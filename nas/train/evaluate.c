@@ -1,6 +1,10 @@
 /* Loops over a loader: scoring, and averaging batch statistics. */
 #include "nas/train/evaluate.h"
 
+#include "nas/data/split.h"
+
+enum { EVAL_BATCH = 128 };
+
 nas_status nas_evaluate(nas_infer *infer, nas_loader *loader, int classes, nas_score *score,
                         nas_status (*visit)(void *user, const nas_batch *batch,
                                             const float *logits, nas_err *err),
@@ -44,5 +48,30 @@ nas_status nas_recalibrate(nas_exec *exec, const int *choice, nas_loader *loader
         if ((status = nas_observe_go_on(observer, "averaging batch statistics", err)) != NAS_OK)
             break;
     }
+    return status;
+}
+
+nas_status nas_evaluate_split(nas_score *score, const nas_model *model, const nas_dataset *data,
+                              const nas_data_split *split, int threads,
+                              nas_status (*visit)(void *user, const nas_batch *batch,
+                                                  const float *logits, nas_err *err),
+                              void *user, nas_err *err)
+{
+    const int choice[NAS_MAX_SLOTS] = {0}; /* one candidate a slot */
+    const nas_loader_options how = {.augment.size = model->image_size, .batch = EVAL_BATCH,
+                                    .threads = threads, .stream = "eval"};
+    nas_index index = {0};
+    nas_loader *loader = NULL;
+    nas_infer *infer = NULL;
+    nas_status status;
+
+    *score = (nas_score){0};
+    if ((status = nas_index_split(&index, split, err)) == NAS_OK &&
+        (status = nas_loader_open(&loader, data, index.items, index.count, &how, err)) == NAS_OK &&
+        (status = nas_infer_new(&infer, model, choice, EVAL_BATCH, err)) == NAS_OK)
+        status = nas_evaluate(infer, loader, model->classes, score, visit, user, err);
+    nas_infer_free(infer);
+    nas_loader_close(loader);
+    nas_index_fini(&index);
     return status;
 }

@@ -13,6 +13,12 @@ nas_status nas_evaluate(nas_infer *infer, nas_loader *loader, int classes, nas_s
                         nas_status (*visit)(void *user, const nas_batch *batch,
                                             const float *logits, nas_err *err),
                         void *user, nas_err *err);
+/** Scores all images of a split with a network of one candidate a slot; `visit` as above. */
+nas_status nas_evaluate_split(nas_score *score, const nas_model *model, const nas_dataset *data,
+                              const nas_data_split *split, int threads,
+                              nas_status (*visit)(void *user, const nas_batch *batch,
+                                                  const float *logits, nas_err *err),
+                              void *user, nas_err *err);
 /** A `visit` that ends the evaluation with NAS_E_INTERRUPTED once its user, a const
  * nas_observer, says stop. */
 nas_status nas_evaluate_stop(void *observer, const nas_batch *batch, const float *logits,

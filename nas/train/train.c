@@ -13,6 +13,14 @@
 
 enum { EVAL_BATCH = 128 };
 
+nas_train_config nas_train_default(void)
+{
+    return (nas_train_config){.epochs = 60, .batch = 64, .lr = 0.05, .momentum = 0.9,
+                              .decay = 4e-5, .label_smoothing = 0.1, .augment = "cifar",
+                              .valid_fraction = 0.1, .seed = 1, .loader_threads = 1,
+                              .memory = NAS_MEMORY_BALANCED};
+}
+
 struct nas_trainer {
     nas_model *model;
     nas_train_config config;

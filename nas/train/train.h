@@ -17,6 +17,9 @@ typedef struct nas_train_config {
     nas_memory memory;
 } nas_train_config;
 
+/** What `nas train` does when nothing else is said. */
+nas_train_config nas_train_default(void);
+
 typedef struct nas_train_result {
     double train_loss;              /* of the last epoch                   */
     double valid_top1, valid_top5;  /* NAN without validation images       */

@@ -5,7 +5,7 @@ set -eu
 cd "${1:-.}"
 
 rooms=""
-for room in base ops nas latency search cli; do
+for room in base ops nas latency search lib cli; do
     [ -d "$room" ] && rooms="$rooms $room"
 done
 [ -n "$rooms" ] || { echo "layers: no room here: $PWD" >&2; exit 2; }
@@ -25,7 +25,7 @@ find $rooms -name '*.[ch]' -exec awk '
     }' {} + |
 awk '
     BEGIN {
-        split("base ops nas latency search cli", order)
+        split("base ops nas latency search lib cli", order)
         for (i in order) level[order[i]] = i
 
         # Libraries with one place: header, and the folders or ("once") the number of files.
