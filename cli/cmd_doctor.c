@@ -1,17 +1,31 @@
 /* nas doctor - what this machine offers, and whether the store is well. */
+#include <stddef.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/system.h"
+#include "cli/bug_report.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/version.h"
 #include "ops/kernel/kernel.h"
 
 static const double low_disk_mib = 512;
+
+typedef struct doctor_options {
+    cli_common common;
+    const char *report;
+} doctor_options;
+
+static const nas_option doctor_table[] = {
+    {"--report", NAS_OPT_STRING, offsetof(doctor_options, report), NULL, 0, 0, NULL, "FILE",
+     "write a bug report there (JSON), without secrets, names and home folders", false, true},
+    {0},
+};
 
 static json_t *machine_json(void)
 {
@@ -98,6 +112,7 @@ static nas_status doctor_run(const cli_context *context, const void *options, na
         const char *name;
         nas_status (*check)(const char *dir, char *detail, size_t size);
     } checks[] = {{"store", check_store}, {"disk", check_disk}};
+    const doctor_options *o = options;
     json_t *list = json_array();
     nas_status worst = NAS_OK;
     char detail[512];
@@ -109,15 +124,26 @@ static nas_status doctor_run(const cli_context *context, const void *options, na
         if (status != NAS_OK && worst == NAS_OK)
             worst = nas_fail(err, status, "%s: %s", checks[i].name, detail);
     }
-    const nas_status status = cli_emit(
-        context, json_pack("{s:b, s:o, s:o, s:o, s:o}", "ok", worst == NAS_OK, "machine",
-                           machine_json(), "engine", engine_json(context), "build", build_json(),
-                           "checks", list),
-        err);
+    json_t *result = json_pack("{s:b, s:o, s:o, s:o, s:o}", "ok", worst == NAS_OK, "machine",
+                               machine_json(), "engine", engine_json(context), "build",
+                               build_json(), "checks", list);
+    if (o->report != NULL) {
+        const nas_status written = cli_bug_report(context, result, o->report, err);
+
+        if (written != NAS_OK) {
+            json_decref(result);
+            return written;
+        }
+        json_object_set_new(result, "report", json_string(o->report));
+        nas_log(NAS_LOG_INFO, "read %s before you send it: it tells paths, settings and errors",
+                o->report);
+    }
+    const nas_status status = cli_emit(context, result, worst == NAS_OK ? err : NULL);
     return status != NAS_OK ? status : worst;
 }
 
 const cli_command cmd_doctor = {
     .name = "doctor", .summary = "what this machine offers, and whether all is well",
-    .example = "doctor --json", .run = doctor_run,
+    .example = "doctor --report report.json", .tables = {doctor_table},
+    .size = sizeof(doctor_options), .run = doctor_run,
 };

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/system.h"
 #include "cli/commands.h"
+#include "cli/dry_run.h"
 #include "cli/evolve_task.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
@@ -19,7 +20,7 @@ typedef struct evolve_options {
     const char *predictor, *table, *targets, *out;
     double target_ms, max_macs, max_parameters;
     int64_t population, generations, rounds, refined, points;
-    bool pareto, allow_emulated;
+    bool pareto, allow_emulated, dry_run;
 } evolve_options;
 
 #define AT(field) offsetof(evolve_options, field)
@@ -45,6 +46,7 @@ static const nas_option task_table[] = {
      "latency limits of --pareto, each searched; default: 20"},
     {"--out", NAS_OPT_STRING, AT(out), NULL, 0, 0, NULL, "FILE",
      "architecture to write; default: in the run's folder", false, true},
+    CLI_DRY_RUN(AT(dry_run)),
     {0},
 };
 
@@ -325,6 +327,46 @@ static nas_status check_options(const evolve_options *o, nas_err *err)
     return NAS_OK;
 }
 
+/* What the search would take, by one round for the first target, of at most ten generations. */
+static nas_status dry_run(const cli_context *context, const evolve *e, nas_err *err)
+{
+    const evolve_options *o = e->options;
+    const nas_problem *problem = &e->task->targets[0].problem;
+    nas_evolution_config c = config_of(e);
+    const int all = c.generations;
+    const double limits = o->pareto ? (double)(o->points > 0 ? o->points : POINTS) : 1.0;
+    nas_candidate *list = calloc((size_t)c.population, sizeof *list);
+    json_t *about = json_object();
+    cli_demand demand = {.folder = o->run.common.store, .disk_bytes = 0.0};
+    int64_t evaluations = 0;
+    int found;
+    nas_status status;
+
+    c.rounds = 1;
+    c.generations = all < 10 ? all : 10;
+    c.observer = NULL;
+    if (list == NULL || about == NULL) {
+        status = nas_fail(err, NAS_E_NOMEM, "evolve: out of memory");
+        goto done;
+    }
+    const double started = nas_clock_seconds();
+    if ((status = nas_evolution_run(problem, &c, &e->task->evaluator->evaluator, list, &found,
+                                    &evaluations, err)) ||
+        (status = cli_demand_space(about, e->task->space, NULL, err)))
+        goto done;
+    demand.step_seconds = (nas_clock_seconds() - started) / (double)evaluations;
+    demand.steps = ceil((double)evaluations * (all + 1) / (c.generations + 1)) *
+                   (double)o->rounds * limits * e->task->count;
+    demand.seconds = demand.steps * demand.step_seconds;
+    demand.memory_bytes = nas_system_peak_rss_mib() * 1024.0 * 1024.0;
+    status = cli_demand_emit(context, json_incref(about), &demand, err);
+
+done:
+    json_decref(about);
+    free(list);
+    return status;
+}
+
 static nas_status evolve_run(const cli_context *context, const void *options, nas_err *err)
 {
     const evolve_options *o = options;
@@ -338,11 +380,15 @@ static nas_status evolve_run(const cli_context *context, const void *options, na
 
     if ((status = check_options(o, err)) ||
         (o->out != NULL && ((status = cli_check_out(o->predictor, o->out, err)) ||
-                            (status = nas_file_writable(o->out, err)))))
+                            (!o->dry_run && (status = nas_file_writable(o->out, err))))))
         goto done;
     if ((status = cli_evolve_prepare(&task, &o->space, o->predictor, o->targets, o->table, limit,
                                      o->pareto, o->allow_emulated, err)) != NAS_OK) {
         status = status == NAS_E_INFEASIBLE ? emit_infeasible(context, &task) : status;
+        goto done;
+    }
+    if (o->dry_run) {
+        status = dry_run(context, &e, err);
         goto done;
     }
     status = evolve_in_run(&e, context, result, err);

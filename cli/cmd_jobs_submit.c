@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -141,6 +142,9 @@ static nas_status read_one(nas_job_spec *spec, nas_job_need **needs, const cli_c
         if (json_array_append_new(args, json_string(context->args[i])) != 0)
             return nas_fail(err, NAS_E_DATA, "jobs: '%.100s' is not UTF-8, or out of memory",
                             context->args[i]);
+    if (store == NULL && (o->after != NULL || o->after_any != NULL))
+        return nas_fail(err, NAS_E_USAGE, "there is no job '%.100s': %s does not exist yet",
+                        o->after != NULL ? o->after : o->after_any, o->common.store);
     nas_status status = NAS_OK;
     if (o->after != NULL)
         status = add_needs(needs, &spec->need_count, store, o->after, false, err);
@@ -211,7 +215,9 @@ static nas_status queue(const cli_context *context, const submit_options *o, nas
 
     for (int i = 0; i < count && status == NAS_OK; i++)
         status = check_command(&specs[i], err);
-    if (status == NAS_OK && !o->dry_run) {
+    if (status == NAS_OK && o->dry_run) {
+        status = nas_store_jobs_try(store, specs, count, err);
+    } else if (status == NAS_OK) {
         status = nas_store_jobs_submit(store, specs, count, ids, err);
         if (status == NAS_OK && nas_store_loop_get(store, &loop, NULL) == NAS_OK && !loop.alive)
             nas_log(NAS_LOG_INFO, "to run what is queued: nas jobs run");
@@ -220,6 +226,18 @@ static nas_status queue(const cli_context *context, const submit_options *o, nas
         status = emit(context, specs, ids, count, err);
     free(ids);
     return status;
+}
+
+/* A dry run makes no store: it has none where there is none. */
+static nas_status open_store(nas_store **store, const submit_options *o, nas_err *err)
+{
+    char path[4096];
+
+    if (!o->dry_run)
+        return nas_store_open(store, o->common.store, NAS_STORE_CREATE, err);
+    snprintf(path, sizeof path, "%s/store.db", o->common.store);
+    return nas_path_exists(path) ? nas_store_open(store, o->common.store, NAS_STORE_READ, err)
+                                 : NAS_OK;
 }
 
 static nas_status submit_run(const cli_context *context, const void *options, nas_err *err)
@@ -236,8 +254,7 @@ static nas_status submit_run(const cli_context *context, const void *options, na
 
     if (status == NAS_OK && folder == NULL)
         status = nas_fail_errno(err, "this directory");
-    if (status != NAS_OK ||
-        (status = nas_store_open(&store, o->common.store, NAS_STORE_CREATE, err)) != NAS_OK)
+    if (status != NAS_OK || (status = open_store(&store, o, err)) != NAS_OK)
         goto done;
     if (o->file != NULL) {
         if ((status = read_file(&sweep, o, &one, err)) == NAS_OK)

@@ -5,7 +5,9 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/system.h"
 #include "cli/commands.h"
+#include "cli/dry_run.h"
 #include "cli/load.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -16,6 +18,7 @@ typedef struct train_options {
     const char *samples, *out;
     int64_t hidden, layers, epochs, batch;
     double lr, decay, held_out;
+    bool dry_run;
 } train_options;
 
 #define AT(field) offsetof(train_options, field)
@@ -35,6 +38,7 @@ static const nas_option train_table[] = {
     {"--decay", NAS_OPT_REAL, AT(decay), "1e-4", 0, 1, NULL, "X", "weight decay"},
     {"--held-out", NAS_OPT_REAL, AT(held_out), "0.2", 0, 0.9, NULL, "X",
      "share of the samples that judges the predictor and does not train it"},
+    CLI_DRY_RUN(AT(dry_run)),
     {0},
 };
 
@@ -166,6 +170,29 @@ static nas_predictor_config config_of(const train_options *o)
         .seed = (uint64_t)o->space.common.seed};
 }
 
+/* What the training would take, by its first epoch. */
+static nas_status dry_run(const cli_context *context, const nas_encoding *encoding,
+                          const samples *s, const nas_predictor_config *config, nas_err *err)
+{
+    nas_predictor *predictor = NULL;
+    nas_predictor_fit fit;
+    cli_probe probe;
+
+    cli_probe_init(&probe, CLI_PROBE_STEPS);
+    const nas_status status = cli_probe_status(
+        &probe, nas_predictor_train(&predictor, encoding, s->list, s->count, config,
+                                    &probe.observer, &fit, err), err);
+    nas_predictor_free(predictor);
+    if (status != NAS_OK)
+        return status;
+    const cli_demand demand = {
+        .steps = (double)(config->epochs * probe.batches),
+        .step_seconds = cli_probe_mean(&probe, 1, false),
+        .seconds = (double)(config->epochs * probe.batches) * cli_probe_mean(&probe, 1, false),
+        .memory_bytes = nas_system_peak_rss_mib() * 1024.0 * 1024.0};
+    return cli_demand_emit(context, json_pack("{s:i}", "samples", s->count), &demand, err);
+}
+
 static nas_status train_run(const cli_context *context, const void *options, nas_err *err)
 {
     const train_options *o = options;
@@ -182,11 +209,16 @@ static nas_status train_run(const cli_context *context, const void *options, nas
     cli_progress_init(&progress, context->common);
     const nas_observer observer = cli_progress_observer(&progress);
     if ((status = cli_check_out(o->samples, o->out, err)) ||
-        (status = nas_file_writable(o->out, err)) ||
+        (!o->dry_run && (status = nas_file_writable(o->out, err))) ||
         (status = cli_space_load(&space, &o->space, err)) ||
         (status = read_samples(&s, space, o->samples, err)) ||
-        (status = nas_encoding_init(&encoding, space, s.sizes, s.image_size, err)) ||
-        (status = nas_predictor_train(&predictor, &encoding, s.list, s.count, &config, &observer,
+        (status = nas_encoding_init(&encoding, space, s.sizes, s.image_size, err)))
+        goto done;
+    if (o->dry_run) {
+        status = dry_run(context, &encoding, &s, &config, err);
+        goto done;
+    }
+    if ((status = nas_predictor_train(&predictor, &encoding, s.list, s.count, &config, &observer,
                                       &fit, err)) ||
         (status = nas_predictor_save(predictor, o->out, err)))
         goto done;

@@ -1,5 +1,6 @@
 /* nas profile - measures what each operation of a space costs here or on another device, and
  * writes the table. */
+#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,8 +8,10 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/system.h"
 #include "cli/commands.h"
 #include "cli/describe.h"
+#include "cli/dry_run.h"
 #include "cli/load.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -20,7 +23,7 @@ enum { PATH_SIZE = 4096 };
 typedef struct profile_options {
     cli_space_options space;
     const char *out, *via, *program;
-    bool emulated;
+    bool emulated, dry_run;
     double interval, max_seconds;
 } profile_options;
 
@@ -39,6 +42,7 @@ static const nas_option profile_table[] = {
      "goal: half the 95 % confidence interval, as a part of the mean"},
     {"--max-seconds", NAS_OPT_REAL, AT(max_seconds), "240", 0.1, 1e6, NULL, "S",
      "time limit; the goal may be missed then"},
+    CLI_DRY_RUN(AT(dry_run)),
     {0},
 };
 
@@ -100,6 +104,53 @@ static nas_status profile(nas_latency_table **table, const cli_context *context,
     return status;
 }
 
+/* What the profile would take: a turn measures one candidate of each slot once, and each needs the
+ * least number of samples.  Other devices are not asked. */
+static nas_status dry_run(const cli_context *context, const profile_options *o,
+                          const nas_space *space, nas_err *err)
+{
+    nas_latency_profile_options how = nas_latency_profile_defaults();
+    nas_latency_entry *entries = NULL;
+    nas_latency_table *table = NULL;
+    cli_demand demand = {.steps = NAN, .step_seconds = NAN, .seconds = o->max_seconds,
+                         .folder = o->out};
+    json_t *about = json_object();
+    int most = 1, count = 0;
+    cli_probe probe;
+    nas_via via;
+    nas_status status;
+
+    if ((status = nas_via_parse(&via, o->via, err)) ||
+        (status = cli_demand_space(about, space, NULL, err)) ||
+        (status = nas_latency_space_entries(&entries, &count, space,
+                                            nas_latency_grammar_of(space), 0, err)))
+        goto done;
+    json_object_set_new(about, "entries",
+                        json_integer(nas_latency_entries_unique(entries, count)));
+    for (int s = 0; s < space->count; s++)
+        most = space->slots[s].count > most ? space->slots[s].count : most;
+    if (via.kind == NULL) {
+        cli_probe_init(&probe, 3);
+        how.observer = &probe.observer;
+        if ((status = cli_probe_status(&probe, nas_latency_profile(&table, space, &how, err),
+                                       err)) != NAS_OK)
+            goto done;
+        demand.step_seconds = cli_probe_mean(&probe, 1, false);
+        demand.steps = (double)how.min_samples * most;
+        demand.seconds = fmin(o->max_seconds,
+                              fmax(how.least_seconds, demand.steps * demand.step_seconds));
+    }
+    demand.memory_bytes = nas_system_peak_rss_mib() * 1024.0 * 1024.0;
+    demand.disk_bytes = (double)count * 2 * NAS_LATENCY_KEY_SIZE; /* the table and its journal */
+    status = cli_demand_emit(context, json_incref(about), &demand, err);
+
+done:
+    json_decref(about);
+    nas_latency_table_free(table);
+    free(entries);
+    return status;
+}
+
 static nas_status profile_run(const cli_context *context, const void *options, nas_err *err)
 {
     const profile_options *o = options;
@@ -108,8 +159,13 @@ static nas_status profile_run(const cli_context *context, const void *options, n
     json_t *result = NULL;
     nas_status status;
 
-    if ((status = cli_space_load(&space, &o->space, err)) ||
-        (status = profile(&table, context, o, space, err)))
+    if ((status = cli_space_load(&space, &o->space, err)) != NAS_OK)
+        goto done;
+    if (o->dry_run) {
+        status = dry_run(context, o, space, err);
+        goto done;
+    }
+    if ((status = profile(&table, context, o, space, err)))
         goto done;
     result = cli_table_json(table);
     json_object_set_new(result, "table", json_string(o->out));

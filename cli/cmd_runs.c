@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/commands.h"
 #include "cli/describe.h"
@@ -54,11 +55,27 @@ const cli_command cmd_runs_list = {
 
 enum { TREND_CELLS = 24 };
 
-/* Eight heights of bar; cell i shows the mean of its share of the points. */
+/* True where the terminal, as the locale says it, shows UTF-8. */
+static bool shows_utf8(void)
+{
+    static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *locale = getenv(names[i]);
+
+        if (locale != NULL && *locale != '\0') /* the first that says anything */
+            return strcasestr(locale, "utf-8") != NULL || strcasestr(locale, "utf8") != NULL;
+    }
+    return false;
+}
+
+/* Eight heights of bar, U+2581 to U+2588 or what ASCII has for them; cell i shows the mean of its
+ * share of the points, those that are no numbers left out. */
 static void trend(const nas_store_point *points, int count, char out[3 * TREND_CELLS + 1])
 {
     double least = INFINITY, most = -INFINITY;
     const int cells = count < TREND_CELLS ? count : TREND_CELLS;
+    const bool utf8 = shows_utf8();
     size_t used = 0;
 
     for (int i = 0; i < count; i++)
@@ -70,15 +87,23 @@ static void trend(const nas_store_point *points, int count, char out[3 * TREND_C
         const int first = (int)((int64_t)c * count / cells);
         const int end = (int)((int64_t)(c + 1) * count / cells);
         double sum = 0;
+        int counted = 0;
 
         for (int i = first; i < end; i++)
-            sum += points[i].value;
-        const double mean = sum / (end - first);
-        const int height = most > least ? (int)((mean - least) / (most - least) * 7.999) : 3;
-        if (isfinite(mean)) /* U+2581 ... U+2588 */
+            if (isfinite(points[i].value)) {
+                sum += points[i].value;
+                counted++;
+            }
+        const double mean = sum / counted; /* NAN without any */
+        const int height = counted > 0 && most > least
+                               ? (int)((mean - least) / (most - least) * 7.999)
+                               : 3;
+        if (!isfinite(mean))
+            out[used++] = ' ';
+        else if (utf8)
             used += (size_t)snprintf(out + used, 4, "\xe2\x96%c", 0x81 + height);
         else
-            out[used++] = ' ';
+            out[used++] = "_.,-~=*#"[height];
     }
     out[used] = '\0';
 }

@@ -6,6 +6,7 @@
 #include "base/system.h"
 #include "cli/commands.h"
 #include "cli/describe.h"
+#include "cli/dry_run.h"
 #include "cli/load.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
@@ -22,6 +23,7 @@ static const nas_option task_table[] = {
     {"--target-ms", NAS_OPT_REAL, AT(target_ms), NULL, 1e-6, 1e6, NULL, "MS",
      "latency that the network must not exceed, by the table", true},
     CLI_ALLOW_EMULATED(AT(allow_emulated)),
+    CLI_DRY_RUN(AT(dry_run)),
     {0},
 };
 
@@ -244,12 +246,72 @@ nas_status cli_search_execute(const cli_context *context, const cli_search_task 
     return cli_session_close(&session, status, result, err);
 }
 
+/* What the search would take.  Scoring an image counts as a third of training on it: forward alone. */
+static void demand_of(cli_demand *demand, const cli_search_task *task, const cli_probe *probe,
+                      const nas_search_config *c)
+{
+    const nas_model *model = nas_search_model(task->search);
+    const double weight = cli_probe_mean(probe, c->arch_every, true);
+    const double both = cli_probe_mean(probe, c->arch_every, false);
+    const double plain = isnan(weight) ? both : weight, arch = isnan(both) ? plain : both;
+    const double mean = plain + (arch - plain) / c->arch_every;
+    const double warmup = (double)(c->warmup_epochs * probe->batches);
+    const double rest = (double)(c->epochs * probe->batches);
+    const double scored = (double)c->score_images *
+                          (double)(c->warmup_epochs + c->epochs + c->derive_samples);
+
+    demand->steps = warmup + rest;
+    demand->step_seconds = (warmup * plain + rest * mean) / demand->steps;
+    demand->seconds = warmup * plain + rest * mean + scored * plain / (3.0 * c->batch);
+    if (c->max_minutes > 0.0)
+        demand->seconds = fmin(demand->seconds, 60.0 * c->max_minutes);
+    demand->memory_bytes = nas_system_peak_rss_mib() * 1024.0 * 1024.0 +
+                           (double)model->floats * sizeof(float); /* momentum not yet touched */
+    demand->disk_bytes = cli_demand_run_bytes((double)model->floats);
+}
+
+/* The first steps of the same search, but for its warm-up, in which no architecture step comes. */
+static nas_status dry_run(const cli_context *context, const cli_search_options *o,
+                          const nas_search_config *config, nas_err *err)
+{
+    nas_search_config short_one = *config;
+    cli_demand demand = {.folder = o->run.common.store};
+    nas_search_result found = {0};
+    cli_search_task task;
+    cli_probe probe;
+    json_t *about = json_object();
+    nas_status status;
+
+    short_one.epochs += short_one.warmup_epochs;
+    short_one.warmup_epochs = 0;
+    short_one.verify_top = 0;
+    cli_probe_init(&probe, 2 * config->arch_every);
+    if ((status = cli_search_prepare(&task, o->data, o->space, o->table, o->allow_emulated,
+                                     &short_one, err)) ||
+        (status = cli_demand_space(about, task.space, task.lut, err)) ||
+        (status = cli_probe_status(
+             &probe, nas_search_run(task.search, &probe.observer, &found, err), err)))
+        goto done;
+    demand_of(&demand, &task, &probe, config);
+    status = cli_demand_emit(context, json_incref(about), &demand, err);
+
+done:
+    free(found.judgement);
+    json_decref(about);
+    cli_search_finish(&task);
+    return status;
+}
+
 static nas_status search_run(const cli_context *context, const void *options, nas_err *err)
 {
     const cli_search_options *o = options;
     const nas_search_config config = cli_search_config(o);
     nas_search_result found = {0};
     cli_search_task task;
+
+    if (o->dry_run)
+        return dry_run(context, o, &config, err);
+
     json_t *result = json_object();
     nas_status status = cli_search_prepare(&task, o->data, o->space, o->table, o->allow_emulated,
                                             &config, err);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/system.h"
 #include "cli/commands.h"
+#include "cli/dry_run.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
 #include "nas/train/checkpoint.h"
@@ -17,6 +18,7 @@ typedef struct train_options {
     int64_t epochs, batch;
     double lr, momentum, decay, label_smoothing, valid_fraction;
     const char *augment;
+    bool dry_run;
 } train_options;
 
 #define AT(field) offsetof(train_options, field)
@@ -39,6 +41,7 @@ static const nas_option train_table[] = {
      "none, cifar (shift, flip) or imagenet (crop, flip, colour)"},
     {"--valid-fraction", NAS_OPT_REAL, AT(valid_fraction), "0.1", 0, 0.9, NULL, "X",
      "of the training images, held out to watch; 0: none"},
+    CLI_DRY_RUN(AT(dry_run)),
     {0},
 };
 
@@ -133,6 +136,34 @@ static nas_status train(const cli_context *context, const train_options *o, nas_
     return cli_session_close(&session, status, status == NAS_OK ? result : NULL, err);
 }
 
+/* What the training would take, by its first steps.  Scoring an image counts as a third of training
+ * on it: forward alone. */
+static nas_status dry_run(const cli_context *context, const train_options *o,
+                          nas_trainer *trainer, const nas_dataset *data, const nas_model *model,
+                          const nas_arch *arch, nas_err *err)
+{
+    const nas_op_cost cost = nas_arch_cost(arch, 0);
+    const double held_out = o->valid_fraction * nas_dataset_split(data, "train")->count;
+    nas_train_result trained;
+    cli_probe probe;
+
+    cli_probe_init(&probe, 5);
+    const nas_status status = cli_probe_status(
+        &probe, nas_trainer_run(trainer, &probe.observer, &trained, err), err);
+    if (status != NAS_OK)
+        return status;
+    const double step = cli_probe_mean(&probe, 1, false), epochs = (double)o->epochs;
+    const cli_demand demand = {
+        .steps = epochs * (double)probe.batches, .step_seconds = step,
+        .seconds = epochs * step * ((double)probe.batches + held_out / (3.0 * (double)o->batch)),
+        .memory_bytes = nas_system_peak_rss_mib() * 1024.0 * 1024.0,
+        .disk_bytes = cli_demand_run_bytes((double)model->floats), .folder = o->run.common.store};
+    return cli_demand_emit(context,
+                           json_pack("{s:I, s:I}", "macs", (json_int_t)cost.macs, "parameters",
+                                     (json_int_t)cost.parameters),
+                           &demand, err);
+}
+
 static nas_status train_run(const cli_context *context, const void *options, nas_err *err)
 {
     const train_options *o = options;
@@ -150,8 +181,13 @@ static nas_status train_run(const cli_context *context, const void *options, nas
 
     if ((status = build(&model, &arch, o, err)) ||
         (status = nas_dataset_open(&data, o->data, err)) ||
-        (status = nas_trainer_new(&trainer, model, data, &config, err)) ||
-        (status = train(context, o, trainer, data, model, arch, result, err)))
+        (status = nas_trainer_new(&trainer, model, data, &config, err)))
+        goto done;
+    if (o->dry_run) {
+        status = dry_run(context, o, trainer, data, model, arch, err);
+        goto done;
+    }
+    if ((status = train(context, o, trainer, data, model, arch, result, err)))
         goto done;
     status = cli_emit(context, json_incref(result), err);
 

@@ -109,6 +109,7 @@ static void config_digest(const json_t *config, const json_t *inputs, char out[N
     json_object_del(copy, "name"); /* what cli_run_table marks as neutral */
     json_object_del(copy, "checkpoint_seconds");
     json_object_del(copy, "memory");
+    json_object_del(copy, "dry_run");
     char *text = json_object_update(copy, (json_t *)inputs) == 0
                      ? json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17))
                      : NULL;

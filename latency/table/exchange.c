@@ -38,10 +38,11 @@ static void put_cell(FILE *f, double value)
 
 static void put_csv_head(FILE *f, const nas_latency_table *table)
 {
-    fputs("key,count,mean,std,median,p95\n", f);
+    fputs("key,count,mean,std,median,p95", f);
+    fputs(table->meta.emulated ? ",emulated\n" : "\n", f);
 }
 
-static void put_csv(FILE *f, const nas_latency_row *row)
+static void put_csv_cells(FILE *f, const nas_latency_row *row)
 {
     fprintf(f, "%s,", row->key);
     if (row->stat.count > 0)
@@ -50,7 +51,19 @@ static void put_csv(FILE *f, const nas_latency_row *row)
     put_cell(f, row->stat.std);
     put_cell(f, row->stat.median);
     put_cell(f, row->stat.p95);
+}
+
+static void put_csv(FILE *f, const nas_latency_row *row)
+{
+    put_csv_cells(f, row);
     fputc('\n', f);
+}
+
+/* Each entry bears the mark, so that it stays when lines are taken out of the file. */
+static void put_emulated_csv(FILE *f, const nas_latency_row *row)
+{
+    put_csv_cells(f, row);
+    fputs(",1\n", f);
 }
 
 static const struct {
@@ -63,6 +76,8 @@ static const struct {
     [NAS_LATENCY_CSV] = {"CSV", {put_csv_head, put_csv, ""}, -1},
 };
 
+static const nas_table__form emulated_csv = {put_csv_head, put_emulated_csv, ""};
+
 nas_status nas_latency_table_export(const nas_latency_table *table, nas_latency_format format,
                                     char **text, size_t *size, nas_err *err)
 {
@@ -74,7 +89,9 @@ nas_status nas_latency_table_export(const nas_latency_table *table, nas_latency_
                  table->grammar == NAS_LATENCY_MID ? "ofa" : "proxyless");
         return NAS_E_CONFIG;
     }
-    return nas_table__write(table, &formats[format].form, text, size, err);
+    const bool marked = format == NAS_LATENCY_CSV && table->meta.emulated;
+
+    return nas_table__write(table, marked ? &emulated_csv : &formats[format].form, text, size, err);
 }
 
 static bool ends_with(const char *text, const char *end)

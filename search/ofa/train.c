@@ -162,6 +162,17 @@ static void step(trainer *t, double lr)
                                     part == 0 ? (float)t->config->decay : 0.0f, t->step);
 }
 
+static void report(const trainer *t, const nas_observer *observer, int64_t epoch, int64_t batch,
+                   int64_t batches)
+{
+    const nas_progress at = {.phase = "predictor", .epoch = epoch, .epochs = t->config->epochs,
+                             .batch = batch, .batches = batches, .step = t->step,
+                             .images_per_second = NAN, .loss = NAN, .latency_ms = NAN,
+                             .entropy = NAN};
+
+    nas_observe_progress(observer, &at);
+}
+
 static nas_status run_epochs(trainer *t, const nas_observer *observer, nas_err *err)
 {
     const nas_predictor_config *c = t->config;
@@ -180,6 +191,7 @@ static nas_status run_epochs(trainer *t, const nas_observer *observer, nas_err *
             forward(t, t->order + from, rows);
             backward(t, t->order + from, rows);
             step(t, 0.5 * c->lr * (1.0 + cos(M_PI * done)));
+            report(t, observer, epoch, from / c->batch + 1, batches);
         }
         status = nas_observe_go_on(observer, "training a predictor", err);
     }

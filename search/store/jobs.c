@@ -238,19 +238,59 @@ static nas_status add_jobs(submission *s, const nas_job_spec *specs, int count, 
     return status;
 }
 
-nas_status nas_store_jobs_submit(nas_store *store, const nas_job_spec *specs, int count,
-                                 int64_t *ids, nas_err *err)
+static nas_status check_specs(const nas_job_spec *specs, int count, nas_err *err)
 {
-    submission s = {.store = store, .now = nas_clock_utc_ms()};
     nas_status status = NAS_OK;
 
     if (count < 1 || count > NAS_JOB_MAX_JOBS)
         return nas_fail(err, NAS_E_DATA, "%d jobs at once, not 1..%d", count, NAS_JOB_MAX_JOBS);
-    if ((status = nas_store_jobs_check(store, err)))
+    for (int i = 0; i < count && !status; i++)
+        status = check_spec(&specs[i], err);
+    return status;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+nas_status nas_store_jobs_try(nas_store *store, const nas_job_spec *specs, int count,
+                              nas_err *err)
+{
+    nas_status status = check_specs(specs, count, err);
+    const char **names = status ? NULL : malloc((size_t)count * sizeof *names);
+    int named = 0;
+
+    if (status || (store && (status = nas_store_jobs_check(store, err))))
+        goto done;
+    if (!names) {
+        status = nas_fail(err, NAS_E_NOMEM, "%d jobs", count);
+        goto done;
+    }
+    for (int i = 0; i < count && !status; i++)
+        if (specs[i].name) {
+            names[named++] = specs[i].name;
+            status = store ? check_name_free(store, specs[i].name, err) : NAS_OK;
+        }
+    qsort(names, (size_t)named, sizeof *names, by_text);
+    for (int i = 1; i < named && !status; i++)
+        if (strcmp(names[i - 1], names[i]) == 0)
+            status = nas_fail(err, NAS_E_USAGE, "job name '%s': two of these jobs have it",
+                              names[i]);
+
+done:
+    free(names);
+    return status;
+}
+
+nas_status nas_store_jobs_submit(nas_store *store, const nas_job_spec *specs, int count,
+                                 int64_t *ids, nas_err *err)
+{
+    submission s = {.store = store, .now = nas_clock_utc_ms()};
+    nas_status status = check_specs(specs, count, err);
+
+    if (status || (status = nas_store_jobs_check(store, err)))
         return status;
-    for (int i = 0; i < count; i++)
-        if ((status = check_spec(&specs[i], err)))
-            return status;
     if (!(s.ids = calloc((size_t)count, sizeof *s.ids)))
         return nas_fail(err, NAS_E_NOMEM, "%d jobs", count);
     if (!(status = nas_store__begin(store, err))) {

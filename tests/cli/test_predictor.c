@@ -50,6 +50,25 @@ Test(cli_predictor, what_it_writes_is_searched_with)
     cr_expect(top1 > 0.05 && top1 < 0.5, "%g", top1);
 }
 
+Test(cli_predictor, dry_runs_foretell_training_and_search)
+{
+    const char *samples = make_samples(NULL), *out = nas_file("p.safetensors");
+    const json_t *demand = NAS_JSON(TRAIN(samples, out), "--dry-run");
+
+    cr_expect_eq(json_number_value(json_object_get(demand, "steps")), 200); /* 10 of 12, 8 a step */
+    cr_expect_gt(json_number_value(json_object_get(demand, "seconds")), 0);
+    cr_expect_eq(access(out, F_OK), -1);
+    NAS_JSON(TRAIN(samples, out));
+    const double foretold = json_number_value(json_object_get(
+        NAS_JSON("evolve", "--space", "tiny", "--predictor", out, "--rounds", "2", "--dry-run"),
+        "steps"));
+    expect_exit(NAS("runs", "list"), 74, "there is no store");
+    const double asked = json_number_value(json_object_get(
+        NAS_JSON("evolve", "--space", "tiny", "--predictor", out, "--rounds", "2"),
+        "evaluations"));
+    cr_expect(asked > 0.5 * foretold && asked < 1.5 * foretold, "%g, foretold %g", asked, foretold);
+}
+
 /* A network of `tiny` for images of 24 pixels and 7 classes. */
 static json_t *other_network(int i)
 {

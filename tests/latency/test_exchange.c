@@ -73,6 +73,23 @@ Test(latency_exchange, csv_keeps_every_bit)
     nas_latency_table_free(table);
 }
 
+Test(latency_exchange, csv_keeps_the_mark_of_an_emulator)
+{
+    nas_latency_table *table = import(scratch_put("t.yaml", own), 0.0);
+
+    cr_assert_eq(table->meta.emulated, 0);
+    table->meta.emulated = 1;
+    nas_latency_table *again = round_trip(table, NAS_LATENCY_CSV, "t.csv");
+    cr_assert_eq(again->meta.emulated, 1);
+    expect_same(table, again, true);
+    nas_latency_table_free(again);
+    again = import(scratch_put("no.csv", "key,emulated,mean\nConv-input:4x4x3-output:4x4x8,0,1\n"),
+                   0.0);
+    cr_assert_eq(again->meta.emulated, 0);
+    nas_latency_table_free(again);
+    nas_latency_table_free(table);
+}
+
 Test(latency_exchange, proxyless_tables_have_variances_and_keep_means_and_deviations)
 {
     nas_latency_table *table = import(scratch_put("t.yaml", own), 0.0);

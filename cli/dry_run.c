@@ -1,0 +1,153 @@
+/* Timing a few steps, and saying what all of them would take. */
+#include "cli/dry_run.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "base/clock.h"
+#include "base/system.h"
+#include "cli/output.h"
+#include "cli/signals.h"
+#include "search/evolution/problem.h"
+
+static const double patience = 20.0; /* seconds */
+static const double mib = 1024.0 * 1024.0;
+
+static void on_progress(void *user, const nas_progress *at)
+{
+    cli_probe *probe = user;
+    const double now = nas_clock_seconds();
+
+    probe->batches = at->batches;
+    if (probe->begun++ > 0 && probe->count < probe->wanted) {
+        probe->batch[probe->count] = at->batch;
+        probe->seconds[probe->count++] = now - probe->last;
+    }
+    probe->last = now;
+}
+
+static bool on_stop(void *user)
+{
+    const cli_probe *probe = user;
+
+    return cli_stop_requested() || probe->count >= probe->wanted ||
+           (probe->count > 0 && nas_clock_seconds() > probe->give_up);
+}
+
+void cli_probe_init(cli_probe *probe, int wanted)
+{
+    *probe = (cli_probe){.wanted = wanted < 1                 ? 1
+                                   : wanted > CLI_PROBE_STEPS ? CLI_PROBE_STEPS
+                                                              : wanted,
+                         .give_up = nas_clock_seconds() + patience};
+    probe->observer = (nas_observer){.user = probe, .progress = on_progress, .stop = on_stop};
+}
+
+nas_status cli_probe_status(const cli_probe *probe, nas_status status, nas_err *err)
+{
+    if (cli_stop_requested())
+        return nas_fail(err, NAS_E_INTERRUPTED, "dry run: stopped");
+    return status == NAS_E_INTERRUPTED ? NAS_OK : status;
+}
+
+double cli_probe_mean(const cli_probe *probe, int every, bool other)
+{
+    double sum = 0.0;
+    int count = 0;
+
+    for (int i = 0; i < probe->count; i++)
+        if ((probe->batch[i] % every != 0) == other) {
+            sum += probe->seconds[i];
+            count++;
+        }
+    return count > 0 ? sum / count : NAN;
+}
+
+nas_status cli_demand_space(json_t *about, const nas_space *space, const nas_latency_lut *lut,
+                            nas_err *err)
+{
+    static const struct {
+        nas_cost cost;
+        const char *least, *most;
+    } ranges[] = {{NAS_COST_MACS, "macs_min", "macs_max"},
+                  {NAS_COST_PARAMETERS, "parameters_min", "parameters_max"},
+                  {NAS_COST_LATENCY, "latency_ms_min", "latency_ms_max"}};
+    nas_problem problem = {0};
+    char *count = NULL;
+    nas_status status;
+
+    if ((status = nas_space_count(space, &count, NULL, err)) ||
+        (status = nas_problem_init(&problem, space, 0, NULL, lut != NULL ? &lut : NULL, err)))
+        goto done;
+    json_object_set_new(about, "architectures", json_string(count));
+    for (int i = 0; i < (lut != NULL ? 3 : 2); i++) {
+        double least, most;
+
+        nas_problem_range(&problem, ranges[i].cost, &least, &most);
+        const bool whole = ranges[i].cost != NAS_COST_LATENCY;
+        json_object_set_new(about, ranges[i].least,
+                            whole ? json_integer((json_int_t)least) : json_real(least));
+        json_object_set_new(about, ranges[i].most,
+                            whole ? json_integer((json_int_t)most) : json_real(most));
+    }
+
+done:
+    nas_problem_fini(&problem);
+    free(count);
+    return status;
+}
+
+double cli_demand_run_bytes(double floats)
+{
+    return 4 * 2 * sizeof(float) * floats + sizeof(float) * floats;
+}
+
+/* Free bytes where `folder` is or, not there yet, would be made. */
+static double free_bytes(const char *folder)
+{
+    char *path = strdup(folder);
+    struct statvfs disk;
+    double found = NAN;
+
+    while (path != NULL && isnan(found)) {
+        char *slash = strrchr(path, '/');
+
+        if (statvfs(*path != '\0' ? path : "/", &disk) == 0)
+            found = (double)disk.f_bavail * (double)disk.f_frsize;
+        else if (slash != NULL)
+            *slash = '\0';
+        else if (strcmp(path, ".") != 0)
+            strcpy(path, ".");
+        else
+            break;
+    }
+    free(path);
+    return found;
+}
+
+nas_status cli_demand_emit(const cli_context *context, json_t *about, const cli_demand *demand,
+                           nas_err *err)
+{
+    json_t *config = json_copy((json_t *)context->config); /* NULL: json_pack fails, too */
+    json_object_del(config, "dry_run");
+    json_t *result = json_pack("{s:b, s:s, s:o, s:I}", "dry_run", 1, "command",
+                               context->command->name, "config", config, "threads",
+                               (json_int_t)context->common->threads);
+
+    json_object_update(result, about);
+    json_decref(about);
+    json_object_update_new(
+        result,
+        json_pack("{s:o, s:o, s:o, s:o, s:o}", "steps", cli_real(demand->steps), "step_seconds",
+                  cli_real(demand->step_seconds), "seconds", cli_real(demand->seconds),
+                  "memory_mib", cli_real(demand->memory_bytes / mib), "memory_limit_mib",
+                  cli_real((double)nas_system_memory() / mib)));
+    if (demand->folder != NULL)
+        json_object_update_new(result,
+                               json_pack("{s:o, s:o}", "disk_mib",
+                                         cli_real(demand->disk_bytes / mib), "disk_free_mib",
+                                         cli_real(free_bytes(demand->folder) / mib)));
+    return cli_emit(context, result, err);
+}

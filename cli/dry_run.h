@@ -1,0 +1,58 @@
+/* --dry-run: what a command would take.  A few steps are taken and timed with the command's own
+ * code; nothing is written, the store is not opened. */
+#ifndef NAS_CLI_DRY_RUN_H
+#define NAS_CLI_DRY_RUN_H
+
+#include "cli/command.h"
+#include "latency/lut.h"
+#include "nas/train/observer.h"
+
+/** Option of commands that can say what they would take. */
+#define CLI_DRY_RUN(offset)                                                                        \
+    {"--dry-run", NAS_OPT_FLAG, offset, NULL, 0, 0, NULL, NULL,                                    \
+     "say what it would take (size, time, memory, disk), and do nothing", false, true}
+
+enum { CLI_PROBE_STEPS = 64 };
+
+/** An observer that times steps and stops the computation after some of them. */
+typedef struct cli_probe {
+    nas_observer observer;
+    int wanted, count;               /* steps; the first one is not timed         */
+    double last, give_up;            /* monotonic seconds                         */
+    double seconds[CLI_PROBE_STEPS]; /* [count] of each                           */
+    int64_t batch[CLI_PROBE_STEPS];  /* [count] number of the batch in its epoch  */
+    int64_t batches;                 /* of an epoch                               */
+    int64_t begun;                   /* steps that began: those timed and the first */
+} cli_probe;
+
+/** Times `wanted` steps (at most CLI_PROBE_STEPS, at least 1), or as many as 20 s allow.  A step is
+ * what lies between two calls of `progress`. */
+void cli_probe_init(cli_probe *probe, int wanted);
+/** What came of a computation that was run with the probe: NAS_OK where the probe stopped it or it
+ * ended; NAS_E_INTERRUPTED after a signal. */
+nas_status cli_probe_status(const cli_probe *probe, nas_status status, nas_err *err);
+/** Mean seconds of the steps for which batch % every == 0, or (`other`) of the others; NAN where
+ * there are none. */
+double cli_probe_mean(const cli_probe *probe, int every, bool other);
+
+/** What a command would take; NAN: unknown. */
+typedef struct cli_demand {
+    double seconds;      /* of the whole command                                        */
+    double steps, step_seconds;
+    double memory_bytes; /* at most about                                               */
+    double disk_bytes;   /* in the folder below, at most about                          */
+    const char *folder;  /* NULL: none                                                  */
+} cli_demand;
+
+/** Ranges of MACs and parameters over a space, with its latencies if `lut` is not NULL, as
+ * members of `about`. */
+nas_status cli_demand_space(json_t *about, const nas_space *space, const nas_latency_lut *lut,
+                            nas_err *err);
+/** Prints the settings, `about` (taken over) and the demand. */
+nas_status cli_demand_emit(const cli_context *context, json_t *about, const cli_demand *demand,
+                           nas_err *err);
+/** Bytes of the files that a run with this many parameters keeps: two checkpoints, the best one,
+ * the next one while it is written, and the network. */
+double cli_demand_run_bytes(double floats);
+
+#endif
