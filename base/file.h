@@ -43,6 +43,9 @@ nas_status nas_file_writable(const char *path, nas_err *err);
 /** mkdir -p. */
 nas_status nas_dir_make(const char *path, nas_err *err);
 bool nas_path_exists(const char *path);
+/** Adds a hint to an error about reading `path` that has none: a file with nearly its name, the
+ * folder that is missing, or else `otherwise`, how such a file is made. */
+void nas_path_hint(const char *path, const char *otherwise, nas_err *err);
 bool nas_path_is_dir(const char *path);
 /** Both name one file, existing or not. */
 bool nas_path_same(const char *a, const char *b);

@@ -1,8 +1,13 @@
-/* The nearest name: what a mistyped option, setting or command probably meant. */
+/* The nearest name: what a mistyped option, setting, command or file probably meant. */
+#include <dirent.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "base/options.h"
 
+enum { MAX_FILES = 4096 }; /* of a folder */
 enum { MAX_NAME = 64 }; /* longer texts are no mistyped names */
 
 static int smallest(int a, int b, int c)
@@ -53,4 +58,50 @@ const char *nas_nearest(const char *text, const char *const *names)
         }
     }
     return nearest;
+}
+
+/* The entry of the folder whose name is nearest (malloc'ed); NULL: none is near. */
+static char *nearest_file(const char *folder, const char *name)
+{
+    char **names = calloc(MAX_FILES + 1, sizeof *names), *found = NULL;
+    DIR *dir = names != NULL ? opendir(folder) : NULL;
+    int count = 0;
+
+    for (const struct dirent *entry; dir != NULL && count < MAX_FILES &&
+                                     (entry = readdir(dir)) != NULL;)
+        if (entry->d_name[0] != '.' && (names[count] = strdup(entry->d_name)) != NULL)
+            count++;
+    if (dir != NULL)
+        closedir(dir);
+    const char *near = names != NULL ? nas_nearest(name, (const char *const *)names) : NULL;
+    if (near != NULL)
+        found = strdup(near);
+    for (int i = 0; i < count; i++)
+        free(names[i]);
+    free(names);
+    return found;
+}
+
+void nas_path_hint(const char *path, const char *otherwise, nas_err *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash != NULL ? strndup(path, slash > path ? (size_t)(slash - path) : 1)
+                                 : strdup(".");
+    char *near = NULL;
+
+    if (err == NULL || err->hint[0] != '\0' || folder == NULL) {
+        free(folder);
+        return;
+    }
+    if (access(path, F_OK) == 0)
+        nas_hint(err, "%s", otherwise);
+    else if (access(folder, F_OK) != 0)
+        nas_hint(err, "there is no folder %.200s", folder);
+    else if ((near = nearest_file(folder, slash != NULL ? slash + 1 : path)) != NULL)
+        nas_hint(err, "did you mean %.*s%s?", slash != NULL ? (int)(slash + 1 - path) : 0, path,
+                 near);
+    else
+        nas_hint(err, "%s", otherwise);
+    free(near);
+    free(folder);
 }

@@ -43,8 +43,20 @@ static nas_status check_range(const setting *to, const char *text, double value,
 
     if ((o->min == 0 && o->max == 0) || (value >= o->min && value <= o->max))
         return NAS_OK;
-    return nas_fail(err, to->status, "%s: %.100s is not in %.15g..%.15g", to->name, text, o->min,
+    return nas_fail(err, to->status, "%s: %.100s is not in %.16g..%.16g", to->name, text, o->min,
                     o->max);
+}
+
+/* What the number is, and in which unit: it may have been written behind it. */
+static nas_status fail_number(const setting *to, const char *text, const char *what, nas_err *err)
+{
+    char help[160];
+
+    nas_fail(err, to->status, "%s: '%.100s' is not %s", to->name, text, what);
+    nas_option_describe(to->option, help, sizeof help);
+    nas_hint(err, "write the number alone; %s %s: %s", to->name, nas_option_value(to->option),
+             help);
+    return to->status;
 }
 
 static nas_status set_int(const setting *to, const char *text, nas_err *err)
@@ -52,7 +64,7 @@ static nas_status set_int(const setting *to, const char *text, nas_err *err)
     const char *digits = text + (*text == '-' || *text == '+');
 
     if (*digits == '\0' || digits[strspn(digits, "0123456789")] != '\0')
-        return nas_fail(err, to->status, "%s: '%.100s' is not a whole number", to->name, text);
+        return fail_number(to, text, "a whole number", err);
     errno = 0;
     const int64_t value = strtoll(text, NULL, 10);
     if (errno != 0)
@@ -69,7 +81,7 @@ static nas_status set_real(const setting *to, const char *text, nas_err *err)
     const double value = decimal ? strtod(text, &end) : NAN;
 
     if (!decimal || *end != '\0' || !isfinite(value))
-        return nas_fail(err, to->status, "%s: '%.100s' is not a finite number", to->name, text);
+        return fail_number(to, text, "a finite number", err);
     *(double *)to->field = value;
     return check_range(to, text, value, err);
 }
@@ -92,6 +104,22 @@ static const char *next_choice(const char **rest, int *length)
     return word;
 }
 
+/* The nearest of the choices, if one is near. */
+static void hint_choice(const nas_option *option, const char *text, nas_err *err)
+{
+    enum { MOST = 16 };
+    const char *names[MOST + 1] = {NULL}, *near = NULL;
+    char *copy = strdup(option->choices), *rest = copy;
+
+    for (int i = 0; rest != NULL && i < MOST; i++)
+        names[i] = strsep(&rest, "|");
+    if (copy != NULL)
+        near = nas_nearest(text, names);
+    if (near != NULL)
+        nas_hint(err, "did you mean %s?", near);
+    free(copy);
+}
+
 static nas_status set_choice(const setting *to, const char *text, nas_err *err)
 {
     const char *rest = to->option->choices, *word;
@@ -102,8 +130,10 @@ static nas_status set_choice(const setting *to, const char *text, nas_err *err)
             *(int *)to->field = i;
             return NAS_OK;
         }
-    return nas_fail(err, to->status, "%s: '%.100s' is not one of %s", to->name, text,
-                    to->option->choices);
+    nas_fail(err, to->status, "%s: '%.100s' is not one of %s", to->name, text,
+             to->option->choices);
+    hint_choice(to->option, text, err);
+    return to->status;
 }
 
 static json_t *flag_json(const nas_option *option, const void *field)

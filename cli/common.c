@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/system.h"
 #include "cli/command.h"
@@ -72,6 +73,8 @@ static nas_status load_config(json_t **out, int argc, const char *const *argv, n
 
     *out = NULL;
     if (path != NULL && (status = nas_json_load(out, path, err)) != NAS_OK) {
+        nas_path_hint(path, "settings are JSON with comments, by the options' names: {\"epochs\": "
+                      "30, \"target_ms\": 5}", err);
         if (status == NAS_E_DATA && err != NULL)
             err->status = NAS_E_CONFIG; /* what is wrong is a setting, not data */
         return status == NAS_E_DATA ? NAS_E_CONFIG : status;
@@ -111,6 +114,22 @@ static void make_paths_absolute(const nas_option *const *tables, json_t *config)
         }
 }
 
+/* Why settings cannot be kept as JSON. */
+static nas_status fail_merged(int argc, const char *const *argv, nas_err *err)
+{
+    for (int i = 0; i < argc; i++) {
+        json_t *text = json_string(argv[i]);
+
+        if (text == NULL) {
+            nas_fail(err, NAS_E_USAGE, "'%.200s' is not UTF-8, as settings must be", argv[i]);
+            nas_hint(err, "give it another name; for a file, a link to it will do");
+            return NAS_E_USAGE;
+        }
+        json_decref(text);
+    }
+    return nas_fail(err, NAS_E_NOMEM, "options: out of memory");
+}
+
 nas_status cli_parse(cli_parsed *out, const cli_command *command, const json_t *config, int argc,
                      const char *const *argv, nas_err *err)
 {
@@ -134,9 +153,13 @@ nas_status cli_parse(cli_parsed *out, const cli_command *command, const json_t *
             nas_err_prefix(err, "%s", config_path(argc, argv));
         return status;
     }
-    if (count > command->max_args)
-        return nas_fail(err, NAS_E_USAGE, "%s: unexpected argument '%.100s'", command->name,
-                        out->args[command->max_args]);
+    if (count > command->max_args) {
+        nas_fail(err, NAS_E_USAGE, "%s: unexpected argument '%.100s'", command->name,
+                 out->args[command->max_args]);
+        nas_hint(err, "usage: nas %s %s[OPTIONS]; options begin with --", command->name,
+                 command->arguments != NULL ? command->arguments : "");
+        return NAS_E_USAGE;
+    }
     if (count < command->min_args) {
         nas_fail(err, NAS_E_USAGE, "%s: an argument is missing", command->name);
         nas_hint(err, "usage: nas %s %s [OPTIONS]", command->name, command->arguments);
@@ -148,7 +171,7 @@ nas_status cli_parse(cli_parsed *out, const cli_command *command, const json_t *
         common->threads = nas_system_cores();
     out->merged = nas_options_json(tables, out->options);
     if (out->merged == NULL)
-        return nas_fail(err, NAS_E_NOMEM, "options: out of memory, or a value is not UTF-8");
+        return fail_merged(argc, argv, err);
     make_paths_absolute(tables, out->merged);
     out->context = (cli_context){.command = command, .common = common, .args = out->args,
                                  .count = count, .config = out->merged};

@@ -246,8 +246,9 @@ nas_status cli_session_open(cli_session *session, const cli_context *context,
         .probabilities = on_probabilities, .checkpoint = on_checkpoint, .stop = on_stop,
         .checkpoint_due = on_checkpoint_due};
     cli_progress_init(&session->progress, context->common);
-    if ((status = nas_store_open(&session->store, context->common->store, NAS_STORE_CREATE,
-                                 err)) != NAS_OK)
+    if ((options->name != NULL && /* before a store is made */
+         (status = nas_store_name_check(options->name, "run name", err))) ||
+        (status = nas_store_open(&session->store, context->common->store, NAS_STORE_CREATE, err)))
         return status;
     nas_worker_act(session->store);
     if (context->run != NULL)

@@ -36,8 +36,11 @@ nas_status nas_data_import(const char *src, const char *out, const nas_import_op
     if (options->size < 0 || options->size > SIZE_MAX_PX)
         return nas_fail(err, NAS_E_CONFIG, "image size %d is not in 1..%d pixels", options->size,
                         SIZE_MAX_PX);
-    if (!nas_path_exists(src))
-        return nas_fail(err, NAS_E_IO, "%s: no such directory", src);
+    if (!nas_path_exists(src)) {
+        nas_fail(err, NAS_E_IO, "%s: no such directory", src);
+        nas_path_hint(src, "name the directory that holds train/", err);
+        return NAS_E_IO;
+    }
     if (!nas_path_is_dir(src)) {
         nas_fail(err, NAS_E_DATA, "%s: not a directory of images", src);
         nas_hint(err, "unpack archives first, and name the directory that holds train/");

@@ -324,10 +324,13 @@ nas_status nas_data__source_check(const nas_data__source *s, nas_err *err)
     for (int c = 0; c < s->classes; c++) {
         nas_text_escape(s->class_names[c], shown, sizeof shown);
         if (*shown == '\0' || strlen(s->class_names[c]) > NAS_DATA_NAME_MAX ||
-            strcmp(shown, s->class_names[c]) != 0)
-            return nas_fail(err, NAS_E_DATA,
-                            "%s: the class name \"%s\" is not UTF-8 text of 1 to %d bytes",
-                            s->path, shown, NAS_DATA_NAME_MAX);
+            strcmp(shown, s->class_names[c]) != 0) {
+            nas_fail(err, NAS_E_DATA,
+                     "%s: the class name \"%s\" is not UTF-8 text of 1 to %d bytes without control "
+                     "characters", s->path, shown, NAS_DATA_NAME_MAX);
+            nas_hint(err, "give its folder another name");
+            return NAS_E_DATA;
+        }
     }
     return NAS_OK;
 }

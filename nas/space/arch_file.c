@@ -72,6 +72,9 @@ nas_status nas_arch_load(nas_arch **out, const char *path, nas_err *err)
     arch = NULL;
 
 done:
+    if (status == NAS_E_IO || status == NAS_E_DATA)
+        nas_path_hint(path, "an architecture is a JSON file: nas search ends with one, nas space "
+                      "sample SPACE --out FILE draws one", err);
     nas_arch_free(arch);
     json_decref(json);
     return status;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
+
 nas_safetensors_builder *nas_checkpoint_begin(const char *kind, const json_t *state)
 {
     nas_safetensors_builder *builder = nas_safetensors_builder_new();
@@ -170,6 +172,9 @@ nas_status nas_model_load(nas_model **out, nas_arch **arch, const char *path, na
         *arch = own;
         own = NULL;
     }
+    if (status == NAS_E_IO)
+        nas_path_hint(path, "a trained network is model.safetensors of a run: nas runs show RUN "
+                      "names it", err);
     nas_model_free(model);
     nas_arch_free(own);
     json_decref(state);

@@ -86,9 +86,11 @@ nas_status nas_trainer_new(nas_trainer **out, nas_model *model, const nas_datase
                           data->classes);
     else
         status = split(t, data, err);
-    if (status == NAS_OK && t->train.count < (uint32_t)config->batch)
+    if (status == NAS_OK && t->train.count < (uint32_t)config->batch) {
         status = nas_fail(err, NAS_E_CONFIG, "batch of %d images, but only %u to train on",
                           config->batch, t->train.count);
+        nas_hint(err, "use a smaller --batch");
+    }
     if (status == NAS_OK &&
         (status = open_loader(&t->train_loader, data, &t->train, t, true, err)) == NAS_OK &&
         (t->valid.count == 0 ||

@@ -115,6 +115,9 @@ Test(base_options, the_command_line_wins_over_the_config)
     cr_assert_str_eq(found.data, "c");
 }
 
+#define WHOLE "write the number alone; --epochs N: passes (default 10)"
+#define REAL "write the number alone; --target-ms MS: limit"
+
 Test(base_options, wrong_command_lines_are_usage_errors)
 {
     static const struct {
@@ -128,21 +131,21 @@ Test(base_options, wrong_command_lines_are_usage_errors)
         {"--epochs", "--epochs needs a value (N)", ""},
         {"--epochs --json", "--epochs needs a value (N)", ""},
         {"--arch-mode", "--arch-mode needs a value (two|full)", ""},
-        {"--epochs 3x", "--epochs: '3x' is not a whole number", ""},
-        {"--epochs 3.0", "--epochs: '3.0' is not a whole number", ""},
-        {"--epochs=", "--epochs: '' is not a whole number", ""},
-        {"--epochs 0x10", "--epochs: '0x10' is not a whole number", ""},
+        {"--epochs 3x", "--epochs: '3x' is not a whole number", WHOLE},
+        {"--epochs 3.0", "--epochs: '3.0' is not a whole number", WHOLE},
+        {"--epochs=", "--epochs: '' is not a whole number", WHOLE},
+        {"--epochs 0x10", "--epochs: '0x10' is not a whole number", WHOLE},
         {"--epochs 0", "--epochs: 0 is not in 1..1000", ""},
         {"--epochs 1001", "--epochs: 1001 is not in 1..1000", ""},
         {"--seed 99999999999999999999", "--seed: 99999999999999999999 is too large", ""},
-        {"--target-ms nan", "--target-ms: 'nan' is not a finite number", ""},
-        {"--target-ms inf", "--target-ms: 'inf' is not a finite number", ""},
-        {"--target-ms 1e999", "--target-ms: '1e999' is not a finite number", ""},
-        {"--target-ms 0x1p3", "--target-ms: '0x1p3' is not a finite number", ""},
-        {"--target-ms 1-2", "--target-ms: '1-2' is not a finite number", ""},
-        {"--target-ms=", "--target-ms: '' is not a finite number", ""},
+        {"--target-ms nan", "--target-ms: 'nan' is not a finite number", REAL},
+        {"--target-ms inf", "--target-ms: 'inf' is not a finite number", REAL},
+        {"--target-ms 1e999", "--target-ms: '1e999' is not a finite number", REAL},
+        {"--target-ms 0x1p3", "--target-ms: '0x1p3' is not a finite number", REAL},
+        {"--target-ms 1-2", "--target-ms: '1-2' is not a finite number", REAL},
+        {"--target-ms=", "--target-ms: '' is not a finite number", REAL},
         {"--target-ms 0", "--target-ms: 0 is not in 0.01..1000000", ""},
-        {"--arch-mode tw", "--arch-mode: 'tw' is not one of two|full", ""},
+        {"--arch-mode tw", "--arch-mode: 'tw' is not one of two|full", "did you mean two?"},
         {"--arch-mode two|full", "--arch-mode: 'two|full' is not one of two|full", ""},
         {"--json=yes", "--json takes no value, but 'yes' was given", ""},
         {"a b c", "unexpected argument 'c'", ""},
