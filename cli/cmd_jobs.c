@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -436,6 +437,7 @@ typedef struct log_options {
     cli_common common;
     int64_t attempt;
     int stream;
+    bool follow;
 } log_options;
 
 static const nas_option log_table[] = {
@@ -443,55 +445,177 @@ static const nas_option log_table[] = {
      "of this attempt; 0: of the last one"},
     {"--stream", NAS_OPT_CHOICE, offsetof(log_options, stream), "both", 0, 0, "err|out|both", NULL,
      "messages (stderr), results (stdout), or one after the other"},
+    {"--follow", NAS_OPT_FLAG, offsetof(log_options, follow), NULL, 0, 0, NULL, NULL,
+     "show what comes until the attempt ends; with --json one object a line"},
     {0},
 };
 
-/* Lines of a log, with a NUL behind them; there may be others among them. */
-static void put_lines(char *text, size_t size)
+static const char *const streams[] = {"err", "out"};
+enum { STREAMS = 2 };
+
+/* A log on its way to the terminal; zero-initialise. */
+typedef struct log_reader {
+    FILE *file;
+    const char *stream; /* for JSON lines; NULL: as text */
+    char piece[PIECE_SIZE];
+    size_t held; /* bytes of a line that is not whole yet */
+} log_reader;
+
+/* One line, or a part of a long one, with a NUL behind it. */
+static void put_line(const log_reader *r, const char *line, const char *end)
 {
     char shown[4 * PIECE_SIZE];
 
+    nas_text_escape(line, shown, sizeof shown);
+    if (r->stream == NULL) {
+        printf("%s%s", shown, end);
+        return;
+    }
+    json_t *object = json_pack("{s:s, s:s}", "stream", r->stream, "text", shown);
+    json_dumpf(object, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(object);
+}
+
+/* Lines, with a NUL behind them; there may be others among them. */
+static void put_lines(const log_reader *r, char *text, size_t size)
+{
     for (size_t at = 0, part; at < size; at += part + 1) {
         part = strcspn(text + at, "\n");
         const bool line = text[at + part] == '\n';
 
         text[at + part] = '\0';
-        nas_text_escape(text + at, shown, sizeof shown);
-        fputs(shown, stdout);
-        if (at + part < size)
-            fputs(line ? "\n" : "\\x00", stdout);
+        put_line(r, text + at, at + part == size ? "" : line ? "\n" : "\\x00");
     }
 }
 
-/* What the job wrote, line by line, with nothing in it that a terminal would obey. */
-static nas_status print_log(const char *path, nas_err *err)
+/* How much of what is held is shown: whole lines; of a line that is longer, whole characters. */
+static size_t whole_lines(const char *text, size_t size)
 {
-    FILE *file = fopen(path, "re");
-    char piece[PIECE_SIZE] = "";
-    size_t held = 0, got;
+    const char *last = memrchr(text, '\n', size);
 
-    if (file == NULL)
+    return last != NULL                ? (size_t)(last + 1 - text)
+           : size == PIECE_SIZE - 1 ? whole_characters(text, size)
+                                       : 0;
+}
+
+/* Shows what was written since, with nothing in it that a terminal would obey; `all`: also a last
+ * line that has no end. */
+static nas_status read_log(log_reader *r, const char *path, bool all, nas_err *err)
+{
+    size_t got;
+
+    if (r->file == NULL && (r->file = fopen(path, "re")) == NULL)
         return nas_fail_errno(err, "%s", path);
-    do { /* what may be the beginning of a character waits for the rest of it */
-        got = fread(piece + held, 1, sizeof piece - 1 - held, file);
-        const size_t size = held + got, end = got > 0 ? whole_characters(piece, size) : size;
-        const char next = piece[end];
+    do {
+        got = fread(r->piece + r->held, 1, sizeof r->piece - 1 - r->held, r->file);
+        const size_t size = r->held + got;
+        const size_t end = got == 0 && all ? size : whole_lines(r->piece, size);
+        const char next = r->piece[end];
 
-        piece[end] = '\0';
-        put_lines(piece, end);
-        piece[end] = next;
-        held = size - end;
-        memmove(piece, piece + end, held);
+        r->piece[end] = '\0';
+        put_lines(r, r->piece, end);
+        r->piece[end] = next;
+        r->held = size - end;
+        memmove(r->piece, r->piece + end, r->held);
     } while (got > 0);
-    const bool failed = ferror(file) != 0;
-    fclose(file);
-    return failed ? nas_fail_errno(err, "%s", path) : cli_flush(err);
+    if (ferror(r->file))
+        return nas_fail_errno(err, "%s", path);
+    clearerr(r->file); /* the end of the file is where it was, not where it stays */
+    return cli_flush(err);
+}
+
+static bool is_wanted(const log_options *o, int stream)
+{
+    return o->stream == stream || o->stream == STREAMS;
+}
+
+/* Shows the logs of an attempt as far as they go: both files, as soon as they are there. */
+static nas_status read_logs(log_reader readers[STREAMS], const nas_store *store,
+                            const log_options *o, const nas_job *job, int64_t attempt, bool all,
+                            nas_err *err)
+{
+    nas_status status = NAS_OK;
+
+    for (int i = 0; i < STREAMS && status == NAS_OK; i++) {
+        char *path = nas_store_job_log(store, job->id, attempt, streams[i]);
+
+        if (path == NULL)
+            status = nas_fail(err, NAS_E_NOMEM, "jobs: out of memory");
+        else if (is_wanted(o, i) && (readers[i].file != NULL || nas_path_exists(path)))
+            status = read_log(&readers[i], path, all, err);
+        free(path);
+    }
+    return status;
+}
+
+/* Until the attempt has ended, its loop is gone, or somebody wants no more. */
+static nas_status follow(view *v, const cli_context *context, const log_options *o,
+                         const nas_job *job, nas_err *err)
+{
+    const struct timespec pause = {.tv_nsec = 200 * 1000 * 1000};
+    log_reader readers[STREAMS] = {{.stream = context->common->json ? streams[0] : NULL},
+                                   {.stream = context->common->json ? streams[1] : NULL}};
+    char id[24];
+    bool over = false, told = false;
+    nas_status status = NAS_OK;
+
+    snprintf(id, sizeof id, "%lld", (long long)job->id);
+    while (!over && status == NAS_OK) {
+        nas_job *now = NULL;
+
+        if ((status = nas_store_job_get(v->store, id, &now, err)) != NAS_OK ||
+            (status = nas_store_loop_get(v->store, &v->loop, err)) != NAS_OK) {
+            nas_job_free(now);
+            break;
+        }
+        const int64_t attempt = o->attempt > 0 ? o->attempt : now->attempt;
+        const nas_job_state state = state_now(now->state, &v->loop);
+        const bool waits = state == NAS_JOB_QUEUED && attempt == 0;
+        over = !waits && (state != NAS_JOB_RUNNING || now->attempt > attempt);
+        if (waits && !told && is_gone(&v->loop))
+            nas_log(NAS_LOG_INFO, "job %s waits for a loop: nas jobs run", now->name);
+        told = true;
+        if (!waits)
+            status = read_logs(readers, v->store, o, now, attempt, over, err);
+        if (over && status == NAS_OK && context->common->json) {
+            json_t *end = json_pack("{s:s, s:I, s:s}", "job", now->name, "attempt",
+                                    (json_int_t)attempt, "state", nas_job_state_name(state));
+            json_dumpf(end, stdout, JSON_COMPACT);
+            putchar('\n');
+            json_decref(end);
+        }
+        nas_job_free(now);
+        if (!over)
+            nanosleep(&pause, NULL);
+    }
+    for (int i = 0; i < STREAMS; i++)
+        if (readers[i].file != NULL)
+            fclose(readers[i].file);
+    return status == NAS_OK ? cli_flush(err) : status;
+}
+
+/* The names of the files; NULL where there is none, or it is not wanted. */
+static nas_status add_paths(json_t *result, const nas_store *store, const log_options *o,
+                            const nas_job *job, int64_t attempt, nas_err *err)
+{
+    for (int i = 0; i < STREAMS; i++) {
+        char *path = nas_store_job_log(store, job->id, attempt, streams[i]);
+
+        if (path == NULL)
+            return nas_fail(err, NAS_E_NOMEM, "jobs: out of memory");
+        json_object_set_new(result, streams[i], is_wanted(o, i) && nas_path_exists(path)
+                                                    ? json_string(path)
+                                                    : json_null());
+        free(path);
+    }
+    return NAS_OK;
 }
 
 static nas_status logs_run(const cli_context *context, const void *options, nas_err *err)
 {
-    static const char *const streams[] = {"err", "out"};
     const log_options *o = options;
+    log_reader readers[STREAMS] = {{0}};
     view v = {0};
     nas_job *job = NULL;
     json_t *result = json_object();
@@ -501,29 +625,26 @@ static nas_status logs_run(const cli_context *context, const void *options, nas_
         (status = nas_store_job_get(v.store, context->args[0], &job, err)))
         goto done;
     const int64_t attempt = o->attempt > 0 ? o->attempt : job->attempt;
-    if (attempt < 1 || attempt > job->attempt) {
+    if (attempt > job->attempt || (attempt < 1 && !o->follow)) {
         status = nas_fail(err, NAS_E_USAGE, "job %s has had %lld attempts so far", job->name,
                           (long long)job->attempt);
         goto done;
     }
-    json_object_update_new(result, json_pack("{s:s, s:I}", "job", job->name, "attempt",
-                                             (json_int_t)attempt));
-    for (int i = 0; i < 2 && status == NAS_OK; i++) {
-        char *path = nas_store_job_log(v.store, job->id, attempt, streams[i]);
-        const bool wanted = o->stream == i || o->stream == 2;
-        const bool there = path != NULL && wanted && nas_path_exists(path); /* else it is empty */
-
-        json_object_set_new(result, streams[i], there ? json_string(path) : json_null());
-        if (path == NULL)
-            status = nas_fail(err, NAS_E_NOMEM, "jobs: out of memory");
-        else if (there && !context->common->json)
-            status = print_log(path, err);
-        free(path);
+    if (o->follow) {
+        status = follow(&v, context, o, job, err);
+    } else if (context->common->json) {
+        json_object_update_new(result, json_pack("{s:s, s:I}", "job", job->name, "attempt",
+                                                 (json_int_t)attempt));
+        if ((status = add_paths(result, v.store, o, job, attempt, err)) == NAS_OK)
+            status = cli_emit(context, json_incref(result), err);
+    } else {
+        status = read_logs(readers, v.store, o, job, attempt, true, err);
     }
-    if (status == NAS_OK && context->common->json)
-        status = cli_emit(context, json_incref(result), err);
 
 done:
+    for (int i = 0; i < STREAMS; i++)
+        if (readers[i].file != NULL)
+            fclose(readers[i].file);
     json_decref(result);
     nas_job_free(job);
     nas_store_close(v.store);

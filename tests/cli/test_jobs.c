@@ -366,6 +366,37 @@ Test(cli_jobs, a_log_is_shown_behind_a_nul_and_with_whole_characters)
     cr_assert_str_eq(shown + 7, expected);
 }
 
+/* Begun before the job is, it shows all of it, and ends with it. */
+Test(cli_jobs, a_log_is_followed_to_the_end_of_its_job)
+{
+    char command[600];
+
+    for (int json = 0; json < 2; json++) {
+        const char *name = json ? "b" : "a";
+
+        SUBMIT("--name", name, "--", "bench", "--space", "tiny", "--steps", "30");
+        snprintf(command, sizeof command, "(sleep 1; NAS_STORE=%s %s jobs run) >%s 2>&1 &",
+                 nas_file("store"), NAS_PROGRAM, nas_file("loop.log"));
+        cr_assert_eq(system(command), 0);
+        const process_result *result = json ? NAS("jobs", "logs", name, "--follow", "--json")
+                                            : NAS("jobs", "logs", name, "--follow");
+        expect_exit(result, 0, "waits for a loop");
+        cr_assert_not_null(strstr(result->out, "images_per_second"), "%s", result->out);
+        if (!json)
+            continue;
+        char *copy = strdup(result->out), *rest = copy, *last = NULL;
+        for (char *line; (line = strsep(&rest, "\n")) != NULL && *line != '\0'; last = line) {
+            json_t *object = json_loads(line, 0, NULL);
+            cr_assert(json_is_object(object), "%s", line);
+            json_decref(object);
+        }
+        cr_assert_not_null(strstr(last, "\"state\":\"done\""), "%s", last);
+        free(copy);
+    }
+    const process_result *again = NAS("jobs", "logs", "a", "--follow"); /* ended: as without it */
+    cr_assert_not_null(strstr(again->out, "images_per_second"));
+}
+
 /* Whether it lives cannot be seen, so that nothing is said to be lost. */
 Test(cli_jobs, a_loop_of_another_host_is_not_taken_for_dead)
 {
