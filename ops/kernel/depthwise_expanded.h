@@ -20,6 +20,7 @@ enum {
     WORTH_PIXELS = 64,    /* of an image, below which the statistics of x cost too much */
     MOMENT_ROWS = 128,    /* pixels of x taken at a time for them                        */
     CORRECTION_ROWS = 128, /* ... and for the correction of dx                           */
+    SPREAD_PIXELS = 96,   /* ... of g, about                                             */
     CHANNELS = 64         /* of the weight gradients at a time                           */
 };
 
@@ -194,8 +195,9 @@ typedef struct expanded_job {
     float *constant; /* [cin], of dx                                                        */
     float *packed;   /* W of the groups, packed                                             */
     float *back;     /* diag(s)*W' of the groups, packed                                    */
-    float *tiles;    /* a thread's: g of `ahead` rows                                       */
+    float *tiles;    /* a thread's: g of `rows` rows                                       */
     size_t tile, back_group; /* floats of one                                               */
+    int rows;        /* of g taken at a time                                                */
 } expanded_job;
 
 /* Lays the parts out in `scratch` (NULL: only counts); returns how many floats they take. */
@@ -205,7 +207,8 @@ static size_t expanded_layout(expanded_job *job, float *scratch, int threads)
     const size_t chunks = (size_t)nas_kernel_chunks(geom->n), mid = (size_t)geom->cin;
     const size_t cin = (size_t)job->plan.cin, group = (size_t)job->plan.vectors * NAS_VL;
 
-    job->tile = (size_t)job->plan.ahead * (size_t)geom->w * group;
+    job->rows = smaller(geom->h, larger(1, SPREAD_PIXELS / geom->w));
+    job->tile = (size_t)job->rows * (size_t)geom->w * group;
     job->back_group = gemm_packed_count((int)group, job->plan.cin);
     const struct {
         float **part;
@@ -325,7 +328,7 @@ static void expanded_image(const expanded_job *job, dw_task *task, float *g, con
             load_x(task, job->view, img, row + 1);
             convolve_back_row(task, row);
             NAS_WITH_ACT(job->bn->act, mask_expanded_row(ACT, task, row, g + held * step));
-            if (++held == plan->ahead || row + 1 == geom->h) {
+            if (++held == job->rows || row + 1 == geom->h) {
                 spread(job, task, g, back, t, img, row + 1 - held, held);
                 held = 0;
             }

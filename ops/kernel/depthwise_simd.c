@@ -72,8 +72,10 @@ static void finish_training_row(dw_task *task, float *y, bool starts_band)
 
         for (int p = 0; p < geom->ow; p++) {
             const vfloat value = v_load(from + (size_t)p * NAS_VL), off = value - centre;
+            float *to = y + (size_t)p * geom->cout + c;
 
-            store_channels(y + (size_t)p * geom->cout + c, value, n);
+            __builtin_prefetch(to + (size_t)geom->ow * geom->cout, 1); /* the row below */
+            store_channels(to, value, n);
             sum += off;
             squares += off * off;
         }
@@ -397,7 +399,7 @@ static void start_backward(dw_task *task, const nas_view *x, const float *w,
         zero(task, task->sum[0]);
         zero(task, task->sum[1]);
     }
-    memset(task->dy, 0, window_floats(plan, &plan->dy) * sizeof *task->dy);
+    clear_margins(task, &plan->dy, plan->geom->ow, task->dy);
     memset(task->dw, 0, (size_t)task->vectors * k * k * NAS_VL * sizeof *task->dw);
     memset(task->zeros, 0,
            (size_t)plan->vectors * plan->x.columns * NAS_VL * sizeof *task->zeros);

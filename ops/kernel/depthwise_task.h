@@ -4,6 +4,7 @@
 #ifndef NAS_OPS_KERNEL_DEPTHWISE_TASK_H
 #define NAS_OPS_KERNEL_DEPTHWISE_TASK_H
 
+#include <math.h>
 #include <omp.h>
 #include <stdint.h>
 
@@ -18,8 +19,7 @@ enum {
                        * two of them then share 512 KiB of cache                    */
     BAND = 8,         /* output rows at a time at most, where rows are short        */
     MAX_K = 7,
-    PRODUCT_WINDOW = 32768, /* ... in place of WINDOW, where rows of a product need cache too */
-    PRODUCT_PIXELS = 96     /* of a product computed at a time, about: many register tiles    */
+    PRODUCT_WINDOW = 32768 /* ... in place of WINDOW, where a product's w needs cache too */
 };
 
 /* A phase of the input gradient: with stride 2 the even and the odd columns of
@@ -50,7 +50,6 @@ typedef struct dw_plan {
     dw_phase phases[2];
     int row_columns; /* of the buffer that a finished row goes to */
     int cin;         /* channels that x is a product of, or 0: x is stored */
-    int ahead;       /* rows of the product computed at a time */
     const nas_product *product; /* that x is, or NULL */
     const float *packed;        /* its w, packed group by group (pack_product) */
 } dw_plan;
@@ -124,7 +123,7 @@ static dw_plan make_plan(const nas_conv_geom *geom, int cin)
     const bool keeps_size = s == 1 && geom->pad == k / 2;
     const row_cut cut = row_cut_of(geom->ow, keeps_size);
     const int block = row_cut_block(cut);
-    dw_plan plan = {.geom = geom, .cin = cin, .ahead = smaller(geom->h, larger(1, PRODUCT_PIXELS / geom->w))};
+    dw_plan plan = {.geom = geom, .cin = cin};
 
     plan.band = geom->ow <= 8 ? smaller(geom->oh, BAND) : 1;
     plan.blocks = ceil_div(geom->ow, block);
@@ -155,9 +154,7 @@ typedef struct dw_task {
     float *w;            /* [vectors][k][k], as forward or input gradient want it */
     float *dw;           /* [vectors][k][k]      */
     float *zeros;        /* a row of x that is all padding */
-    const float *packed; /* the group's columns of the product's w              */
-    float *product_rows; /* [ahead][w][vectors] of the product, rows computed...*/
-    int computed[2];     /* ... from the first of these on, before the second   */
+    const float *packed; /* the group's columns of the product's w */
     group_floats scale, shift, gate;            /* of the view       */
     group_floats a, b, k;                       /* of the grad view  */
     group_floats bias;                          /* of the output     */
@@ -170,14 +167,6 @@ typedef struct dw_task {
 static size_t window_floats(const dw_plan *plan, const dw_window *window)
 {
     return (size_t)(window->mask + 1) * plan->vectors * window->columns * NAS_VL;
-}
-
-/* Rows of the product that a task holds. */
-static size_t product_floats(const dw_plan *plan)
-{
-    const size_t rows = plan->cin ? (size_t)plan->ahead * plan->geom->w : 0;
-
-    return rows * plan->vectors * NAS_VL;
 }
 
 /* Floats of the packed w of the product, of each group. */
@@ -208,7 +197,7 @@ static size_t task_floats(const dw_plan *plan)
     return window_floats(plan, &plan->x) + window_floats(plan, &plan->dy) +
            (size_t)plan->vectors * plan->row_columns * NAS_VL +
            (size_t)plan->vectors * k * k * NAS_VL * 2 +
-           (size_t)plan->vectors * plan->x.columns * NAS_VL + product_floats(plan);
+           (size_t)plan->vectors * plan->x.columns * NAS_VL;
 }
 
 /* Partial weight gradients [chunks][k*k][c], rounded up to whole vectors. */
@@ -245,7 +234,6 @@ static void task_init(dw_task *task, const dw_plan *plan, int group, float *scra
     task->w = take(&at, taps);
     task->dw = take(&at, taps);
     task->zeros = take(&at, (size_t)plan->vectors * plan->x.columns * NAS_VL);
-    task->product_rows = at;
     if (plan->product)
         task->packed = plan->packed + (size_t)group * packed_floats(plan);
 }
@@ -309,16 +297,13 @@ NAS_INLINE void store_channels(float *p, vfloat v, int n)
         v_store_n(p, v, n);
 }
 
-/* A row of pixels that are `step` floats apart. */
-NAS_INLINE void load_view_row(const nas_act act, const dw_task *task, const float *from,
-                              size_t step, float *to)
+NAS_INLINE void load_view_row(const nas_act act, const dw_task *task, const float *from, float *to)
 {
     const nas_conv_geom *geom = task->plan->geom;
     const size_t plane = (size_t)task->plan->x.columns * NAS_VL;
 
-    for (int p = 0; p < geom->w; p++, from += step, to += NAS_VL) {
-        if (task->plan->product == NULL)
-            prefetch_pixel(task, from + (size_t)geom->w * step);
+    for (int p = 0; p < geom->w; p++, from += geom->cin, to += NAS_VL) {
+        prefetch_pixel(task, from + (size_t)geom->w * geom->cin);
         for (int v = 0; v < task->vectors; v++) {
             const int c = v * NAS_VL;
             const vfloat raw = load_channels(from + c, task->channels - c);
@@ -329,24 +314,18 @@ NAS_INLINE void load_view_row(const nas_act act, const dw_task *task, const floa
     }
 }
 
-/* Row `row` of the product (which are asked for in their order). */
-static const float *product_row(dw_task *task, int img, int row)
+/* A row of the product from pixel `pixel` on, activated, into the window at `to`. */
+static void multiply_row(const dw_task *task, nas_act act, size_t pixel, float *to)
 {
     const dw_plan *plan = task->plan;
-    const nas_conv_geom *geom = plan->geom;
-    const int step = plan->vectors * NAS_VL, rows = smaller(plan->ahead, geom->h - row);
+    const gemm_left left = {.data = plan->product->x + pixel * plan->cin, .ld = plan->cin};
+    const gemm_right right = {.data = task->packed};
+    const gemm_planes planes = {.to = to, .plane = (size_t)plan->x.columns * NAS_VL,
+                                .scale = task->scale, .shift = task->shift,
+                                .low = act == NAS_ACT_NONE ? -INFINITY : 0,
+                                .high = act == NAS_ACT_RELU6 ? 6 : INFINITY};
 
-    if (row >= task->computed[1]) {
-        const size_t pixel = ((size_t)img * geom->h + row) * geom->w;
-        const gemm_left left = {.data = plan->product->x + pixel * plan->cin, .ld = plan->cin};
-        const gemm_right right = {.data = task->packed};
-
-        gemm(rows * geom->w, task->channels, plan->cin, &left, &right, task->product_rows, step,
-             false, NULL);
-        task->computed[0] = row;
-        task->computed[1] = row + rows;
-    }
-    return task->product_rows + (size_t)(row - task->computed[0]) * geom->w * step;
+    gemm_to_planes(plan->geom->w, task->channels, plan->cin, &left, &right, &planes);
 }
 
 /* Loads the rows of x before `end` that are not there yet. */
@@ -354,16 +333,17 @@ static void load_x(dw_task *task, const nas_view *x, int img, int end)
 {
     const dw_plan *plan = task->plan;
     const nas_conv_geom *geom = plan->geom;
-    const dw_window *window = &plan->x;
-    const size_t step = plan->product ? (size_t)plan->vectors * NAS_VL : (size_t)geom->cin;
 
     for (; task->next_x < smaller(end, geom->h); task->next_x++) {
         const size_t pixel = ((size_t)img * geom->h + task->next_x) * geom->w;
-        const float *from = plan->product ? product_row(task, img, task->next_x)
-                                          : x->x + pixel * geom->cin + task->first;
-        float *to = row_at(task, window, task->x, task->next_x) + window->lead * NAS_VL;
+        float *to = row_at(task, &plan->x, task->x, task->next_x) + plan->x.lead * NAS_VL;
 
-        NAS_WITH_ACT(x->act, load_view_row(ACT, task, from, step, to));
+        if (plan->product) {
+            multiply_row(task, x->act, pixel, to);
+            continue;
+        }
+        const float *from = x->x + pixel * geom->cin + task->first;
+        NAS_WITH_ACT(x->act, load_view_row(ACT, task, from, to));
     }
 }
 
@@ -407,12 +387,25 @@ static void load_dy(dw_task *task, const nas_grad_view *dy, int img, int end)
     }
 }
 
+/* Zeros left and right of the `width` pixels of each row of a window. */
+static void clear_margins(const dw_task *task, const dw_window *window, int width, float *rows)
+{
+    const int right = window->lead + width;
+    const size_t count = (size_t)(window->mask + 1) * task->vectors;
+
+    for (size_t i = 0; i < count; i++, rows += (size_t)window->columns * NAS_VL) {
+        memset(rows, 0, (size_t)window->lead * NAS_VL * sizeof *rows);
+        memset(rows + (size_t)right * NAS_VL, 0,
+               (size_t)(window->columns - right) * NAS_VL * sizeof *rows);
+    }
+}
+
 static void pick_view(dw_task *task, const nas_view *x)
 {
     pick(task, x->scale, 1, task->scale);
     pick(task, x->shift, 0, task->shift);
     pick(task, NULL, 1, task->gate);
-    memset(task->x, 0, window_floats(task->plan, &task->plan->x) * sizeof *task->x);
+    clear_margins(task, &task->plan->x, task->plan->geom->w, task->x);
 }
 
 /* What changes from image to image. */
@@ -422,7 +415,6 @@ static void start_image(dw_task *task, const nas_view *x, int img, int row)
         pick(task, x->gate + (size_t)img * task->plan->geom->cin, 1, task->gate);
     task->next_x = row > 0 ? row : 0;
     task->next_dy = 0;
-    task->computed[0] = task->computed[1] = 0;
 }
 
 #endif

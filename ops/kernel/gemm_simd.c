@@ -12,6 +12,7 @@ typedef struct tile {
     ptrdiff_t ldc;
     int tail; /* columns of the last vector that exist */
     bool add;
+    const gemm_planes *planes; /* where the tile goes instead, c being its place there, or NULL */
 } tile;
 
 /* Stores a tile; PART: not all columns of the last vector exist. */
@@ -31,6 +32,20 @@ NAS_INLINE void tile_store(const int MR, const int NV, const bool PART, const bo
             else
                 v_store(to, ADD ? v_load(to) + sum[r][j] : sum[r][j]);
         }
+}
+
+NAS_INLINE void tile_store_planes(const int MR, const int NV, vfloat sum[12][3], const tile *t)
+{
+    const gemm_planes p = *t->planes;
+    const vfloat low = v_set(p.low), high = v_set(p.high);
+
+    for (int j = 0; j < NV; j++) {
+        const vfloat scale = v_load(p.scale + j * NAS_VL), shift = v_load(p.shift + j * NAS_VL);
+
+        for (int r = 0; r < MR; r++)
+            v_store(t->c + (size_t)j * p.plane + r * NAS_VL,
+                    v_min(high, v_max(low, sum[r][j] * scale + shift)));
+    }
 }
 
 /* MR rows by NV vectors of C, all in registers while k (at least 1) runs. */
@@ -58,7 +73,9 @@ NAS_INLINE void tile_multiply(const int MR, const int NV, const bool TRANSPOSED,
         a += next;
         b += ldb;
     } while (--p > 0);
-    if (t->tail < NAS_VL)
+    if (!TRANSPOSED && t->planes)
+        tile_store_planes(MR, NV, sum, t);
+    else if (t->tail < NAS_VL)
         t->add ? tile_store(MR, NV, true, true, sum, t) : tile_store(MR, NV, true, false, sum, t);
     else
         t->add ? tile_store(MR, NV, false, true, sum, t) : tile_store(MR, NV, false, false, sum, t);
@@ -170,6 +187,24 @@ void gemm(int rows, int n, int k, const gemm_left *a, const gemm_right *b, float
     for (int j = 0, width; j < n; j += width) {
         width = gemm_panel(n - j);
         gemm_strip(rows, k, a, b, c, ldc, j, width, add, ahead);
+    }
+}
+
+void gemm_to_planes(int rows, int n, int k, const gemm_left *a, const gemm_right *b,
+                    const gemm_planes *planes)
+{
+    gemm_planes part = *planes;
+    tile t = {.k = k, .a = a->data, .lda = a->ld, .ldc = NAS_VL, .planes = &part};
+
+    for (int j = 0, width, vectors; j < n; j += width) {
+        width = gemm_panel(n - j);
+        vectors = (width + NAS_VL - 1) / NAS_VL;
+        t.b = b->data + (ptrdiff_t)k * j;
+        t.ldb = vectors * NAS_VL;
+        t.c = planes->to + (size_t)(j / NAS_VL) * planes->plane;
+        part.scale = planes->scale + j;
+        part.shift = planes->shift + j;
+        strip_multiply(rows, a, t, vectors, NULL);
     }
 }
 

@@ -19,6 +19,7 @@
 #define gemm_pack NAS_ISA_NAME(nas_gemm__pack)
 #define gemm_strip NAS_ISA_NAME(nas_gemm__strip)
 #define gemm NAS_ISA_NAME(nas_gemm__all)
+#define gemm_to_planes NAS_ISA_NAME(nas_gemm__planes)
 
 /* gcc keeps up to 3 vectors of columns times GEMM_ROWS(nv) rows of C in registers. */
 #if NAS_VL == 16
@@ -48,6 +49,15 @@ typedef struct gemm_ahead {
     const char *stream[4];
     size_t step[4];
 } gemm_ahead;
+
+/** Vectors of channels apart from each other: vector v of row r lies at v*plane + r*NAS_VL.
+ * What is stored is min(high, max(low, scale*sum + shift)). */
+typedef struct gemm_planes {
+    float *to;
+    size_t plane;
+    const float *scale, *shift; /* [n], padded to whole vectors */
+    float low, high;
+} gemm_planes;
 
 /** `n` rounded up to whole vectors. */
 NAS_INLINE int gemm_round(int n) { return (n + NAS_VL - 1) / NAS_VL * NAS_VL; }
@@ -80,5 +90,9 @@ void gemm_strip(int rows, int k, const gemm_left *a, const gemm_right *b, float 
 /** All columns: C[rows][n] = A*B or C += A*B. */
 void gemm(int rows, int n, int k, const gemm_left *a, const gemm_right *b, float *c, ptrdiff_t ldc,
           bool add, gemm_ahead *ahead);
+
+/** All columns of A*B into planes; b is packed. */
+void gemm_to_planes(int rows, int n, int k, const gemm_left *a, const gemm_right *b,
+                    const gemm_planes *planes);
 
 #endif
