@@ -1,6 +1,7 @@
 /* JSON on jansson: loading with comments, checked look-ups, exact writing. */
 #include "base/json.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,29 @@ static const char *const type_names[] = {
     [JSON_INTEGER] = "a whole number", [JSON_REAL] = "a number", [JSON_TRUE] = "true",
     [JSON_FALSE] = "false", [JSON_NULL] = "null",
 };
+
+/* Code that builds a value does not look at every member that it adds. So when one could not be
+ * added, nothing is built or dumped any more, and whoever writes the value hears of it. */
+static atomic_bool refused;
+
+static void *take_memory(size_t size)
+{
+    void *block = atomic_load(&refused) ? NULL : malloc(size);
+
+    if (block == NULL)
+        atomic_store(&refused, true);
+    return block;
+}
+
+void nas_json_fail_fast(void)
+{
+    json_set_alloc_funcs(take_memory, free);
+}
+
+bool nas_json_out_of_memory(void)
+{
+    return atomic_load(&refused);
+}
 
 /* The first byte after the comment at `text`; NULL if it has no end. */
 static char *comment_end(char *text, char *end)
@@ -78,7 +102,7 @@ static nas_status parse(json_t **out, char *text, size_t size, const char *name,
     *out = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
     if (*out != NULL)
         return NAS_OK;
-    if (json_error_code(&error) == json_error_out_of_memory)
+    if (json_error_code(&error) == json_error_out_of_memory || nas_json_out_of_memory())
         return nas_fail(err, NAS_E_NOMEM, "%s: out of memory", name);
     return nas_fail(err, NAS_E_DATA, "%s:%d:%d: %s", name, error.line, error.column, error.text);
 }

@@ -10,6 +10,13 @@
 
 #include "base/status.h"
 
+/** From here on the first request of JSON for memory that is refused is its last one that could be
+ * met: values that lack members for want of memory are never written.  Call it before any other
+ * use of JSON. */
+void nas_json_fail_fast(void);
+/** True once memory was refused: what cannot be read or written as JSON is that for this reason. */
+bool nas_json_out_of_memory(void);
+
 /** Loads a file (at most 64 MiB); // and slash-star comments are allowed; duplicate
  * keys are an error.  NAS_E_IO, NAS_E_DATA with path:line:column, NAS_E_NOMEM. */
 nas_status nas_json_load(json_t **out, const char *path, nas_err *err);

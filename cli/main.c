@@ -94,6 +94,7 @@ int main(int argc, char **argv)
     const int count = argc > 0 ? argc - 1 : 0;
 
     calm_waiting_threads(argv);
+    nas_json_fail_fast();
     nas_worker_begin();
     cli_signals_init();
     expand_short(count, args);

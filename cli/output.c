@@ -198,9 +198,11 @@ nas_status cli_flush(nas_err *err)
 
 nas_status cli_emit(const cli_context *context, json_t *result, nas_err *err)
 {
-    if (result == NULL)
+    if (result == NULL || nas_json_out_of_memory()) {
+        json_decref(result);
         return nas_fail(err, NAS_E_NOMEM, "%s: out of memory for the result",
                         context->command->name);
+    }
     bool whole = true;
     if (context->common->json) {
         if ((whole = json_dumpf(result, stdout, JSON_REAL_PRECISION(17)) == 0))

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "nas/train/safetensors_private.h"
 
 static const struct {
@@ -179,7 +180,8 @@ static nas_status read_header(nas_safetensors *file, const unsigned char *bytes,
         return bad(file, NULL, "the header is no JSON object", err);
     file->header = json_loadb((const char *)bytes + 8, (size_t)length, JSON_REJECT_DUPLICATES,
                               &where);
-    if (!file->header && json_error_code(&where) == json_error_out_of_memory)
+    if (!file->header &&
+        (json_error_code(&where) == json_error_out_of_memory || nas_json_out_of_memory()))
         return nas_fail(err, NAS_E_NOMEM, "%s: header", file->name);
     if (!file->header) {
         snprintf(why, sizeof why, "header, byte %d: %s", where.position + 8, where.text);

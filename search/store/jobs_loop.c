@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/system.h"
 #include "search/store/private.h"
 
@@ -268,8 +269,12 @@ nas_status nas_store_job_words(nas_store *store, const char *args, json_t **out,
 {
     json_t *words = json_loads(args, 0, NULL), *word;
     size_t i;
-    nas_status status = json_is_array(words)
-                            ? NAS_OK : nas_fail(err, NAS_E_DATA, "its command line is unreadable");
+    nas_status status = NAS_OK;
+
+    if (!json_is_array(words))
+        status = nas_json_out_of_memory()
+                     ? nas_fail(err, NAS_E_NOMEM, "command line of a job")
+                     : nas_fail(err, NAS_E_DATA, "its command line is unreadable");
 
     json_array_foreach(words, i, word) {
         json_t *text = NULL;

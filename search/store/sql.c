@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "search/store/private.h"
 
 /* What each primary result code means to a person. */
@@ -26,11 +27,27 @@ static const struct {
     {SQLITE_CONSTRAINT, NAS_E_DATA, "the value does not fit the store's rules"},
 };
 
-nas_status nas_store__fail(sqlite3 *db, const char *what, nas_err *err)
+/* SQLite calls it a damaged database when the disk cannot be read: that is not known, and may
+ * pass. */
+static int code_of(sqlite3 *db)
 {
     const int code = db ? sqlite3_extended_errcode(db) : SQLITE_NOMEM;
+    int reason = 0;
+
+    if ((code & 0xff) == SQLITE_CORRUPT &&
+        sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &reason) == SQLITE_OK &&
+        reason != 0)
+        return SQLITE_IOERR_READ;
+    return code;
+}
+
+nas_status nas_store__fail(sqlite3 *db, const char *what, nas_err *err)
+{
+    const int code = code_of(db);
     const char *path = db ? sqlite3_db_filename(db, "main") : NULL;
-    const char *text = db ? sqlite3_errmsg(db) : "out of memory";
+    const char *text = code == SQLITE_IOERR_READ ? sqlite3_errstr(code)
+                       : db                      ? sqlite3_errmsg(db)
+                                                 : "out of memory";
 
     for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++)
         if (meanings[i].code == (code & 0xff)) {
@@ -222,7 +239,7 @@ nas_status nas_store__check_json(const char *text, const char *what, nas_err *er
     json_t *json = text ? json_loads(text, 0, &where) : NULL;
 
     if (text && !json)
-        return json_error_code(&where) == json_error_out_of_memory
+        return json_error_code(&where) == json_error_out_of_memory || nas_json_out_of_memory()
                    ? nas_fail(err, NAS_E_NOMEM, "%s", what)
                    : nas_fail(err, NAS_E_DATA, "%s: not JSON: line %d: %s", what, where.line,
                               where.text);
