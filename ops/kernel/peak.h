@@ -10,7 +10,7 @@ typedef struct nas_peak {
 } nas_peak;
 
 /** Measures for about a second with the current number of OpenMP threads: the best of several
- * runs each.  NAS_E_NOMEM. */
+ * runs each.  NAS_E_NOMEM, NAS_E_FAIL without OpenBLAS. */
 nas_status nas_peak_measure(nas_peak *out, nas_err *err);
 
 #endif
