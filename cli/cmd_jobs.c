@@ -360,8 +360,9 @@ static void explain_ended(reason *r, const nas_job *job, const nas_job_attempt *
         snprintf(r->hint, sizeof r->hint, "nas jobs retry %s goes on from its checkpoint",
                  job->name);
     else if (job->state == NAS_JOB_OUT_OF_MEMORY)
-        snprintf(r->hint, sizeof r->hint, "a smaller --batch or --memory low, or fewer jobs at a "
-                 "time (--memory-mib)");
+        snprintf(r->hint, sizeof r->hint, "a smaller --batch or --memory low; or submit it with "
+                 "%s --memory-mib%s", last->code == NAS_E_NOMEM ? "its" : "more",
+                 last->code == NAS_E_NOMEM ? ", so that fewer jobs run beside it" : "");
     else if (job->state != NAS_JOB_DONE)
         snprintf(r->hint, sizeof r->hint, "once its cause is gone: nas jobs retry %s", job->name);
 }

@@ -35,7 +35,7 @@ static const nas_option submit_table[] = {
     {"--cores", NAS_OPT_INT, AT(cores), "1", 1, 1024, NULL, "N",
      "that it takes up; passed on as --threads"},
     {"--memory-mib", NAS_OPT_INT, AT(memory_mib), "0", 0, 1 << 30, NULL, "MIB",
-     "that it takes up; 0: not counted"},
+     "that it takes up, and may hold at most; 0: not counted"},
     {"--priority", NAS_OPT_INT, AT(priority), "0", -1000000, 1000000, NULL, "N",
      "higher ones start first"},
     {"--time-limit", NAS_OPT_INT, AT(time_limit), "0", 0, 1e8, NULL, "S",

@@ -32,6 +32,8 @@ static const nas_job_rule rules[NAS_CAUSE_COUNT] = {
                               "the loop was told to stop"},
     [NAS_CAUSE_TIME_LIMIT] = {"time-limit", NAS_JOB_TIMED_OUT, NAS_RETRY_NEVER, false,
                               "its time limit was over"},
+    [NAS_CAUSE_MEMORY_LIMIT] = {"memory-limit", NAS_JOB_OUT_OF_MEMORY, NAS_RETRY_NEVER, false,
+                                "it took more memory than it was submitted with"},
     [NAS_CAUSE_CANCELLED] = {"cancelled", NAS_JOB_CANCELLED, NAS_RETRY_NEVER, false,
                              "it was cancelled"},
 };

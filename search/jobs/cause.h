@@ -22,6 +22,7 @@ typedef enum nas_job_cause {
     NAS_CAUSE_NOT_STARTED, /* the system would not start its process              */
     NAS_CAUSE_LOOP_ENDED,  /* the loop was told to stop, and stopped it           */
     NAS_CAUSE_TIME_LIMIT,  /* ended by the loop                                   */
+    NAS_CAUSE_MEMORY_LIMIT, /* likewise                                           */
     NAS_CAUSE_CANCELLED,   /* ended by the loop                                   */
     NAS_CAUSE_COUNT
 } nas_job_cause;

@@ -176,6 +176,13 @@ static void take_ends_and_steps(loop *l)
     }
 }
 
+static void look_at_memory(loop *l)
+{
+    for (const nas_jobs__process *p = l->processes; p; p = p->next)
+        nas_schedule_memory(l->schedule, p->job, p->attempt, nas_jobs__process_memory_mib(p),
+                            now_ms(l));
+}
+
 /* ---- what follows ---- */
 
 static nas_status note_end(loop *l, const nas_schedule_action *a, nas_err *err)
@@ -430,6 +437,8 @@ static nas_status turn(loop *l, nas_err *err)
     if (status)
         return status;
     take_ends_and_steps(l);
+    if (polled)
+        look_at_memory(l);
     if (l->stops > l->stops_seen) {
         l->stops_seen = l->stops;
         nas_log(NAS_LOG_INFO, l->stops > 1 ? "stopping at once"

@@ -278,6 +278,23 @@ void nas_jobs__process_free(nas_jobs__process *p)
     free(p);
 }
 
+int64_t nas_jobs__process_memory_mib(const nas_jobs__process *process)
+{
+    char path[64];
+    long long pages = 0;
+
+    if (!process->spawned || process->exited)
+        return 0;
+    snprintf(path, sizeof path, "/proc/%lld/statm", (long long)process->pid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return 0;
+    if (fscanf(file, "%*d %lld", &pages) != 1)
+        pages = 0;
+    fclose(file);
+    return pages * sysconf(_SC_PAGESIZE) >> 20;
+}
+
 void nas_jobs__process_signal(const nas_jobs__process *process, int number)
 {
     if (process->spawned && !process->exited)

@@ -57,6 +57,8 @@ nas_jobs__process *nas_jobs__process_start(uv_loop_t *loop, const nas_jobs__comm
 /** True once it is gone and all that it wrote is read: then free it. */
 bool nas_jobs__process_ended(const nas_jobs__process *process);
 void nas_jobs__process_free(nas_jobs__process *process);
+/** MiB of memory that it holds now, itself alone; 0 if that cannot be seen. */
+int64_t nas_jobs__process_memory_mib(const nas_jobs__process *process);
 /** Sends a signal to its whole group. */
 void nas_jobs__process_signal(const nas_jobs__process *process, int number);
 /** Stops to read, for one that ended while others hold its pipes. */

@@ -294,6 +294,16 @@ void nas_schedule_step(nas_schedule *s, int64_t job, int64_t attempt, int64_t st
     e->stepped = now;
 }
 
+void nas_schedule_memory(nas_schedule *s, int64_t job, int64_t attempt, int64_t used_mib,
+                         int64_t now)
+{
+    const int i = find(&s->running, job);
+    entry *e = i < 0 ? NULL : s->running.items[i];
+
+    if (e && e->attempt == attempt && e->memory_mib > 0 && used_mib > e->memory_mib)
+        end(s, e, NAS_CAUSE_MEMORY_LIMIT, now);
+}
+
 /* 1, 2, 4 ... seconds, give or take 30 %, so that jobs which failed together part. */
 static int64_t pause_after(const entry *e)
 {

@@ -34,6 +34,9 @@ void nas_schedule_cancel(nas_schedule *schedule, int64_t job, int64_t now_ms);
 /** Its attempt got further; `step` is a number that a later attempt goes on counting. */
 void nas_schedule_step(nas_schedule *schedule, int64_t job, int64_t attempt, int64_t step,
                        int64_t now_ms);
+/** Its process holds so much memory; beyond the job's memory_mib (0: any) it must end. */
+void nas_schedule_memory(nas_schedule *schedule, int64_t job, int64_t attempt, int64_t used_mib,
+                         int64_t now_ms);
 /** Its process is gone, or (NAS_CAUSE_NOT_STARTED) never was.  `cause` is what the exit means
  * by itself; that of another attempt than the current one is ignored. */
 void nas_schedule_exit(nas_schedule *schedule, int64_t job, int64_t attempt, nas_job_cause cause,

@@ -531,6 +531,21 @@ Test(cli_jobs, a_time_limit_ends_a_job_with_a_checkpoint)
     cr_assert_not_null(strstr(text_of(why, "hint"), "goes on from its checkpoint"));
 }
 
+/* A search holds some 20 MiB. */
+Test(cli_jobs, more_memory_than_a_job_asked_for_ends_it_with_a_checkpoint)
+{
+    const char *data = make_data(), *table = make_table();
+
+    SUBMIT("--name", "s", "--memory-mib", "3", "--", SEARCH("--epochs", "2000"));
+    expect_exit(NAS("jobs", "run"), 1, NULL);
+    json_t *why = NAS_JSON("jobs", "why", "s");
+    cr_assert_str_eq(text_of(why, "state"), "out_of_memory");
+    cr_assert_str_eq(text_of(why, "cause"), "memory-limit");
+    cr_assert_eq(json_integer_value(json_object_get(why, "exit_code")), 75);
+    cr_assert_eq(json_integer_value(json_object_get(why, "attempt")), 1);
+    cr_assert_not_null(strstr(text_of(why, "hint"), "more --memory-mib"));
+}
+
 /* A stopped process uses no processor and ignores SIGTERM: only the missing steps tell. */
 Test(cli_jobs, a_job_without_steps_is_hung_and_killed)
 {

@@ -48,7 +48,7 @@ Test(jobs_cause, what_cannot_pass_is_never_retried)
 {
     static const nas_job_cause hopeless[] = {NAS_CAUSE_USAGE, NAS_CAUSE_DATA, NAS_CAUSE_CONFIG,
                                              NAS_CAUSE_INFEASIBLE, NAS_CAUSE_CANCELLED,
-                                             NAS_CAUSE_TIME_LIMIT};
+                                             NAS_CAUSE_TIME_LIMIT, NAS_CAUSE_MEMORY_LIMIT};
 
     for (size_t i = 0; i < sizeof hopeless / sizeof *hopeless; i++)
         cr_assert_eq(nas_job_rule_of(hopeless[i])->retry, NAS_RETRY_NEVER);

@@ -275,6 +275,29 @@ Test(jobs_schedule, crashes_at_different_steps_are_not_equal)
     }
 }
 
+Test(jobs_schedule, more_memory_than_it_asked_for_ends_a_job_for_good)
+{
+    nas_job j = job(1);
+
+    begin(2);
+    j.memory_mib = 100;
+    add(j);
+    add(job(2)); /* asks for none: may have any */
+    expect(NAS_SCHEDULE_START, 1, 0);
+    expect(NAS_SCHEDULE_START, 2, 0);
+    nas_schedule_memory(s, 1, 1, 100, 5);
+    nas_schedule_memory(s, 2, 1, 5000, 5);
+    nas_schedule_memory(s, 1, 2, 101, 5); /* another attempt */
+    expect_nothing(5);
+    nas_schedule_memory(s, 1, 1, 101, 6);
+    expect(NAS_SCHEDULE_TERM, 1, 6);
+    nas_schedule_memory(s, 1, 1, 101, 7);
+    expect_nothing(7);
+    const nas_schedule_action a = finish(1, 1, NAS_CAUSE_INTERRUPTED, 8);
+    cr_assert_eq(a.cause, NAS_CAUSE_MEMORY_LIMIT);
+    cr_assert_eq(a.job_state, NAS_JOB_OUT_OF_MEMORY);
+}
+
 Test(jobs_schedule, the_time_limit_asks_first_and_kills_after_the_grace)
 {
     nas_job j = job(1);

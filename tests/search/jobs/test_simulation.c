@@ -274,6 +274,8 @@ static void happen(world *w)
         else if (t->running && !t->poisoned && draw(w, 2) > 0)
             nas_schedule_step(w->schedule, t->job.id, t->job.attempt,
                               t->step = w->now - t->started, w->now);
+        if (t->running && chance(w, 5))
+            nas_schedule_memory(w->schedule, t->job.id, t->job.attempt, draw(w, MEMORY), w->now);
         carry_out(w); /* as the loop does: the store knows of one end before the next thing */
     }
     thing *t = &w->things[draw(w, w->count - 1)];
