@@ -315,6 +315,13 @@ bool nas_path_exists(const char *path)
     return access(path, F_OK) == 0;
 }
 
+bool nas_path_is_link(const char *path)
+{
+    struct stat info;
+
+    return lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+}
+
 bool nas_path_same(const char *a, const char *b)
 {
     struct stat x, y;

@@ -47,6 +47,8 @@ bool nas_path_exists(const char *path);
  * folder that is missing, or else `otherwise`, how such a file is made. */
 void nas_path_hint(const char *path, const char *otherwise, nas_err *err);
 bool nas_path_is_dir(const char *path);
+/** A symbolic link, whatever it leads to. */
+bool nas_path_is_link(const char *path);
 /** Both name one file, existing or not. */
 bool nas_path_same(const char *a, const char *b);
 /** Joins with one '/'; the result is malloc'ed (yours), NULL when out of memory. */

@@ -4,8 +4,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "cli/signals.h"
 #include "cli/version.h"
@@ -269,6 +271,20 @@ nas_status cli_session_open(cli_session *session, const cli_context *context,
     return NAS_OK;
 }
 
+static nas_status try_checkpoint(cli_session *session, const nas_store_artifact *file,
+                                 nas_status (*load)(void *self, const char *path, nas_err *err),
+                                 void *self, nas_err *err)
+{
+    char *path = cli_session_path(session, file->file);
+    nas_status status = path != NULL ? nas_store_artifact_check(session->store, file, err)
+                                     : nas_fail(err, NAS_E_NOMEM, "out of memory");
+
+    if (status == NAS_OK)
+        status = load(self, path, err);
+    free(path);
+    return status;
+}
+
 nas_status cli_session_restore(cli_session *session,
                                nas_status (*load)(void *self, const char *path, nas_err *err),
                                void *self, nas_err *err)
@@ -283,19 +299,16 @@ nas_status cli_session_restore(cli_session *session,
     bool restored = false;
     for (int i = 0; i < count && status == NAS_OK && !restored; i++) {
         nas_err why = {0};
-        char *path = cli_session_path(session, list[i].file);
+        const nas_status tried = try_checkpoint(session, &list[i], load, self, &why);
 
-        if (path == NULL)
-            status = nas_fail(err, NAS_E_NOMEM, "checkpoint: out of memory");
-        else if (nas_store_artifact_check(session->store, &list[i], &why) == NAS_OK &&
-                 load(self, path, &why) == NAS_OK)
-            restored = true;
+        restored = tried == NAS_OK;
+        if (restored)
+            nas_log(NAS_LOG_INFO, "continues at step %lld", (long long)list[i].step);
+        else if (tried == NAS_E_NOMEM) /* it may be whole: the one before would lose work */
+            status = nas_fail(err, tried, "%s: %s", list[i].file, why.message);
         else
             nas_log(NAS_LOG_WARN, "%s is damaged (%s); the one before it is tried", list[i].file,
                     why.message);
-        if (restored)
-            nas_log(NAS_LOG_INFO, "continues at step %lld", (long long)list[i].step);
-        free(path);
     }
     if (status == NAS_OK && count > 0 && !restored)
         status = nas_fail(err, NAS_E_DATA, "%s: none of its %d checkpoints can be read",
@@ -308,7 +321,11 @@ nas_status cli_session_restore(cli_session *session,
 
 char *cli_session_path(const cli_session *session, const char *file)
 {
-    return nas_store_path(session->store, session->attempt.run, file);
+    char *path = nas_store_path(session->store, session->attempt.run, file);
+
+    if (path != NULL && nas_path_is_link(path) && unlink(path) == 0)
+        nas_log(NAS_LOG_WARN, "%s: a symbolic link was removed; no file of a run is one", path);
+    return path;
 }
 
 nas_status cli_session_artifact(cli_session *session, const char *kind, const char *file,

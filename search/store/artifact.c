@@ -62,12 +62,16 @@ static nas_status list_where(nas_store *store, const char *where, int64_t run, c
     return status;
 }
 
-/* XXH3-128 and size of a file. */
+/* XXH3-128 and size of a file.  A link is none of ours: a store that came from somebody else
+ * shall not have us read what is beside it. */
 static nas_status digest_file(const char *path, int64_t *bytes, char digest[NAS_DIGEST_SIZE],
                               nas_err *err)
 {
     nas_map map;
-    const nas_status status = nas_map_open(&map, path, err);
+    const nas_status status =
+        nas_path_is_link(path)
+            ? nas_fail(err, NAS_E_DATA, "%s: a symbolic link, which no file of a run is", path)
+            : nas_map_open(&map, path, err);
 
     if (status)
         return status;

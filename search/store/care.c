@@ -267,7 +267,7 @@ static nas_status copy_artifact(nas_store *store, nas_store *copy, const nas_sto
 
     if (status)
         goto done;
-    if (!nas_path_exists(from)) {
+    if (!nas_path_exists(from) || nas_path_is_link(from)) {
         status = nas_store__exec(copy, "leave out a file", err, "DELETE FROM artifact WHERE id = ?",
                                  "i", a->id);
         goto done;

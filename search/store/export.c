@@ -1,6 +1,7 @@
 /* The store's rows as JSON objects, for whoever writes CSV or JSON. */
 #include <math.h>
 
+#include "base/json.h"
 #include "search/store/private.h"
 
 /* Each query takes ?1, the run or 0 for all; the columns' names are the keys. */
@@ -49,7 +50,7 @@ static nas_status row_json(sqlite3_stmt *stmt, json_t **out, nas_err *err)
         if (json_object_set_new(*out, sqlite3_column_name(stmt, c), column_json(stmt, c))) {
             json_decref(*out);
             *out = NULL;
-            return nas_fail(err, NAS_E_DATA, "store: column %s is not UTF-8 text",
+            return nas_fail(err, nas_json_fault(), "store: column %s is not UTF-8 text",
                             sqlite3_column_name(stmt, c));
         }
     return *out ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "export");

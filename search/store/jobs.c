@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/options.h"
 #include "search/store/private.h"
 
@@ -83,10 +84,11 @@ static nas_status check_path(const char *path, const char *what, nas_err *err)
 {
     if (nas_store__is_utf8(path))
         return NAS_OK;
-    nas_fail(err, NAS_E_DATA, "%s: the path of the %s is not UTF-8, as that of jobs must be", path,
-             what);
+    const nas_status status = nas_fail(
+        err, nas_json_fault(), "%s: the path of the %s is not UTF-8, as that of jobs must be", path,
+        what);
     nas_hint(err, "give the folder another name");
-    return NAS_E_DATA;
+    return status;
 }
 
 nas_status nas_store_jobs_check(nas_store *store, nas_err *err)

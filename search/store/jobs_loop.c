@@ -253,7 +253,7 @@ static nas_status resolve(nas_store *store, const json_t *word, json_t **out, na
     char *path = run ? nas_store_path(store, run, file) : NULL;
     char *full = path ? realpath(path, NULL) : NULL;
     if (full && !nas_store__is_utf8(full))
-        status = nas_fail(err, NAS_E_DATA, "%s: the path is not UTF-8", full);
+        status = nas_fail(err, nas_json_fault(), "%s: the path is not UTF-8", full);
     else if (full)
         *out = json_sprintf("%s%s", before, full);
     if (!full)
@@ -272,9 +272,7 @@ nas_status nas_store_job_words(nas_store *store, const char *args, json_t **out,
     nas_status status = NAS_OK;
 
     if (!json_is_array(words))
-        status = nas_json_out_of_memory()
-                     ? nas_fail(err, NAS_E_NOMEM, "command line of a job")
-                     : nas_fail(err, NAS_E_DATA, "its command line is unreadable");
+        status = nas_fail(err, nas_json_fault(), "its command line is unreadable");
 
     json_array_foreach(words, i, word) {
         json_t *text = NULL;

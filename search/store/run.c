@@ -93,6 +93,18 @@ static nas_status insert_run(nas_store *store, const nas_store_run_spec *spec, i
     return spec->name ? NAS_OK : name_run(store, *id, err);
 }
 
+/* A run writes into a directory of its own, and not to where a link leads. */
+static nas_status check_dir(const nas_store *store, int64_t run, nas_err *err)
+{
+    const int fd = nas_store__run_dir_open(store, run);
+
+    if (fd < 0)
+        return nas_fail_errno(err, "%s/runs/%lld: the directory of the run", store->dir,
+                              (long long)run);
+    close(fd);
+    return NAS_OK;
+}
+
 nas_status nas_store_run_begin(nas_store *store, const nas_store_run_spec *spec,
                                nas_store_attempt *out, nas_err *err)
 {
@@ -108,6 +120,8 @@ nas_status nas_store_run_begin(nas_store *store, const nas_store_run_spec *spec,
     /* Made before the commit: a run that is named has its directory. */
     dir = nas_store_path(store, id, NULL);
     status = dir ? nas_dir_make(dir, err) : nas_fail(err, NAS_E_NOMEM, "run directory");
+    if (!status)
+        status = check_dir(store, id, err);
 done:
     free(dir);
     if ((status = nas_store__end(store, status, err)))
@@ -177,7 +191,8 @@ nas_status nas_store_run_claim(nas_store *store, int64_t run, nas_store_attempt 
 
     if (status)
         return status;
-    if (!(status = find_free(store, run, &self, true, &attempt, err)))
+    if (!(status = find_free(store, run, &self, true, &attempt, err)) &&
+        !(status = check_dir(store, run, err)))
         status = nas_store__exec(store, "claim the run", err,
                                  "UPDATE run SET attempt = ?, state = 'running', pid = ?, "
                                  "pid_start = ?, host = ?, updated_ms = ?, finished_ms = NULL, "

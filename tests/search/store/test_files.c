@@ -101,6 +101,35 @@ Test(store_files, a_row_of_a_hostile_store_leads_nowhere)
     nas_store_close(store);
 }
 
+Test(store_files, links_are_neither_read_nor_written_through)
+{
+    nas_store *store = open_store();
+    const nas_store_attempt a = begin(store, "a");
+    nas_store_artifact *list;
+    nas_store_attempt next;
+    int count;
+
+    scratch_put("precious", "1");
+    put_file(store, a.run, "ck-1", "1");
+    ok(nas_store_checkpoint(store, a, "ck-1", 1, NAN, &err));
+    cr_assert_eq(unlink(scratch("store/runs/1/ck-1")), 0);
+    cr_assert_eq(symlink(scratch("precious"), scratch("store/runs/1/ck-1")), 0);
+    ok(nas_store_artifact_list(store, a.run, NULL, &list, &count, &err));
+    cr_assert_eq(nas_store_artifact_check(store, &list[0], &err), NAS_E_DATA);
+    says("symbolic link");
+    free(list);
+    cr_assert_eq(symlink(scratch("precious"), scratch("store/runs/1/new")), 0);
+    cr_assert_eq(nas_store_artifact_put(store, a, "model", "new", 1, &err), NAS_E_DATA);
+    ok(nas_store_backup(store, scratch("copy"), &err));
+    cr_assert_not(nas_path_exists(scratch("copy/runs/1/ck-1")));
+
+    cr_assert_eq(rename(scratch("store/runs/1"), scratch("elsewhere")), 0);
+    cr_assert_eq(symlink(scratch("elsewhere"), scratch("store/runs/1")), 0);
+    cr_assert_eq(nas_store_run_claim(store, a.run, &next, &err), NAS_E_IO);
+    says("runs/1");
+    nas_store_close(store);
+}
+
 Test(store_files, the_last_two_checkpoints_and_the_best_stay)
 {
     static const struct {
