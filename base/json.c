@@ -39,6 +39,11 @@ bool nas_json_out_of_memory(void)
     return atomic_load(&refused);
 }
 
+nas_status nas_json_fault(void)
+{
+    return nas_json_out_of_memory() ? NAS_E_NOMEM : NAS_E_DATA;
+}
+
 /* The first byte after the comment at `text`; NULL if it has no end. */
 static char *comment_end(char *text, char *end)
 {

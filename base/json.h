@@ -16,6 +16,8 @@
 void nas_json_fail_fast(void);
 /** True once memory was refused: what cannot be read or written as JSON is that for this reason. */
 bool nas_json_out_of_memory(void);
+/** What it means that a text could not become JSON: NAS_E_NOMEM then, otherwise NAS_E_DATA. */
+nas_status nas_json_fault(void);
 
 /** Loads a file (at most 64 MiB); // and slash-star comments are allowed; duplicate
  * keys are an error.  NAS_E_IO, NAS_E_DATA with path:line:column, NAS_E_NOMEM. */

@@ -140,7 +140,7 @@ static nas_status read_one(nas_job_spec *spec, nas_job_need **needs, const cli_c
     spec->group = o->group;
     for (int i = 0; i < context->count; i++)
         if (json_array_append_new(args, json_string(context->args[i])) != 0)
-            return nas_fail(err, NAS_E_DATA, "jobs: '%.100s' is not UTF-8, or out of memory",
+            return nas_fail(err, nas_json_fault(), "jobs: '%.100s' is not UTF-8",
                             context->args[i]);
     if (store == NULL && (o->after != NULL || o->after_any != NULL))
         return nas_fail(err, NAS_E_USAGE, "there is no job '%.100s': %s does not exist yet",

@@ -138,9 +138,13 @@ static nas_status sample_run(const cli_context *context, const void *options, na
                              (context->common->json ? 0 : JSON_INDENT(2));
         json_t *json = nas_arch_to_json(arch);
 
-        if (json != NULL && json_dumpf(json, stdout, flags) == 0)
+        const bool whole = json != NULL && json_dumpf(json, stdout, flags) == 0;
+
+        if (whole)
             putchar('\n');
-        status = json != NULL ? cli_flush(err) : nas_fail(err, NAS_E_NOMEM, "no memory");
+        status = cli_flush(err);
+        if (status == NAS_OK && !whole)
+            status = nas_fail(err, NAS_E_NOMEM, "space sample: out of memory");
         json_decref(json);
     } else if ((status = nas_arch_save(arch, o->out, err)) == NAS_OK &&
                (status = cli_arch_json(&result, arch, err)) == NAS_OK) {

@@ -214,6 +214,6 @@ nas_status cli_emit(const cli_context *context, json_t *result, nas_err *err)
     const nas_status status = cli_flush(err);
     return whole || status != NAS_OK
                ? status
-               : nas_fail(err, NAS_E_DATA, "%s: its result cannot be written as JSON",
+               : nas_fail(err, nas_json_fault(), "%s: its result cannot be written as JSON",
                           context->command->name);
 }
