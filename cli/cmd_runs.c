@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "cli/commands.h"
 #include "cli/describe.h"
 #include "cli/output.h"
@@ -20,7 +21,7 @@ static const nas_option list_table[] = {
      "only these: search, train, ..."},
     {"--state", NAS_OPT_CHOICE, offsetof(list_options, state), "any", 0, 0,
      "running|interrupted|done|failed|any", NULL, "only these"},
-    {"--limit", NAS_OPT_INT, offsetof(list_options, limit), "0", 0, 1e9, NULL, "N",
+    {"--limit", NAS_OPT_INT, offsetof(list_options, limit), "1000", 0, 1e9, NULL, "N",
      "the newest N; 0: all"},
     {0},
 };
@@ -28,18 +29,25 @@ static const nas_option list_table[] = {
 static nas_status list_run(const cli_context *context, const void *options, nas_err *err)
 {
     const list_options *o = options;
+    const int limit = (int)o->limit;
     nas_store *store = NULL;
     nas_store_runs runs = {0};
     nas_status status;
 
     if ((status = nas_store_open(&store, o->common.store, NAS_STORE_READ, err)) == NAS_OK &&
-        (status = nas_store_run_list(store, o->kind, (nas_store_state)o->state, (int)o->limit,
-                                     &runs, err)) == NAS_OK) {
+        (status = nas_store_run_list(store, o->kind, (nas_store_state)o->state,
+                                     limit > 0 ? limit + 1 : 0, &runs, err)) == NAS_OK) {
         json_t *rows = json_array();
+        const bool more = limit > 0 && runs.count > limit;
 
-        for (int i = 0; i < runs.count; i++)
+        for (int i = 0; i < runs.count - more; i++)
             json_array_append_new(rows, cli_run_json(&runs.runs[i]));
-        status = cli_emit(context, json_pack("{s:o}", "runs", rows), err);
+        json_t *result = json_pack("{s:o}", "runs", rows);
+        if (context->common->json) /* people are told on stderr */
+            json_object_set_new(result, "more", json_boolean(more));
+        status = cli_emit(context, result, err);
+        if (more)
+            nas_log(NAS_LOG_INFO, "the newest %d; --limit 0 shows all", limit);
     }
     nas_store_runs_fini(&runs);
     nas_store_close(store);

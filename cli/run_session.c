@@ -13,13 +13,13 @@
 #include "cli/version.h"
 #include "search/jobs/worker.h"
 
-enum { MAX_METRICS = 32 };
+enum { MAX_METRICS = 32, SAVE_SHARE = 100 };
 
 const nas_option cli_run_table[] = {
     {"--name", NAS_OPT_STRING, offsetof(cli_run_options, name), NULL, 0, 0, NULL, "NAME",
      "name of the run; default: made up", false, true},
     {"--checkpoint-seconds", NAS_OPT_REAL, offsetof(cli_run_options, checkpoint_seconds), "60", 0,
-     1e6, NULL, "S", "at least this often, beside every epoch's end", false, true},
+     1e6, NULL, "S", "a checkpoint at least this often, beside the ends of epochs that are not short", false, true},
     {"--memory", NAS_OPT_CHOICE, offsetof(cli_run_options, memory), CLI_MEMORY_DEFAULT, 0, 0,
      CLI_MEMORY_CHOICES, NULL, CLI_MEMORY_HELP, false, true},
     {0},
@@ -61,12 +61,24 @@ static nas_status on_probabilities(void *user, int64_t epoch, int slots, const i
                                        err);
 }
 
+/* Of epochs that are short against their checkpoints not every one ends with one: that would take
+ * more than 1 / SAVE_SHARE of the time.  Those with a score are compared, and all written. */
+static bool can_wait(const cli_session *session, double score, double now)
+{
+    return isnan(score) && !cli_stop_requested() && now < session->next_checkpoint &&
+           now - session->saved < SAVE_SHARE * session->save_seconds;
+}
+
 /* The file is whole under its name before the database names it. */
 static nas_status on_checkpoint(void *user, int64_t step, double score, nas_save_fn *save,
                                 void *self, nas_err *err)
 {
     cli_session *session = user;
+    const double begun = nas_clock_seconds();
     char file[64];
+
+    if (can_wait(session, score, begun))
+        return NAS_OK;
 
     snprintf(file, sizeof file, "checkpoint-%lld.safetensors", (long long)step);
     char *path = cli_session_path(session, file);
@@ -75,7 +87,9 @@ static nas_status on_checkpoint(void *user, int64_t step, double score, nas_save
     free(path);
     if (status == NAS_OK)
         status = nas_store_checkpoint(session->store, session->attempt, file, step, score, err);
-    session->next_checkpoint = nas_clock_seconds() + session->checkpoint_seconds;
+    session->saved = nas_clock_seconds();
+    session->save_seconds = session->saved - begun;
+    session->next_checkpoint = session->saved + session->checkpoint_seconds;
     return status;
 }
 

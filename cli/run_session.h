@@ -30,6 +30,7 @@ typedef struct cli_session {
     cli_progress progress;
     int64_t step;          /* of the last progress */
     double checkpoint_seconds, next_checkpoint;
+    double saved, save_seconds; /* the last checkpoint: when it was written, what it took */
     double started;        /* monotonic seconds */
 } cli_session;
 

@@ -340,7 +340,8 @@ nas_status nas_search_run(nas_search *s, const nas_observer *observer, nas_searc
     while (s->epoch < epochs && !s->out_of_time && status == NAS_OK) {
         if ((status = run_epoch(s, observer, err)) == NAS_OK)
             status = end_epoch(s, observer, err);
-        if (status == NAS_OK && s->epoch < epochs && nas_observe_stop(observer))
+        if (status == NAS_OK && s->epoch < epochs && nas_observe_stop(observer) &&
+            (status = checkpoint(s, observer, err)) == NAS_OK)
             status = interrupted(s, err);
     }
     if (status == NAS_OK)

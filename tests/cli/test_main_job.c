@@ -69,7 +69,12 @@ Test(cli_main_job, a_search_meets_its_target_and_its_network_is_trained_and_judg
                  100 * 10 + 100);
     expect_exit(NAS("eval", "--model", model, "--data", data, "--split", "tset"), 78, "train");
 
-    cr_assert_eq(json_array_size(json_object_get(NAS_JSON("runs", "list"), "runs")), 2);
+    const json_t *list = NAS_JSON("runs", "list");
+    cr_assert_eq(json_array_size(json_object_get(list, "runs")), 2);
+    cr_assert(json_is_false(json_object_get(list, "more")));
+    list = NAS_JSON("runs", "list", "--limit", "1");
+    cr_assert_eq(json_array_size(json_object_get(list, "runs")), 1);
+    cr_assert(json_is_true(json_object_get(list, "more")));
     const json_t *shown = NAS_JSON("runs", "show", "finish");
     cr_assert_eq(json_array_size(json_object_get(shown, "artifacts")), 4);
     cr_assert_gt(json_array_size(json_object_get(shown, "metrics")), 1);
