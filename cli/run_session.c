@@ -89,6 +89,8 @@ static nas_status on_checkpoint(void *user, int64_t step, double score, nas_save
         status = nas_store_checkpoint(session->store, session->attempt, file, step, score, err);
     session->saved = nas_clock_seconds();
     session->save_seconds = session->saved - begun;
+    nas_log(NAS_LOG_DEBUG, "checkpoint at step %lld took %.4f s", (long long)step,
+            session->save_seconds);
     session->next_checkpoint = session->saved + session->checkpoint_seconds;
     return status;
 }

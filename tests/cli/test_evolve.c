@@ -302,7 +302,7 @@ Test(cli_evolve, the_front_of_a_large_space_is_the_same_for_any_threads)
     json_t *list = json_array(), *all = json_pack("{s:o}", "samples", list);
 
     for (int i = 0; i < 10; i++) {
-        char seed[8];
+        char seed[16];
         snprintf(seed, sizeof seed, "%d", i);
         const char *file = nas_file("net.json");
         expect_exit(NAS("space", "sample", "ofa-mbv3-1.0", "--seed", seed, "--out", file), 0, NULL);
