@@ -312,6 +312,7 @@ nas_status cli_session_restore(cli_session *session,
         return NAS_OK;
     nas_status status = nas_store_artifact_list(session->store, session->attempt.run, "checkpoint",
                                                 &list, &count, err);
+    nas_status worst = NAS_E_DATA;
     bool restored = false;
     for (int i = 0; i < count && status == NAS_OK && !restored; i++) {
         nas_err why = {0};
@@ -322,12 +323,14 @@ nas_status cli_session_restore(cli_session *session,
             nas_log(NAS_LOG_INFO, "continues at step %lld", (long long)list[i].step);
         else if (tried == NAS_E_NOMEM) /* it may be whole: the one before would lose work */
             status = nas_fail(err, tried, "%s: %s", list[i].file, why.message);
-        else
+        else if (tried == NAS_E_IO) /* a disk that cannot be read now is no damage for good */
+            worst = tried;
+        if (status == NAS_OK && !restored)
             nas_log(NAS_LOG_WARN, "%s is damaged (%s); the one before it is tried", list[i].file,
                     why.message);
     }
     if (status == NAS_OK && count > 0 && !restored)
-        status = nas_fail(err, NAS_E_DATA, "%s: none of its %d checkpoints can be read",
+        status = nas_fail(err, worst, "%s: none of its %d checkpoints can be read",
                           session->name, count);
     else if (status == NAS_OK && count == 0)
         nas_log(NAS_LOG_INFO, "no checkpoint yet: starts at the beginning");

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -455,6 +456,21 @@ static nas_status turn(loop *l, nas_err *err)
 
 /* ---- libuv ---- */
 
+/* libuv aborts when it cannot enlarge a table.  A loop that ends at any instant is continued by
+ * the next one: it says why it ends, and its jobs are told by the kernel. */
+static void *realloc_or_end(void *old, size_t size)
+{
+    static const char text[] = "nas: error: job loop: out of memory\n  nas jobs run goes on\n";
+    void *block = realloc(old, size);
+
+    if (!block && size > 0) {
+        const ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+        (void)ignored;
+        _exit(NAS_E_NOMEM);
+    }
+    return block;
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     /* it only ends the sleep */
@@ -487,6 +503,8 @@ static bool is_ignored(int number)
 static nas_status open_handles(loop *l, nas_err *err)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+
+    uv_replace_allocator(malloc, realloc_or_end, calloc, free);
     int failed = uv_loop_init(&l->uv);
 
     if (failed)

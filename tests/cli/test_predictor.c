@@ -14,7 +14,7 @@ static const char *make_samples(const char *last)
     const char *path = nas_file("samples.json");
 
     for (int i = 0; i < SAMPLES; i++) {
-        char name[32], seed[8];
+        char name[32], seed[16];
         snprintf(name, sizeof name, "net%d.json", i);
         snprintf(seed, sizeof seed, "%d", i);
         const char *file = nas_file(name);
@@ -73,7 +73,7 @@ Test(cli_predictor, dry_runs_foretell_training_and_search)
 static json_t *other_network(int i)
 {
     const char *file = nas_file("net.json");
-    char seed[8];
+    char seed[16];
 
     snprintf(seed, sizeof seed, "%d", i);
     expect_exit(NAS("space", "sample", "tiny", "--seed", seed, "--out", file), 0, NULL);

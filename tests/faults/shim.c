@@ -221,8 +221,17 @@ static bool refuses(const void *caller, bool program_only, const char *name)
            strikes(FAULT_ALLOC, name, caller);
 }
 
-/* dlsym itself may ask for memory, before the next calloc is known. */
-static char first_bytes[4096];
+static struct {
+    void *(*malloc)(size_t);
+    void *(*calloc)(size_t, size_t);
+    void *(*realloc)(void *, size_t);
+    void (*free)(void *);
+    void *(*aligned_alloc)(size_t, size_t);
+    int (*posix_memalign)(void **, size_t, size_t);
+} real;
+
+/* What dlsym itself asks for while it looks for these comes from here, and is not given back. */
+static char first_bytes[16384];
 static size_t first_used;
 
 static void *first_room(size_t size)
@@ -233,51 +242,72 @@ static void *first_room(size_t size)
     return first_used <= sizeof first_bytes ? room : NULL;
 }
 
+static bool is_first(const void *block)
+{
+    return (const char *)block >= first_bytes && (const char *)block < first_bytes + first_used;
+}
+
+/* False while they are being found. */
+static bool found(void)
+{
+    static bool asking;
+
+    if (real.free != NULL)
+        return true;
+    if (asking)
+        return false;
+    asking = true;
+    *(void **)&real.malloc = dlsym(RTLD_NEXT, "malloc");
+    *(void **)&real.calloc = dlsym(RTLD_NEXT, "calloc");
+    *(void **)&real.realloc = dlsym(RTLD_NEXT, "realloc");
+    *(void **)&real.aligned_alloc = dlsym(RTLD_NEXT, "aligned_alloc");
+    *(void **)&real.posix_memalign = dlsym(RTLD_NEXT, "posix_memalign");
+    *(void **)&real.free = dlsym(RTLD_NEXT, "free"); /* the last: now they can be used */
+    return true;
+}
+
+#define REFUSED(name) refuses(__builtin_return_address(0), false, #name)
+
 void *malloc(size_t size)
 {
-    NEXT(void *, malloc, (size_t));
-    return refuses(__builtin_return_address(0), false, "malloc") ? NULL : next(size);
+    if (!found())
+        return first_room(size);
+    return REFUSED(malloc) ? NULL : real.malloc(size);
 }
 
 void *calloc(size_t count, size_t size)
 {
-    static bool asking;
-    static void *(*next)(size_t, size_t);
-
-    if (next == NULL) {
-        if (asking)
-            return first_room(count * size);
-        asking = true;
-        *(void **)&next = dlsym(RTLD_NEXT, "calloc");
-    }
-    return refuses(__builtin_return_address(0), false, "calloc") ? NULL : next(count, size);
+    if (!found())
+        return first_room(count * size);
+    return REFUSED(calloc) ? NULL : real.calloc(count, size);
 }
 
 void *realloc(void *old, size_t size)
 {
-    NEXT(void *, realloc, (void *, size_t));
-    return refuses(__builtin_return_address(0), false, "realloc") ? NULL : next(old, size);
+    if (!found() || is_first(old)) {
+        void *room = first_room(size);
+        const size_t most = old != NULL ? (size_t)((char *)room - (char *)old) : 0;
+
+        return room != NULL && old != NULL ? memcpy(room, old, size < most ? size : most) : room;
+    }
+    return REFUSED(realloc) ? NULL : real.realloc(old, size);
 }
 
 void free(void *block)
 {
-    NEXT(void, free, (void *));
-    if ((char *)block < first_bytes || (char *)block >= first_bytes + sizeof first_bytes)
-        next(block);
+    if (!is_first(block) && found())
+        real.free(block);
 }
 
 void *aligned_alloc(size_t alignment, size_t size)
 {
-    NEXT(void *, aligned_alloc, (size_t, size_t));
-    return refuses(__builtin_return_address(0), false, "aligned_alloc") ? NULL
-                                                                        : next(alignment, size);
+    return !found() || REFUSED(aligned_alloc) ? NULL : real.aligned_alloc(alignment, size);
 }
 
 int posix_memalign(void **out, size_t alignment, size_t size)
 {
-    NEXT(int, posix_memalign, (void **, size_t, size_t));
-    return refuses(__builtin_return_address(0), false, "posix_memalign")
-               ? ENOMEM : next(out, alignment, size);
+    return !found() || REFUSED(posix_memalign) ? ENOMEM
+                                               : real.posix_memalign(out, alignment, size);
 }
 
 void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
