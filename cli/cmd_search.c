@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/system.h"
 #include "cli/commands.h"
 #include "cli/describe.h"
@@ -246,9 +247,11 @@ nas_status cli_search_execute(const cli_context *context, const cli_search_task 
     return cli_session_close(&session, status, result, err);
 }
 
-/* What the search would take.  Scoring an image counts as a third of training on it: forward alone. */
+enum { SCORED = 128 };
+
+/* What the search would take; scoring one image of its networks takes score_seconds. */
 static void demand_of(cli_demand *demand, const cli_search_task *task, const cli_probe *probe,
-                      const nas_search_config *c)
+                      double score_seconds, const nas_search_config *c)
 {
     const nas_model *model = nas_search_model(task->search);
     const double weight = cli_probe_mean(probe, c->arch_every, true);
@@ -262,15 +265,17 @@ static void demand_of(cli_demand *demand, const cli_search_task *task, const cli
 
     demand->steps = warmup + rest;
     demand->step_seconds = (warmup * plain + rest * mean) / demand->steps;
-    demand->seconds = warmup * plain + rest * mean + scored * plain / (3.0 * c->batch);
+    demand->seconds = warmup * plain + rest * mean + scored * score_seconds;
     if (c->max_minutes > 0.0)
         demand->seconds = fmin(demand->seconds, 60.0 * c->max_minutes);
     demand->memory_bytes = nas_system_peak_rss_mib() * 1024.0 * 1024.0 +
-                           (double)model->floats * sizeof(float); /* momentum not yet touched */
+                           3.0 * (double)model->floats * sizeof(float); /* momentum not yet
+                                                      touched, and a checkpoint while it is made */
     demand->disk_bytes = cli_demand_run_bytes((double)model->floats);
 }
 
-/* The first steps of the same search, but for its warm-up, in which no architecture step comes. */
+/* The first steps of the same search, but for its warm-up, in which no architecture step comes; then
+ * one network is scored on a few images. */
 static nas_status dry_run(const cli_context *context, const cli_search_options *o,
                           const nas_search_config *config, nas_err *err)
 {
@@ -280,11 +285,14 @@ static nas_status dry_run(const cli_context *context, const cli_search_options *
     cli_search_task task;
     cli_probe probe;
     json_t *about = json_object();
+    int choice[NAS_MAX_SLOTS] = {0}; /* the first candidates: none of them skips a block */
+    double top1;
     nas_status status;
 
     short_one.epochs += short_one.warmup_epochs;
     short_one.warmup_epochs = 0;
     short_one.verify_top = 0;
+    short_one.score_images = config->score_images < SCORED ? config->score_images : SCORED;
     cli_probe_init(&probe, 2 * config->arch_every);
     if ((status = cli_search_prepare(&task, o->data, o->space, o->table, o->allow_emulated,
                                      &short_one, err)) ||
@@ -292,7 +300,11 @@ static nas_status dry_run(const cli_context *context, const cli_search_options *
         (status = cli_probe_status(
              &probe, nas_search_run(task.search, &probe.observer, &found, err), err)))
         goto done;
-    demand_of(&demand, &task, &probe, config);
+    const double started = nas_clock_seconds();
+    if ((status = nas_search_score(task.search, choice, &top1, err)) != NAS_OK)
+        goto done;
+    demand_of(&demand, &task, &probe,
+              (nas_clock_seconds() - started) / (double)short_one.score_images, config);
     status = cli_demand_emit(context, json_incref(about), &demand, err);
 
 done:

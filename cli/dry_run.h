@@ -39,7 +39,7 @@ double cli_probe_mean(const cli_probe *probe, int every, bool other);
 typedef struct cli_demand {
     double seconds;      /* of the whole command                                        */
     double steps, step_seconds;
-    double memory_bytes; /* at most about                                               */
+    double memory_bytes; /* about, without the store                                     */
     double disk_bytes;   /* in the folder below, at most about                          */
     const char *folder;  /* NULL: none                                                  */
 } cli_demand;
