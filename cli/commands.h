@@ -24,6 +24,7 @@ extern const cli_command cmd_resume;
 extern const cli_command cmd_runs_compare, cmd_runs_delete, cmd_runs_export, cmd_runs_list,
     cmd_runs_show;
 extern const cli_command cmd_search;
+extern const cli_command cmd_serve;
 extern const cli_command cmd_space_count, cmd_space_list, cmd_space_sample, cmd_space_show;
 extern const cli_command cmd_store_backup, cmd_store_gc, cmd_store_migrate, cmd_store_verify;
 extern const cli_command cmd_train;

@@ -16,6 +16,7 @@ const cli_command *const cli_commands[] = {
     &cmd_jobs_submit, &cmd_jobs_run, &cmd_jobs_list, &cmd_jobs_show, &cmd_jobs_why,
     &cmd_jobs_logs, &cmd_jobs_cancel, &cmd_jobs_retry,
     &cmd_report,
+    &cmd_serve,
     &cmd_store_verify, &cmd_store_backup, &cmd_store_gc, &cmd_store_migrate,
     &cmd_inspect, &cmd_doctor, &cmd_completion, &cmd_bench, &cmd_bench_ops,
     NULL,

@@ -11,7 +11,7 @@
 #include "search/report/private.h"
 
 enum { LEVELS = 64, MAX_FRAMES = 100, LEFT = 66, TOP = 22, CELL_WIDTH = 52, CELL_HEIGHT = 19,
-       BAR_WIDTH = 80, MAX_CELLS = 16 << 20 /* over all epochs */ };
+       BAR_WIDTH = 80, SINCE_WIDTH = 90, MAX_CELLS = 16 << 20 /* over all epochs */ };
 #define ALPHABET "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-"
 
 typedef struct heat {
@@ -166,19 +166,23 @@ static void draw_row(nas_html *html, const heat *h, int row)
     nas_svg_rect(html, LEFT + h->columns * CELL_WIDTH + 8, y + 4,
                  openness(h, last, row) * BAR_WIDTH, CELL_HEIGHT - 10, "open");
     nas_html_close(html, "rect");
+    snprintf(text, sizeof text, "epoch %lld", (long long)decided_since(h, row));
+    nas_svg_text(html, LEFT + h->columns * CELL_WIDTH + BAR_WIDTH + 20, y + 14, "start", text);
 }
 
 static void draw(nas_html *html, const heat *h)
 {
     char text[32];
 
-    nas_svg_begin(html, LEFT + h->columns * CELL_WIDTH + BAR_WIDTH + 20,
+    nas_svg_begin(html, LEFT + h->columns * CELL_WIDTH + BAR_WIDTH + 20 + SINCE_WIDTH,
                   TOP + h->rows * CELL_HEIGHT + 4, "Probability of each operation in each block");
     for (int c = 0; c < h->columns; c++) {
         column_name(h, c, text);
         nas_svg_text(html, LEFT + c * CELL_WIDTH + CELL_WIDTH / 2.0, TOP - 8, "middle", text);
     }
     nas_svg_text(html, LEFT + h->columns * CELL_WIDTH + 8, TOP - 8, "start", "entropy");
+    nas_svg_text(html, LEFT + h->columns * CELL_WIDTH + BAR_WIDTH + 20, TOP - 8, "start",
+                 "leader since");
     for (int r = 0; r < h->rows; r++)
         draw_row(html, h, r);
     nas_svg_end(html);

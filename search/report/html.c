@@ -5,13 +5,42 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 
+static void put_bytes(nas_html *html, const char *bytes, size_t size)
+{
+    if (size > html->room - html->size) {
+        const size_t room = 2 * html->room + size + 4096;
+        char *grown = html->failed ? NULL : realloc(html->text, room);
+
+        if (grown == NULL) {
+            html->failed = true;
+            return;
+        }
+        html->text = grown;
+        html->room = room;
+    }
+    memcpy(html->text + html->size, bytes, size);
+    html->size += size;
+}
+
 static void put(nas_html *html, const char *text)
 {
-    nas_writer_put(html->writer, text, strlen(text));
+    put_bytes(html, text, strlen(text));
+}
+
+nas_status nas_html_check(const nas_html *html, nas_err *err)
+{
+    return html->failed ? nas_fail(err, NAS_E_NOMEM, "page: out of memory") : NAS_OK;
+}
+
+void nas_html_fini(nas_html *html)
+{
+    free(html->text);
+    *html = (nas_html){0};
 }
 
 static void end_tag(nas_html *html)
@@ -40,7 +69,7 @@ static void put_escaped(nas_html *html, const char *text)
         if (i < sizeof entities / sizeof *entities)
             put(html, entities[i].entity);
         else
-            nas_writer_put(html->writer, c, 1);
+            put_bytes(html, c, 1);
     }
     if (strlen(shown) + 16 >= sizeof shown) /* no room was left for one more character */
         put(html, "\xe2\x80\xa6");

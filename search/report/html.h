@@ -1,4 +1,4 @@
-/* Writing HTML and SVG: elements that nest and text that is only text.
+/* Writing HTML and SVG, in memory: elements that nest and text that is only text.
  *
  * Everything but nas_html_trusted goes through one escape, so no name of a run, metric or file
  * can become markup.  The document is well-formed XML but for its doctype and script. */
@@ -6,17 +6,25 @@
 #define NAS_SEARCH_REPORT_HTML_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
-#include "base/file.h"
+#include "base/status.h"
 
 enum { NAS_HTML_DEPTH = 32, NAS_HTML_TEXT_MAX = 4096 /* bytes shown of one text */ };
 
+/** Begin with {0}. */
 typedef struct nas_html {
-    nas_writer *writer;              /* borrowed; keeps the errors     */
+    char *text;                      /* what is written; not terminated; NULL: nothing yet */
+    size_t size, room;
+    bool failed;                     /* for want of memory             */
     const char *open[NAS_HTML_DEPTH]; /* elements not closed yet       */
     int depth;
     bool in_tag;                     /* attributes may still follow    */
 } nas_html;
+
+/** NAS_E_NOMEM if something could not be written. */
+nas_status nas_html_check(const nas_html *html, nas_err *err);
+void nas_html_fini(nas_html *html);
 
 /** Writes text of our own as it is: the doctype, the style sheet, the script. */
 void nas_html_trusted(nas_html *html, const char *text);

@@ -1,7 +1,11 @@
-/* The network that a run ended with, and how operations are called. */
+/* The network that a run ended with, what its blocks cost, and how operations are called. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "latency/key.h"
+#include "latency/table/table.h"
 #include "search/report/private.h"
 
 void nas_report__op_text(const nas_op_spec *op, char out[32])
@@ -40,8 +44,8 @@ static nas_arch *from_judged(const nas_report__run *run)
     return arch;
 }
 
-nas_status nas_report__network(nas_report__page *page, const nas_report__run *run, nas_arch **out,
-                               nas_err *err)
+static nas_status find_arch(nas_report__page *page, const nas_report__run *run, nas_arch **out,
+                            nas_err *err)
 {
     nas_store_artifact *files = NULL;
     int count = 0;
@@ -62,4 +66,81 @@ nas_status nas_report__network(nas_report__page *page, const nas_report__run *ru
     }
     free(files);
     return status;
+}
+
+/* Latencies by the table that the run was made with, if it covers the network. */
+static nas_status find_latencies(nas_report__page *page, const nas_report__run *run,
+                                 nas_report__network *n, nas_err *err)
+{
+    const nas_arch *arch = n->arch;
+    nas_latency_table *table = NULL;
+    nas_latency_entry *entries = NULL;
+    char *text = NULL;
+    int count = 0;
+    nas_status status = NAS_OK;
+
+    for (int b = 0; b < arch->count; b++)
+        n->ms[b] = NAN;
+    if (run->about->latency_table[0] == '\0' ||
+        nas_store_table_get(page->store, run->about->latency_table, &text, NULL) != NAS_OK ||
+        nas_latency_table_parse(&table, text, strlen(text), "latency table", NULL) != NAS_OK)
+        goto done;
+    status = nas_latency_arch_entries(&entries, &count, arch, table->grammar, 0, err);
+    n->by_latency = status == NAS_OK && count == arch->count;
+    for (int b = 0; b < count && n->by_latency; b++) {
+        const nas_latency_stat *stat = nas_latency_table_find(table, entries[b].key);
+
+        if (entries[b].key[0] == '\0')
+            n->ms[b] = 0;
+        else if (stat != NULL)
+            n->ms[b] = stat->mean;
+        else
+            n->by_latency = false;
+    }
+
+done:
+    free(entries);
+    nas_latency_table_free(table);
+    free(text);
+    return status;
+}
+
+static void find_costs(nas_report__network *n)
+{
+    const nas_arch *arch = n->arch;
+    int h = arch->image_size, w = arch->image_size;
+
+    for (int b = 0; b < arch->count; b++) {
+        n->op[b] = nas_op_cost_at(&arch->blocks[b].op, h, w);
+        h = n->op[b].out_h;
+        w = n->op[b].out_w;
+    }
+}
+
+nas_status nas_report__network_find(nas_report__page *page, const nas_report__run *run,
+                                    nas_report__network **out, nas_err *err)
+{
+    nas_report__network *n = calloc(1, sizeof *n);
+    nas_status status;
+
+    *out = NULL;
+    if (n == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "report: out of memory");
+    if ((status = find_arch(page, run, &n->arch, err)) == NAS_OK && n->arch != NULL) {
+        find_costs(n);
+        status = find_latencies(page, run, n, err);
+    }
+    if (status != NAS_OK || n->arch == NULL) {
+        nas_report__network_free(n);
+        return status;
+    }
+    *out = n;
+    return NAS_OK;
+}
+
+void nas_report__network_free(nas_report__network *network)
+{
+    if (network != NULL)
+        nas_arch_free(network->arch);
+    free(network);
 }

@@ -16,20 +16,14 @@ static void name_cell(nas_report__page *page, int i)
 
     nas_html_open(&page->html, "th");
     nas_html_attr(&page->html, "scope", "row");
-    if (i < page->drawn) {
+    if (i < page->drawn || page->now_ms > 0) {
         nas_html_open(&page->html, "a");
         nas_html_attr(&page->html, "href", "#run-%lld", (long long)about->id);
     }
     nas_html_text(&page->html, about->name);
-    if (i < page->drawn)
+    if (i < page->drawn || page->now_ms > 0)
         nas_html_close(&page->html, "a");
     nas_html_close(&page->html, "th");
-}
-
-static const char *state_of(const nas_store_run *about)
-{
-    return about->state == NAS_STORE_RUNNING && !about->alive ? "killed"
-                                                              : nas_store_state_name(about->state);
 }
 
 /* Epochs that are done; NAN before the first. */
@@ -43,13 +37,14 @@ static void overview_row(nas_report__page *page, int i)
     const nas_report__run *run = &page->runs[i];
     const double judged = nas_report__number(run, "top1");
     nas_html *html = &page->html;
-    char when[25];
+    char when[25], state[64];
 
     nas_clock_format(run->about->created_ms, when);
     nas_html_open(html, "tr");
     name_cell(page, i);
     nas_html_cell(html, run->about->kind);
-    nas_html_cell(html, state_of(run->about));
+    nas_report__state_text(page, run->about, state);
+    nas_html_cell(html, state);
     nas_html_element(html, "td", NULL, "%.10s %.5s", when, when + 11);
     nas_html_cell(html, nas_report__string(run, "space"));
     nas_html_number(html, epochs_of(run->about), 6);
@@ -80,7 +75,7 @@ void nas_report__overview(nas_report__page *page)
             overview_row(page, i);
         nas_html_table_end(html);
     }
-    if (page->drawn < page->count)
+    if (page->drawn < page->count && page->now_ms == 0)
         nas_html_element(html, "p", NULL, "Curves, probabilities and networks are drawn for the "
                          "newest %d; nas report --out FILE RUN... draws those that it is told.",
                          page->drawn);

@@ -8,7 +8,8 @@
 #include "search/report/chart.h"
 #include "search/report/private.h"
 
-enum { MAX_POINTS = 1000, MAX_SOURCES = 16, MAX_LIMITS = 4, BLOCKS_SIZE = NAS_HTML_TEXT_MAX };
+enum { MAX_POINTS = 1000, MAX_LIVE_POINTS = 300, /* of one picture */
+       MAX_SOURCES = 16, MAX_LIMITS = 4, BLOCKS_SIZE = NAS_HTML_TEXT_MAX };
 
 typedef struct point {
     const nas_report__run *run;
@@ -21,6 +22,7 @@ typedef struct front {
     point *points; /* by latency, then the better first */
     int count, left_out;
     int first_id;  /* of the table's rows */
+    int64_t largest; /* parameters, of all points */
 } front;
 
 /* What each run thinks best comes first, so that a cut leaves every run its best ones. */
@@ -57,12 +59,16 @@ static void collect(front *f, const nas_report__page *page)
             if (strcmp(judged->source, f->source) == 0 && drawable(judged))
                 f->points[f->count++] = (point){.run = &page->runs[r], .judged = judged};
         }
-    if (f->count > MAX_POINTS) {
+    const int most = page->now_ms > 0 ? MAX_LIVE_POINTS : MAX_POINTS;
+    if (f->count > most) {
         qsort(f->points, (size_t)f->count, sizeof *f->points, by_rank);
-        f->left_out = f->count - MAX_POINTS;
-        f->count = MAX_POINTS;
+        f->left_out = f->count - most;
+        f->count = most;
     }
     qsort(f->points, (size_t)f->count, sizeof *f->points, by_latency);
+    for (int i = 0; i < f->count; i++)
+        if (f->points[i].judged->parameters > f->largest)
+            f->largest = f->points[i].judged->parameters;
     const nas_store_judged *best = NULL;
     for (int i = 0; i < f->count; i++) {
         const nas_store_judged *at = f->points[i].judged;
@@ -111,6 +117,12 @@ static int find_limits(const front *f, double limits[MAX_LIMITS + 1])
     return count;
 }
 
+/* Its area is the network's size. */
+static double radius(const front *f, const nas_store_judged *judged)
+{
+    return f->largest > 0 ? 2.5 + 5 * sqrt((double)judged->parameters / (double)f->largest) : 4;
+}
+
 static void draw_point(nas_chart *chart, const front *f, int i)
 {
     const point *p = &f->points[i];
@@ -123,11 +135,12 @@ static void draw_point(nas_chart *chart, const front *f, int i)
     nas_html_open(html, "circle");
     nas_html_attr(html, "cx", "%.1f", nas_chart_x(chart, p->judged->latency_ms));
     nas_html_attr(html, "cy", "%.1f", nas_chart_y(chart, p->judged->top1));
-    nas_html_attr(html, "r", "%d", p->judged->selected ? 6 : p->front ? 5 : 4);
+    nas_html_attr(html, "r", "%.1f", radius(f, p->judged));
     nas_html_attr(html, "class", "%s%s", p->front ? "front" : "beaten",
                   p->judged->selected ? " selected" : "");
-    nas_svg_title(html, "%s: %.4g ms, top-1 %.4g%s", p->run->about->name, p->judged->latency_ms,
-                  p->judged->top1, p->judged->selected ? ", chosen" : "");
+    nas_svg_title(html, "%s: %.4g ms, top-1 %.4g, %.4g M parameters%s", p->run->about->name,
+                  p->judged->latency_ms, p->judged->top1, (double)p->judged->parameters / 1e6,
+                  p->judged->selected ? ", chosen" : "");
     nas_html_close(html, "circle");
     nas_html_close(html, "a");
 }
@@ -223,7 +236,8 @@ static void legend(nas_html *html)
     nas_html_element(html, "i", "dot beaten", "%s", "");
     nas_html_text(html, " something is  ");
     nas_html_element(html, "i", "dot selected", "%s", "");
-    nas_html_text(html, " chosen by its run. A click on a network shows its blocks.");
+    nas_html_text(html, " chosen by its run; the larger, the more parameters. A click on a network "
+                        "shows its blocks.");
     nas_html_close(html, "p");
 }
 

@@ -1,40 +1,22 @@
-/* The page: which runs, head and foot, and the sections in their order. */
+/* The page of a report: which runs, head and foot, and the sections in their order. */
 #include "search/report/report.h"
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "search/report/private.h"
 
-/* ---- the runs ---- */
-
-static json_t *load_object(const char *text)
-{
-    json_t *json = text != NULL ? json_loads(text, 0, NULL) : NULL;
-
-    if (json_is_object(json))
-        return json;
-    json_decref(json);
-    return json_object();
-}
-
-/* True if the options name this run. */
-static bool wanted(const int64_t *ids, int count, int64_t id)
-{
-    for (int i = 0; i < count; i++)
-        if (ids[i] == id)
-            return true;
-    return count == 0;
-}
-
+/* The runs that the options name; NULL: they name none. */
 static nas_status find_ids(nas_store *store, const nas_report_options *options, int64_t **ids,
                            nas_err *err)
 {
     nas_status status = NAS_OK;
 
-    *ids = calloc((size_t)options->count + 1, sizeof **ids);
+    *ids = NULL;
+    if (options->count == 0)
+        return NAS_OK;
+    *ids = calloc((size_t)options->count, sizeof **ids);
     if (*ids == NULL)
         return nas_fail(err, NAS_E_NOMEM, "report: out of memory");
     for (int i = 0; i < options->count && status == NAS_OK; i++) {
@@ -46,92 +28,6 @@ static nas_status find_ids(nas_store *store, const nas_report_options *options, 
     }
     return status;
 }
-
-static nas_status load_runs(nas_report__page *page, const nas_store_runs *all,
-                            const nas_report_options *options, nas_err *err)
-{
-    int64_t *ids = NULL;
-    nas_status status = find_ids(page->store, options, &ids, err);
-
-    page->runs = calloc((size_t)all->count + 1, sizeof *page->runs);
-    if (status == NAS_OK && page->runs == NULL)
-        status = nas_fail(err, NAS_E_NOMEM, "report: out of memory");
-    for (int i = 0; i < all->count && status == NAS_OK; i++) {
-        if (!wanted(ids, options->count, all->runs[i].id))
-            continue;
-        nas_report__run *run = &page->runs[page->count++];
-        run->about = &all->runs[i];
-        run->config = load_object(run->about->config);
-        run->summary = load_object(run->about->summary);
-        status = nas_store_evaluations_get(page->store, run->about->id, &run->judged,
-                                           &run->judged_count, err);
-    }
-    page->drawn = options->count > 0 || options->drawn > page->count ? page->count : options->drawn;
-    free(ids);
-    return status;
-}
-
-static void free_runs(nas_report__page *page)
-{
-    for (int i = 0; i < page->count; i++) {
-        json_decref(page->runs[i].config);
-        json_decref(page->runs[i].summary);
-        nas_store_judged_free(page->runs[i].judged, page->runs[i].judged_count);
-    }
-    free(page->runs);
-}
-
-static const json_t *member(const nas_report__run *run, const char *key)
-{
-    const json_t *value = json_object_get(run->summary, key);
-
-    return value != NULL ? value : json_object_get(run->config, key);
-}
-
-double nas_report__number(const nas_report__run *run, const char *key)
-{
-    const json_t *value = member(run, key);
-
-    return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
-const char *nas_report__string(const nas_report__run *run, const char *key)
-{
-    const char *text = json_string_value(member(run, key));
-
-    return text != NULL ? text : "";
-}
-
-double nas_report__seconds(const nas_report__run *run)
-{
-    const nas_store_run *about = run->about;
-    const double told = nas_report__number(run, "seconds");
-
-    if (isfinite(told) || about->finished_ms < about->created_ms)
-        return told;
-    return (double)(about->finished_ms - about->created_ms) / 1000;
-}
-
-/* ---- what sections share ---- */
-
-void nas_report__details_begin(nas_html *html, const char *what)
-{
-    nas_html_open(html, "details");
-    nas_html_element(html, "summary", NULL, "%s", what);
-}
-
-void nas_report__details_end(nas_html *html)
-{
-    nas_html_close(html, "details");
-    nas_html_trusted(html, "\n");
-}
-
-void nas_report__nothing(nas_html *html, const char *why)
-{
-    nas_html_element(html, "p", "nothing", "%s", why);
-}
-
-/* ---- the page ---- */
 
 static void write_head(nas_html *html)
 {
@@ -185,17 +81,11 @@ static void write_intro(nas_report__page *page)
 static nas_status write_run(nas_report__page *page, const nas_report__run *run, nas_err *err)
 {
     nas_html *html = &page->html;
-    nas_status status;
 
     nas_html_open(html, "section");
     nas_html_attr(html, "id", "run-%lld", (long long)run->about->id);
     nas_html_element(html, "h2", NULL, "%s", run->about->name);
-    if (run->about->error != NULL)
-        nas_html_element(html, "p", "error", "Ended with: %s", run->about->error);
-    if ((status = nas_report__verified(page, run, err)) == NAS_OK &&
-        (status = nas_report__curves(page, run, err)) == NAS_OK &&
-        (status = nas_report__heat(page, run, err)) == NAS_OK)
-        status = nas_report__drawing(page, run, err);
+    const nas_status status = nas_report__run_sections(page, run, err);
     nas_html_close(html, "section");
     nas_html_trusted(html, "\n");
     return status;
@@ -217,14 +107,17 @@ static nas_status write_page(nas_report__page *page, nas_err *err)
     for (int i = 0; i < page->drawn; i++)
         if ((status = write_run(page, &page->runs[i], err)) != NAS_OK)
             return status;
+    if ((status = nas_report__difference(page, err)) != NAS_OK)
+        return status;
     nas_html_close(html, "main");
     nas_html_open(html, "script");
     nas_html_trusted(html, nas_report__script);
+    nas_html_trusted(html, "show(document);\n");
     nas_html_close(html, "script");
     nas_html_close(html, "body");
     nas_html_close(html, "html");
     nas_html_trusted(html, "\n");
-    return NAS_OK;
+    return nas_html_check(html, err);
 }
 
 nas_status nas_report_write(nas_store *store, const char *path, const nas_report_options *options,
@@ -232,26 +125,22 @@ nas_status nas_report_write(nas_store *store, const char *path, const nas_report
 {
     nas_report__page page = {.store = store};
     nas_store_runs all = {0};
-    nas_writer *writer = NULL;
+    int64_t *ids = NULL;
     nas_status status;
 
-    if ((status = nas_store_run_list(store, NULL, NAS_STORE_ANY_STATE, 0, &all, err)) ||
-        (status = load_runs(&page, &all, options, err)) ||
-        (status = nas_writer_open(&writer, path, err)))
+    if ((status = find_ids(store, options, &ids, err)) ||
+        (status = nas_store_run_list(store, NULL, NAS_STORE_ANY_STATE, 0, &all, err)) ||
+        (status = nas_report__page_load(&page, &all, ids, options->count, err)))
         goto done;
-    page.html.writer = writer;
-    status = write_page(&page, err);
-    if (status == NAS_OK) {
-        status = nas_writer_commit(writer, err);
-        writer = NULL;
-    }
+    page.drawn = options->count > 0 || options->drawn > page.count ? page.count : options->drawn;
+    if ((status = write_page(&page, err)) == NAS_OK)
+        status = nas_file_write(path, page.html.text, page.html.size, err);
     if (runs != NULL)
         *runs = page.count;
 
 done:
-    if (writer != NULL)
-        nas_writer_abort(writer);
-    free_runs(&page);
+    nas_report__page_fini(&page);
     nas_store_runs_fini(&all);
+    free(ids);
     return status;
 }

@@ -108,6 +108,8 @@ nas_status nas_store_jobs_try(nas_store *store, const nas_job_spec *specs, int c
 /** `group` NULL: all; `limit` 0: all; newest first. */
 nas_status nas_store_jobs_list(nas_store *store, const char *group, nas_job_state state, int limit,
                                nas_jobs *out, nas_err *err);
+/** How many jobs there are in each state. */
+nas_status nas_store_job_counts(nas_store *store, int64_t out[NAS_JOB_ANY_STATE], nas_err *err);
 /** `text` is a name or an id.  NAS_E_USAGE if there is none (names the nearest). */
 nas_status nas_store_job_get(nas_store *store, const char *text, nas_job **out, nas_err *err);
 /** What a job waits for, with where that stands (malloc'ed, yours). */

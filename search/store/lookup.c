@@ -93,6 +93,19 @@ nas_status nas_store_run_list(nas_store *store, const char *kind, nas_store_stat
     return status ? status : collect(stmt, out, err);
 }
 
+nas_status nas_store_run_list_before(nas_store *store, int64_t before, int limit,
+                                     nas_store_runs *out, nas_err *err)
+{
+    sqlite3_stmt *stmt;
+    const nas_status status =
+        nas_store__query(store, &stmt, "list runs", err,
+                         RUN_QUERY "WHERE run.id < ?1 ORDER BY run.id DESC LIMIT ?2", "ii",
+                         before > 0 ? before : INT64_MAX, (int64_t)limit);
+
+    *out = (nas_store_runs){0};
+    return status ? status : collect(stmt, out, err);
+}
+
 void nas_store_runs_fini(nas_store_runs *runs)
 {
     for (int i = 0; i < runs->count; i++)

@@ -131,6 +131,11 @@ void nas_store_run_free(nas_store_run *run);
 /** `kind` NULL: all; `limit` 0: all. */
 nas_status nas_store_run_list(nas_store *store, const char *kind, nas_store_state state, int limit,
                               nas_store_runs *out, nas_err *err);
+/** The `limit` newest runs of those older than run `before` (0: of all), for lists of pages. */
+nas_status nas_store_run_list_before(nas_store *store, int64_t before, int limit,
+                                     nas_store_runs *out, nas_err *err);
+/** How many runs there are in each state; a killed one counts as running. */
+nas_status nas_store_run_counts(nas_store *store, int64_t out[NAS_STORE_ANY_STATE], nas_err *err);
 void nas_store_runs_fini(nas_store_runs *runs);
 
 /* ---- what a run records ---- */
@@ -159,6 +164,12 @@ nas_status nas_store_metric_get(nas_store *store, int64_t run, const char *name,
 nas_status nas_store_metric_names(nas_store *store, int64_t run,
                                   void (*visit)(void *user, const char *name), void *user,
                                   nas_err *err);
+
+/** Calls `visit` with the last point of each metric of the run, in alphabetical order. */
+nas_status nas_store_metric_last(nas_store *store, int64_t run,
+                                 void (*visit)(void *user, const char *name,
+                                               const nas_store_point *point),
+                                 void *user, nas_err *err);
 
 /** Probabilities of one epoch: p holds counts[0] values of slot 0, then counts[1] of slot 1...
  * The entropy of each slot (nats) is recorded beside them.  Replaces that epoch's. */

@@ -2,12 +2,26 @@
 #ifndef NAS_TESTS_SEARCH_REPORT_SUPPORT_H
 #define NAS_TESTS_SEARCH_REPORT_SUPPORT_H
 
+#include <sqlite3.h>
+
 #include "base/file.h"
 #include "tests/support/scratch.h"
 
 static nas_err err;
 
 #define ok(call) cr_assert_eq((call), NAS_OK, "%s", err.message)
+
+/* Changes the database of scratch("store") behind the store's back. */
+static inline void raw_sql(const char *sql)
+{
+    sqlite3 *db;
+    char *message = NULL;
+
+    cr_assert_eq(sqlite3_open(scratch("store/store.db"), &db), SQLITE_OK);
+    sqlite3_exec(db, sql, NULL, NULL, &message);
+    cr_assert_null(message, "%s: %s", sql, message);
+    sqlite3_close(db);
+}
 
 /* The file's content, until the next call. */
 static inline const char *content(const char *path)

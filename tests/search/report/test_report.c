@@ -2,7 +2,6 @@
 #include "search/report/report.h"
 
 #include <math.h>
-#include <sqlite3.h>
 
 #include "nas/space/space.h"
 #include "tests/search/report/support.h"
@@ -15,18 +14,6 @@ static nas_store *open_store(void)
 
     ok(nas_store_open(&store, scratch("store"), NAS_STORE_CREATE, &err));
     return store;
-}
-
-/* Changes the database behind the store's back. */
-static void raw_sql(const char *sql)
-{
-    sqlite3 *db;
-    char *message = NULL;
-
-    cr_assert_eq(sqlite3_open(scratch("store/store.db"), &db), SQLITE_OK);
-    sqlite3_exec(db, sql, NULL, NULL, &message);
-    cr_assert_null(message, "%s: %s", sql, message);
-    sqlite3_close(db);
 }
 
 static const char *report(nas_store *store, const char *const *runs, int count)
@@ -53,7 +40,8 @@ static void put_network(nas_store *store, nas_store_attempt attempt, const nas_s
     ok(nas_arch_digest(arch, digest, &err));
     json_t *json = nas_arch_to_json(arch);
     char *text = json_dumps(json, JSON_COMPACT);
-    ok(nas_store_architecture_put(store, &(nas_store_architecture){.digest = digest, .json = text},
+    ok(nas_store_architecture_put(store, &(nas_store_architecture){.digest = digest, .json = text,
+                                                             .parameters = 1500000},
                                   &row.architecture, &err));
     ok(nas_store_evaluations_put(store, attempt, &row, 1, &err));
     free(text);
@@ -120,7 +108,7 @@ Test(search_report, a_search_is_drawn_and_each_picture_has_its_table)
     expect_well_formed(page);
     expect_text(page, "<a href=\"#run-1\">mine</a>");
     expect_text(page, "target 2.5 ms");
-    expect_text(page, "mine: 2 ms, top-1 0.75, chosen");
+    expect_text(page, "mine: 2 ms, top-1 0.75, 1.5 M parameters, chosen");
     expect_text(page, "<td class=\"n\">12.5</td>");
     expect_text(page, "valid_top1");
     expect_text(page, "Probabilities after epoch 2");
@@ -200,6 +188,33 @@ Test(search_report, hostile_measurements_are_passed_over)
     cr_assert_null(strstr(page, "<img"));
     expect_text(page, "&lt;img&gt;");
     expect_text(page, "2 networks measured whole");
+    nas_store_close(store);
+}
+
+Test(search_report, two_networks_are_compared_block_by_block)
+{
+    nas_store *store = open_store();
+
+    put_search(store, "one", "tiny");
+    const char *page = report(store, NULL, 0);
+    cr_assert_null(strstr(page, "Difference of two networks"), "there is only one");
+    put_search(store, "two", "tiny");
+    page = report(store, NULL, 0);
+    expect_well_formed(page);
+    expect_text(page, "Difference of two networks");
+    expect_text(page, "<p>0 of ");
+    expect_text(page, "the difference is two less one");
+    cr_assert_eq(occurrences(page, "class=\"differs\""), 0);
+    raw_sql("UPDATE evaluation SET selected = (rank = 1) WHERE run = 2;");
+    page = report(store, NULL, 0);
+    expect_well_formed(page);
+    const char *table = strstr(page, "the difference is two less one");
+    const int differ = occurrences(table, "<td>yes</td>");
+    char text[64];
+    cr_assert_gt(differ, 0);
+    cr_assert_eq(occurrences(page, "class=\"differs\""), 2 * differ, "in both networks");
+    snprintf(text, sizeof text, "<p>%d of ", differ);
+    expect_text(page, text);
     nas_store_close(store);
 }
 

@@ -1,0 +1,59 @@
+/* The token of the dashboard, in a file that only its owner may read. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "search/report/dashboard.h"
+
+/* Opens what is there, if it is a file that nobody else may read, and no link. */
+static nas_status read_token(const char *path, char out[NAS_TOKEN_SIZE], nas_err *err)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    struct stat info;
+    nas_status status = NAS_OK;
+
+    if (fd < 0)
+        return nas_fail_errno(err, "%s", path);
+    const ssize_t got = read(fd, out, NAS_TOKEN_SIZE - 1);
+    if (fstat(fd, &info) != 0 || got < 0) {
+        status = nas_fail_errno(err, "%s", path);
+    } else if (!S_ISREG(info.st_mode) || info.st_uid != geteuid() || (info.st_mode & 077) != 0) {
+        status = nas_fail(err, NAS_E_CONFIG, "%s: others can read or replace the token", path);
+        nas_hint(err, "chmod 600 it, or remove it: a new one is made");
+    } else if (got != NAS_TOKEN_SIZE - 1 || memchr(out, '\0', (size_t)got) != NULL ||
+               (out[got] = '\0', strspn(out, "0123456789abcdef") != (size_t)got)) {
+        status = nas_fail(err, NAS_E_CONFIG, "%s: holds no token", path);
+        nas_hint(err, "remove it: a new one is made");
+    }
+    close(fd);
+    return status;
+}
+
+nas_status nas_token_load(const char *path, char out[NAS_TOKEN_SIZE], nas_err *err)
+{
+    unsigned char bits[(NAS_TOKEN_SIZE - 1) / 2];
+    nas_status status = NAS_OK;
+    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0 && errno == EEXIST)
+        return read_token(path, out, err);
+    if (fd < 0)
+        return nas_fail_errno(err, "%s", path);
+    if (getrandom(bits, sizeof bits, 0) != (ssize_t)sizeof bits) {
+        status = nas_fail_errno(err, "%s: no random numbers", path);
+    } else {
+        for (size_t i = 0; i < sizeof bits; i++)
+            snprintf(out + 2 * i, 3, "%02x", bits[i]);
+        if (write(fd, out, NAS_TOKEN_SIZE - 1) != NAS_TOKEN_SIZE - 1)
+            status = nas_fail_errno(err, "%s", path);
+    }
+    if (close(fd) != 0 && status == NAS_OK)
+        status = nas_fail_errno(err, "%s", path);
+    if (status != NAS_OK)
+        unlink(path);
+    return status;
+}
