@@ -7,24 +7,19 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sqlite3.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "tests/cli/nas.h"
+#include "tests/cli/server.h"
 #include "tests/support/tools.h"
-
-extern char **environ;
 
 enum { REPLY_SIZE = 1 << 20, CROWD = 500 };
 
-static pid_t server;
-static int port;
-static char token[80], reply[REPLY_SIZE];
+static char reply[REPLY_SIZE];
 
 static double seconds(void)
 {
@@ -32,57 +27,6 @@ static double seconds(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-/* Starts it on any free port and waits for the line that says which. */
-static void start(void)
-{
-    const char *argv[] = {NAS_PROGRAM, "serve", "--port", "0", "--json", "--store",
-                          nas_file("store"), NULL};
-    posix_spawn_file_actions_t actions;
-    char line[1024] = "";
-    size_t used = 0;
-    int ends[2];
-
-    cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
-    cr_assert_eq(posix_spawn(&server, argv[0], &actions, NULL, (char *const *)argv, environ), 0);
-    posix_spawn_file_actions_destroy(&actions);
-    close(ends[1]);
-    while (strchr(line, '\n') == NULL && used < sizeof line - 1) {
-        const ssize_t got = read(ends[0], line + used, sizeof line - 1 - used);
-
-        cr_assert_gt(got, 0, "it ended before it was ready");
-        used += (size_t)got;
-    }
-    close(ends[0]);
-    json_t *ready = json_loads(line, 0, NULL);
-    cr_assert_not_null(ready, "%s", line);
-    port = (int)json_integer_value(json_object_get(ready, "port"));
-    const char *open_at = json_string_value(json_object_get(ready, "open"));
-    const char *hash = strstr(open_at, "#token=");
-    cr_assert(port > 0 && hash != NULL);
-    snprintf(token, sizeof token, "%s", hash + 7);
-    json_decref(ready);
-}
-
-/* It was asked to end: it must do so soon, and with 0. */
-static void await_end(void)
-{
-    const double begun = seconds();
-    int status;
-
-    cr_assert_eq(waitpid(server, &status, 0), server);
-    server = 0;
-    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %d", status);
-    cr_assert_lt(seconds() - begun, 5.0);
-}
-
-static void stop(void)
-{
-    cr_assert_eq(kill(server, SIGTERM), 0);
-    await_end();
 }
 
 /* A store of two runs that are done. */
@@ -95,15 +39,12 @@ static void begin(void)
         expect_exit(NAS("search", "--data", data, "--space", "tiny", "--table", table,
                         "--target-ms", "1.0", "--method", "random", "--warmup-epochs", "0",
                         "--epochs", "1", "--batch", "32", "--quiet"), 0, NULL);
-    start();
+    server_start();
 }
 
 static void end(void)
 {
-    if (server > 0) {
-        kill(server, SIGKILL);
-        waitpid(server, NULL, 0);
-    }
+    server_kill();
     nas_end();
 }
 
@@ -113,7 +54,7 @@ TestSuite(cli_serve, .init = begin, .fini = end, .timeout = 120);
 
 static int dial(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)server_port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -170,7 +111,7 @@ static const char *request_for(const char *method, const char *target)
     static char text[1024];
 
     snprintf(text, sizeof text, "%s %s HTTP/1.1\r\nHost: localhost:%d\r\n"
-             "Authorization: Bearer %s\r\nConnection: close\r\n\r\n", method, target, port, token);
+             "Authorization: Bearer %s\r\nConnection: close\r\n\r\n", method, target, server_port, server_token);
     return text;
 }
 
@@ -184,7 +125,7 @@ static int open_files(void)
     char path[64];
     int count = 0;
 
-    snprintf(path, sizeof path, "/proc/%d/fd", (int)server);
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)server_pid);
     DIR *dir = opendir(path);
     cr_assert_not_null(dir);
     while (readdir(dir) != NULL)
@@ -214,7 +155,7 @@ Test(cli_serve, every_answer_has_the_headers_that_protect)
         cr_assert_null(strstr(reply, "Access-Control-"), "no other site may read");
         cr_assert_null(strstr(reply, "Set-Cookie"));
     }
-    stop();
+    server_stop();
 }
 
 Test(cli_serve, a_view_shows_the_store)
@@ -227,7 +168,7 @@ Test(cli_serve, a_view_shows_the_store)
     cr_assert_not_null(strstr(reply, "the difference is search-2 less search-1"));
     cr_assert_eq(ask_raw(request_for("HEAD", "/view/runs")), 200);
     cr_assert_str_eq(strstr(reply, "\r\n\r\n"), "\r\n\r\n", "no body");
-    stop();
+    server_stop();
 }
 
 Test(cli_serve, without_the_token_or_under_a_foreign_name_there_is_no_data)
@@ -238,15 +179,15 @@ Test(cli_serve, without_the_token_or_under_a_foreign_name_there_is_no_data)
                  401);
     cr_assert_null(strstr(reply, "search-1"));
     snprintf(text, sizeof text, "GET /view/runs?token=%s HTTP/1.1\r\nHost: localhost\r\n"
-             "Cookie: token=%s\r\nConnection: close\r\n\r\n", token, token);
+             "Cookie: token=%s\r\nConnection: close\r\n\r\n", server_token, server_token);
     cr_assert_eq(ask_raw(text), 401, "only the header counts");
     snprintf(text, sizeof text, "GET /view/runs HTTP/1.1\r\nHost: evil.example:%d\r\n"
-             "Authorization: Bearer %s\r\nConnection: close\r\n\r\n", port, token);
+             "Authorization: Bearer %s\r\nConnection: close\r\n\r\n", server_port, server_token);
     cr_assert_eq(ask_raw(text), 421);
     snprintf(text, sizeof text, "GET /view/runs HTTP/1.0\r\nAuthorization: Bearer %s\r\n\r\n",
-             token);
+             server_token);
     cr_assert_eq(ask_raw(text), 421, "no name at all");
-    stop();
+    server_stop();
 }
 
 Test(cli_serve, nothing_is_written_whatever_is_asked)
@@ -263,7 +204,7 @@ Test(cli_serve, nothing_is_written_whatever_is_asked)
         }
     cr_assert_str_eq(RUN_TOOL("sh", "-c", sum, nas_file("store"))->out, before);
     free(before);
-    stop();
+    server_stop();
 }
 
 Test(cli_serve, who_watches_is_told_of_a_change)
@@ -279,10 +220,10 @@ Test(cli_serve, who_watches_is_told_of_a_change)
     cr_assert_eq(get("/metrics"), 200);
     cr_assert_not_null(strstr(reply, "onepath_event_streams 1\n"));
     cr_assert_not_null(strstr(reply, "onepath_jobs{state=\"queued\"} 1\n"));
-    cr_assert_eq(kill(server, SIGTERM), 0);
+    cr_assert_eq(kill(server_pid, SIGTERM), 0);
     cr_assert(hear(fd, NULL, 5), "its end is the stream's");
     close(fd);
-    await_end();
+    server_await_end();
 }
 
 Test(cli_serve, promtool_accepts_its_metrics)
@@ -293,7 +234,7 @@ Test(cli_serve, promtool_accepts_its_metrics)
     const process_result *result = RUN_TOOL("sh", "-c", "promtool check metrics < \"$0\"", path);
     cr_assert_eq(result->code, 0, "%s%s", result->out, result->err);
     cr_assert_str_eq(result->err, "", "%s", result->err);
-    stop();
+    server_stop();
 }
 
 /* ---- who means it ill ---- */
@@ -323,7 +264,7 @@ Test(cli_serve, two_requests_are_never_smuggled_as_one)
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
         snprintf(text, sizeof text, "GET / HTTP/1.1\r\nHost: localhost\r\n%s\r\n0\r\n\r\n"
                  "GET /view/run/1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n",
-                 heads[i], token);
+                 heads[i], server_token);
         const int fd = dial();
         say(fd, text);
         cr_assert(hear(fd, NULL, 15), "%s: it stays open", heads[i]);
@@ -332,7 +273,7 @@ Test(cli_serve, two_requests_are_never_smuggled_as_one)
         cr_assert_null(strstr(reply, " 200 "), "%s\n%s", heads[i], reply);
     }
     cr_assert_eq(get("/view/runs"), 200);
-    stop();
+    server_stop();
 }
 
 Test(cli_serve, requests_that_are_none_are_refused)
@@ -358,7 +299,7 @@ Test(cli_serve, requests_that_are_none_are_refused)
         cr_assert_null(strstr(reply, "root:"), "%zu", i);
     }
     cr_assert_eq(get("/view/runs"), 200);
-    stop();
+    server_stop();
 }
 
 Test(cli_serve, heads_that_are_too_large_are_refused)
@@ -381,7 +322,7 @@ Test(cli_serve, heads_that_are_too_large_are_refused)
     const int code = ask_raw(strcat(text, "\r\n"));
     cr_assert(code == 0 || code == 413 || code == 431, "many: %d", code);
     cr_assert_eq(get("/view/runs"), 200);
-    stop();
+    server_stop();
 }
 
 /* More sockets than it allows, all of them silent in the middle of a request. */
@@ -406,7 +347,7 @@ Test(cli_serve, a_crowd_that_says_nothing_keeps_nobody_out)
     for (int i = 0; i < 50 && open_files() > before; i++)
         usleep(100000);
     cr_assert_leq(open_files(), before, "what was opened is closed");
-    stop();
+    server_stop();
 }
 
 /* A byte now and then is a sign of life for many servers, but no request. */
@@ -426,7 +367,7 @@ Test(cli_serve, who_dribbles_is_cut_off)
     cr_assert(cut, "after %.0f s it still listens", seconds() - begun);
     cr_assert_lt(seconds() - begun, 15.0);
     close(fd);
-    stop();
+    server_stop();
 }
 
 /* A thousand answers asked for in one breath and none of them read. */
@@ -445,7 +386,7 @@ Test(cli_serve, who_does_not_read_holds_nobody_up)
         cr_assert_eq(get("/view/runs"), 200);
         cr_assert_lt(seconds() - begun, 2.0);
     }
-    stop();
+    server_stop();
     close(fd);
 }
 
@@ -484,7 +425,7 @@ Test(cli_serve, ten_thousand_runs_are_listed_at_once)
     }
     cr_assert_eq(get("/view/runs"), 200);
     cr_assert_not_null(strstr(reply, "50 of 10000 runs"));
-    stop();
+    server_stop();
 }
 
 /* ---- how it is started ---- */
@@ -496,10 +437,10 @@ Test(cli_serve, what_would_be_unsafe_or_cannot_be_is_refused)
     expect_exit(NAS("serve", "--host", "0.0.0.0", "--port", "0"), 78, "--allow-remote");
     expect_exit(NAS("serve", "--host", "::", "--port", "0"), 78, "ssh -L");
     expect_exit(NAS("serve", "--host", "example.org", "--port", "0"), 2, "no numeric address");
-    snprintf(taken, sizeof taken, "%d", port);
+    snprintf(taken, sizeof taken, "%d", server_port);
     expect_exit(NAS("serve", "--port", taken), 74, "take another --port");
     expect_exit(NAS("serve", "--store", nas_file("none")), 74, "there is no store");
     cr_assert_eq(chmod(nas_file("store/serve.token"), 0644), 0);
     expect_exit(NAS("serve", "--port", "0"), 78, "chmod 600");
-    stop();
+    server_stop();
 }

@@ -1,0 +1,20 @@
+/* nas serve in the background of a test, over the test's own store. */
+#ifndef NAS_TESTS_CLI_SERVER_H
+#define NAS_TESTS_CLI_SERVER_H
+
+#include <sys/types.h>
+
+extern pid_t server_pid; /* 0: it does not run */
+extern int server_port;
+extern char server_token[80];
+
+/** Starts it on any free port and waits for the line that says which. */
+void server_start(void);
+/** It was asked to end: it must do so soon, and with 0. */
+void server_await_end(void);
+/** Asks it to, and waits. */
+void server_stop(void);
+/** For .fini: ends it in any way, if it still runs. */
+void server_kill(void);
+
+#endif
