@@ -340,6 +340,10 @@ static void answer_data(nas_dashboard *d, const nas_request *request, nas_answer
         answer_metrics(d, out);
         return;
     }
+    if (strcmp(target, "/events") == 0 && d->streams >= NAS_DASHBOARD_STREAMS) {
+        say(out, 503, "too many watch already");
+        return;
+    }
     if (strcmp(target, "/events") == 0) {
         *out = (nas_answer){.code = 200, .type = "text/event-stream", .stream = true};
         return;

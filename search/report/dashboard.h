@@ -9,7 +9,10 @@
 
 #include "search/store/store.h"
 
-enum { NAS_DASHBOARD_PAGE = 50 }; /* runs on a page of the list */
+enum {
+    NAS_DASHBOARD_PAGE = 50,   /* runs on a page of the list     */
+    NAS_DASHBOARD_STREAMS = 64 /* that may be open at a time     */
+};
 
 /** A request, of which nothing can be trusted.  NULL: there is no such header. */
 typedef struct nas_request {
@@ -34,7 +37,7 @@ typedef struct nas_dashboard {
     const char *const *hosts; /* names by which it may be called, NULL-terminated, beside
                                 localhost, 127.0.0.1 and [::1]                    */
     int64_t answers[600];    /* given, by code                                    */
-    int streams;             /* open ones                                         */
+    int streams;             /* that are open: the server counts them             */
 } nas_dashboard;
 
 /** Always gives an answer; errors of the store are one, too. */

@@ -7,6 +7,7 @@
 #include "search/report/dashboard.h"
 #include "search/report/html.h"
 #include "search/report/report.h"
+#include "search/report/serve.h"
 
 typedef struct nas_report__run {
     const nas_store_run *about;
@@ -92,6 +93,8 @@ void nas_report__strip(nas_html *html, const nas_report__network *network,
 /** What it all costs, "1.2 ms by the run's table" or "34 M multiply-accumulates". */
 void nas_report__total(const nas_report__network *network, bool by_latency, char out[64]);
 
+/** A socket that listens as the options say; `*port` is the port that it got. */
+nas_status nas_report__listen(const nas_serve_options *o, int *fd, int *port, nas_err *err);
 /** The text of /metrics; yours. */
 nas_status nas_report__metrics(nas_dashboard *dashboard, char **text, nas_err *err);
 

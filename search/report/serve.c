@@ -6,10 +6,8 @@
  * A stream of events sleeps (is suspended) while it has nothing to say; the tick wakes it. */
 #include "search/report/serve.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,12 +17,12 @@
 #include <uv.h>
 
 #include "base/log.h"
+#include "search/report/private.h"
 #include "search/store/jobs.h"
 
 enum {
     MAX_PEERS = 256,      /* beyond, the one that waits longest is closed  */
     HARD_LIMIT = 400,     /* libmicrohttpd's own, which stops accepting    */
-    MAX_STREAMS = 64,
     MEMORY = 24 << 10,    /* of a connection: head of the request and of the answer */
     BLOCK = 1024,         /* of a stream                                   */
     TICK_MS = 250,
@@ -166,7 +164,7 @@ static void free_stream(void *user)
 
 static struct MHD_Response *make_stream(server *s, struct MHD_Connection *connection)
 {
-    stream *st = s->dashboard.streams < MAX_STREAMS ? calloc(1, sizeof *st) : NULL;
+    stream *st = calloc(1, sizeof *st);
 
     if (st == NULL)
         return NULL;
@@ -363,6 +361,13 @@ static void on_signal(uv_signal_t *handle, int number)
     uv_stop(handle->loop);
 }
 
+static bool is_ignored(int number)
+{
+    struct sigaction action;
+
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 static nas_status open_handles(server *s, nas_err *err)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
@@ -378,7 +383,8 @@ static nas_status open_handles(server *s, nas_err *err)
     uv_timer_start(&s->tick, on_tick, 0, TICK_MS);
     for (int i = 0; i < 3; i++) {
         uv_signal_init(&s->uv, &s->signals[i]);
-        failed = failed != 0 ? failed : uv_signal_start(&s->signals[i], on_signal, numbers[i]);
+        if (!is_ignored(numbers[i])) /* as nohup asks for */
+            failed = failed != 0 ? failed : uv_signal_start(&s->signals[i], on_signal, numbers[i]);
     }
     return failed == 0 ? NAS_OK : nas_fail(err, NAS_E_FAIL, "serve: %s", uv_strerror(failed));
 }
@@ -403,75 +409,7 @@ static void close_all(server *s)
     MHD_stop_daemon(s->daemon);
 }
 
-/* ---- the address ---- */
-
-static bool is_loopback(const struct sockaddr_storage *address)
-{
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
-
-    return address->ss_family == AF_INET ? ntohl(v4->sin_addr.s_addr) >> 24 == 127
-                                         : IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
-}
-
-static nas_status read_address(const nas_serve_options *o, struct sockaddr_storage *out,
-                               socklen_t *size, nas_err *err)
-{
-    const char *host = strcmp(o->host, "localhost") == 0 ? "127.0.0.1" : o->host;
-    struct sockaddr_in *v4 = (struct sockaddr_in *)out;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
-
-    memset(out, 0, sizeof *out);
-    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons((uint16_t)o->port);
-        *size = sizeof *v4;
-    } else if (inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
-        v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons((uint16_t)o->port);
-        *size = sizeof *v6;
-    } else {
-        nas_fail(err, NAS_E_USAGE, "--host %.100s: is no numeric address", o->host);
-        nas_hint(err, "for instance 127.0.0.1, ::1, or 0.0.0.0 for all of this machine's");
-        return NAS_E_USAGE;
-    }
-    if (is_loopback(out) || o->allow_remote)
-        return NAS_OK;
-    nas_fail(err, NAS_E_CONFIG, "--host %s: other machines would reach the dashboard, and what it "
-             "sends is not encrypted", o->host);
-    nas_hint(err, "better: ssh -L %d:127.0.0.1:%d THIS-MACHINE; or say --allow-remote", o->port,
-             o->port);
-    return NAS_E_CONFIG;
-}
-
-/* A listening socket; `*port` is the one that it got. */
-static nas_status open_socket(const nas_serve_options *o, int *fd, int *port, nas_err *err)
-{
-    struct sockaddr_storage address;
-    socklen_t size = 0;
-    const int on = 1;
-    const nas_status status = read_address(o, &address, &size, err);
-
-    *fd = -1;
-    if (status != NAS_OK)
-        return status;
-    *fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (*fd < 0 || setsockopt(*fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-        bind(*fd, (struct sockaddr *)&address, size) != 0 || listen(*fd, SOMAXCONN) != 0 ||
-        getsockname(*fd, (struct sockaddr *)&address, &size) != 0) {
-        const bool taken = errno == EADDRINUSE;
-
-        nas_fail_errno(err, "%s port %d", o->host, o->port);
-        nas_hint(err, taken ? "take another --port, or 0 for any that is free"
-                            : "--host must be an address of this machine");
-        if (*fd >= 0)
-            close(*fd);
-        return NAS_E_IO;
-    }
-    *port = ntohs(address.ss_family == AF_INET ? ((struct sockaddr_in *)&address)->sin_port
-                                               : ((struct sockaddr_in6 *)&address)->sin6_port);
-    return NAS_OK;
-}
+/* ---- the whole ---- */
 
 static nas_status start_daemon(server *s, int fd, nas_err *err)
 {
@@ -499,7 +437,7 @@ nas_status nas_serve(nas_store *store, const nas_serve_options *options, nas_err
     server s = {.dashboard = {.store = store, .token = options->token,
                               .version = options->version, .hosts = options->names}};
     int fd, port;
-    nas_status status = open_socket(options, &fd, &port, err);
+    nas_status status = nas_report__listen(options, &fd, &port, err);
 
     if (status != NAS_OK)
         return status;

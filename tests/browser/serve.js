@@ -22,7 +22,7 @@ async function withFailures(work) {
 async function strangers() {
   await withFailures(() => withPage({}, base, async (page) => {
     await page.goto(base);
-    await waitForStatus(page, 'stale .*token is missing or wrong');
+    await waitForStatus(page, '^the token is missing or wrong');
     check(!(await page.textContent('body')).includes('search-1'), 'data without a token');
     const found = await accessibility(page);
     check(found.length === 0, found.join('\n'));

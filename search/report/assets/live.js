@@ -16,16 +16,15 @@
   }
   function say() {
     const stale = trouble || Date.now() - heard > SILENT_MS;
-    const since = loaded ? new Date(loaded).toLocaleTimeString() : 'the beginning';
-    const why = trouble || 'the server is silent';
-    const text = stale ? 'stale since ' + since + ': ' + why : 'live';
+    const since = loaded ? 'stale since ' + new Date(loaded).toLocaleTimeString() + ': ' : '';
+    const text = stale ? since + (trouble || 'the server is silent') : 'live';
     status.className = stale ? 'stale' : '';
     if (status.textContent !== text) status.textContent = text;
   }
   function fail(why) { trouble = why; say(); }
-  function refusal(code) {
+  function refusal(code, text) {
     return code === 401 ? 'the token is missing or wrong; open the address that nas serve printed'
-      : code === 404 ? 'there is no such run' : 'the store cannot be read just now (' + code + ')';
+      : text.trim();
   }
 
   // What a person has opened, slid and picked stays so when the same view comes again.
@@ -67,7 +66,7 @@
         const answer = await fetch(from, { headers: headers, cache: 'no-store' });
         const text = await answer.text();
         if (!answer.ok) {
-          fail(refusal(answer.status));
+          fail(refusal(answer.status, text));
         } else if (from === address()) {
           const kept = from === shown ? keep() : null;
           main.innerHTML = text; // made of escaped text only; the content policy allows no script
@@ -92,7 +91,9 @@
   async function listen() {
     try {
       const answer = await fetch('/events', { headers: headers, cache: 'no-store' });
-      if (!answer.ok) throw new Error(refusal(answer.status));
+      if (!answer.ok) fail(refusal(answer.status, await answer.text()));
+      if (answer.status === 401) return; // asking again does not help
+      if (!answer.ok) throw new Error(trouble);
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = '';
       for (let part = await reader.read(); !part.done; part = await reader.read()) {

@@ -248,6 +248,16 @@ Test(search_dashboard, a_store_that_is_locked_is_an_answer_too)
     cr_assert_eq(get("/view/runs"), 200);
 }
 
+Test(search_dashboard, only_so_many_may_watch)
+{
+    cr_assert_eq(get("/events"), 200);
+    cr_assert(answer.stream);
+    dashboard.streams = NAS_DASHBOARD_STREAMS;
+    cr_assert_eq(get("/events"), 503);
+    cr_assert_not(answer.stream);
+    cr_assert_eq(get("/view/runs"), 200);
+}
+
 Test(search_dashboard, a_token_is_made_once_and_only_its_owner_may_read_it)
 {
     char first[NAS_TOKEN_SIZE], again[NAS_TOKEN_SIZE];
