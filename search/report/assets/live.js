@@ -75,7 +75,7 @@
           if (kept) restore(kept);
           else scrollTo(0, 0);
           shown = from;
-          loaded = Date.now();
+          loaded = heard = Date.now();
           trouble = '';
           say();
         }
