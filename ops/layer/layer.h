@@ -77,6 +77,9 @@ typedef struct nas_run {
     float bn_momentum; /* train: weight of the batch in the running statistics; 0: leave them */
     unsigned long long seed, step; /* key of dropout's mask                       */
     nas_memory memory; /* changes no bit of any result                             */
+    /* Evaluation: sees what each convolution is about to read; NULL: nobody does. */
+    void (*tap)(void *user, const nas_unit *unit, const nas_view *in);
+    void *tap_user;
 } nas_run;
 
 /** Checks `spec` and the input size, lays out parameters.  NAS_E_CONFIG. */

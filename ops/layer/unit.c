@@ -164,6 +164,8 @@ void nas_unit__evaluate(const nas_unit *unit, const nas_run *run, const float *p
                         .packed = unit->packed};
 
     geom.n = run->n;
+    if (run->tap != NULL)
+        run->tap(run->tap_user, unit, in);
     if (unit->bn) {
         float *bias = nas_arena_floats(run->arena, (size_t)c);
         const float *mean = params + unit->mean, *var = params + unit->var;

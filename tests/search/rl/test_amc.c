@@ -1,0 +1,186 @@
+/* AMC's tables for constant actions and its published policy on MobileNet-V1; budgets and walls. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "search/rl/amc.h"
+
+static nas_err err;
+static nas_arch *arch;
+static nas_prune_plan *plan;
+
+static void setup(void)
+{
+    cr_assert_eq(nas_arch_load(&arch, NAS_SOURCE_DIR "/examples/architectures/mobilenet-v1.json",
+                               &err), NAS_OK, "%s", err.message);
+    cr_assert_eq(nas_prune_plan_new(&plan, arch, &err), NAS_OK, "%s", err.message);
+}
+
+static void teardown(void)
+{
+    nas_prune_plan_free(plan);
+    nas_arch_free(arch);
+}
+
+TestSuite(search_amc, .init = setup, .fini = teardown);
+
+enum { GROUPS = 14, BIAS = 1000 /* of the classifier, which the published count has as MACs */ };
+
+static nas_status judge(void *user, const int *channels, double *accuracy, nas_err *e)
+{
+    *accuracy = 0.7;
+    return NAS_OK;
+}
+
+static nas_amc *start(double limit, bool published)
+{
+    const nas_amc_config config = {.measure = NAS_AMC_MACS, .limit = limit, .lowest = 0.2,
+                                   .published = published};
+    nas_amc *amc;
+
+    cr_assert_eq(nas_amc_new(&amc, plan, &config, judge, NULL, &err), NAS_OK, "%s", err.message);
+    return amc;
+}
+
+/* An episode of one action; returns the last outcome. */
+static nas_env_outcome play(nas_amc *amc, double action)
+{
+    const nas_env *env = nas_amc_env(amc);
+    const float a = (float)action;
+    nas_env_outcome outcome = {0};
+    float x[NAS_ENV_MAX_OBSERVATIONS];
+    bool forced = false;
+
+    cr_assert_eq(env->reset(env->user, &err), NAS_OK);
+    for (int i = 0; i < env->steps; i++) {
+        env->observe(env->user, x);
+        for (int f = 0; f < env->observations; f++)
+            cr_expect(x[f] >= 0.0f && x[f] <= 1.0f, "step %d, feature %d: %g", i, f, (double)x[f]);
+        outcome = (nas_env_outcome){0};
+        cr_assert_eq(env->act(env->user, &a, &outcome, &err), NAS_OK);
+        forced |= outcome.forced;
+        cr_expect_eq(outcome.done, i == env->steps - 1);
+    }
+    outcome.forced = forced;
+    return outcome;
+}
+
+Test(search_amc, mobilenet_v1_has_the_published_size)
+{
+    cr_expect_eq(nas_arch_cost(arch, 0).macs + BIAS, 568741352);
+    cr_expect_eq(plan->groups, GROUPS);
+}
+
+/* Channels that each of the 15 prunable layers reads, by the public code for constant actions at
+ * half of the MACs; the first reads the image. */
+Test(search_amc, constant_actions_give_the_published_channels)
+{
+    static const struct {
+        double action, ratio;
+        int channels[GROUPS];
+    } cases[] = {
+        {1.0, 0.501055,
+         {32, 64, 128, 128, 256, 256, 512, 368, 104, 104, 104, 104, 208, 208}},
+        {0.7, 0.500247, {24, 48, 96, 96, 184, 184, 360, 360, 360, 360, 360, 360, 720, 352}},
+        {0.5, 0.262857, {16, 32, 64, 64, 128, 128, 256, 256, 256, 256, 256, 256, 512, 512}},
+        {0.2, 0.056541, {8, 16, 32, 32, 56, 56, 104, 104, 104, 104, 104, 104, 208, 208}},
+    };
+    const double total = (double)nas_arch_cost(arch, 0).macs + BIAS;
+    nas_amc *amc = start(0.5 * total - BIAS, true);
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        play(amc, cases[i].action);
+        for (int g = 0; g < GROUPS; g++)
+            cr_expect_eq(nas_amc_channels(amc)[g], cases[i].channels[g], "%g: group %d: %d, not %d",
+                         cases[i].action, g, nas_amc_channels(amc)[g], cases[i].channels[g]);
+        /* the public code prunes the bias's count along with the weights */
+        const double bias = BIAS * nas_amc_channels(amc)[GROUPS - 1] / 1024.0;
+        const double macs = (double)nas_prune_cost(plan, nas_amc_channels(amc)).macs + bias;
+        cr_expect_float_eq(macs / total, cases[i].ratio, 1e-6, "%g: %g", cases[i].action,
+                           macs / total);
+    }
+    nas_amc_free(amc);
+}
+
+Test(search_amc, the_published_policy_has_its_published_cost)
+{
+    static const int policy[GROUPS] = {24,  48,  96,  80,  192, 200, 328,
+                                       352, 368, 360, 328, 400, 736, 752};
+    const int64_t macs = nas_prune_cost(plan, policy).macs + BIAS;
+    nas_arch *small;
+
+    cr_expect_eq((macs + 500) / 1000, 293871);
+    cr_expect_float_eq((double)macs / 568741352.0, 0.516704, 1e-6);
+    cr_assert_eq(nas_prune_arch(&small, plan, policy, &err), NAS_OK, "%s", err.message);
+    cr_expect_eq(nas_arch_cost(small, 0).macs + BIAS, macs);
+    nas_arch_free(small);
+}
+
+Test(search_amc, our_wall_never_exceeds_the_budget)
+{
+    const double total = (double)nas_arch_cost(arch, 0).macs;
+
+    for (int percent = 10; percent <= 100; percent += 10) {
+        nas_amc *amc = start(total * percent / 100, false);
+        const nas_env_outcome outcome = play(amc, 1.0);
+        const double cost = nas_amc_cost(amc, nas_amc_channels(amc));
+
+        cr_expect_leq(cost, total * percent / 100);
+        cr_expect_gt(cost, total * (percent - 5) / 100, "%d %%: %g", percent, cost / total);
+        cr_expect_eq(outcome.forced, percent < 100);
+        cr_expect_eq(outcome.reward, 0.7);
+        nas_amc_free(amc);
+    }
+}
+
+Test(search_amc, parameters_are_a_budget_as_well)
+{
+    const double total = (double)nas_arch_cost(arch, 0).parameters;
+    const nas_amc_config config = {.measure = NAS_AMC_PARAMETERS, .limit = 0.4 * total,
+                                   .lowest = 0.2};
+    nas_amc *amc;
+
+    cr_assert_eq(nas_amc_new(&amc, plan, &config, judge, NULL, &err), NAS_OK);
+    play(amc, 1.0);
+    cr_expect_leq(nas_amc_cost(amc, nas_amc_channels(amc)), 0.4 * total);
+    cr_expect_gt(nas_amc_cost(amc, nas_amc_channels(amc)), 0.35 * total);
+    nas_amc_free(amc);
+}
+
+Test(search_amc, a_budget_out_of_reach_is_refused_with_the_range)
+{
+    const nas_amc_config config = {.measure = NAS_AMC_MACS, .limit = 1e6, .lowest = 0.2};
+    nas_amc *amc;
+
+    cr_expect_eq(nas_amc_new(&amc, plan, &config, judge, NULL, &err), NAS_E_INFEASIBLE);
+    cr_expect_null(amc);
+    cr_expect(strstr(err.message, "the least is 3.2") && strstr(err.message, "5.6874e+08"), "%s",
+              err.message);
+}
+
+Test(search_amc, the_guaranteed_reward_weighs_errors_by_the_logarithm_of_macs)
+{
+    const nas_amc_config config = {.measure = NAS_AMC_MACS, .limit = 0.0, .lowest = 0.2,
+                                   .guaranteed = true};
+    nas_amc *amc;
+
+    cr_assert_eq(nas_amc_new(&amc, plan, &config, judge, NULL, &err), NAS_OK);
+    const nas_env_outcome outcome = play(amc, 1.0);
+    cr_expect_not(outcome.forced);
+    cr_expect_float_eq(outcome.reward, -0.3 * log(568740352.0), 1e-9);
+    nas_amc_free(amc);
+}
+
+/* Stem, 7 streams, 16 inner widths of 16 expanding blocks, and what the head writes. */
+Test(search_amc, mobilenet_v2_shares_channels_along_its_shortcuts)
+{
+    nas_arch *v2;
+    nas_prune_plan *shared;
+
+    cr_assert_eq(nas_arch_load(&v2, NAS_SOURCE_DIR
+                               "/examples/architectures/mobilenet-v2-cifar.json", &err), NAS_OK);
+    cr_assert_eq(nas_prune_plan_new(&shared, v2, &err), NAS_OK);
+    cr_expect_eq(shared->groups, 1 + 7 + 16 + 1);
+    nas_prune_plan_free(shared);
+    nas_arch_free(v2);
+}
