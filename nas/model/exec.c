@@ -61,9 +61,11 @@ static plan make_plan(nas_exec *exec)
         for (int c = 0; c < slot->count; c++) {
             const nas_layer *layer = &slot->layer[c];
             const size_t k = nas_layer_kept(layer, n);
+            const size_t shared = nas_layer_moments_floats(layer, nas_kernels_get());
             kept = max_size(kept, k);
             grads = max_size(grads, nas_layer_floats(layer));
-            temporary = max_size(temporary, k + nas_layer_temporary(layer, n) + y);
+            temporary = max_size(temporary, k + nas_layer_temporary(layer, n) + y +
+                                                nas_arena_round(shared * sizeof(float)));
             p.scratch = max_size(p.scratch, nas_layer_scratch(layer, n, omp_get_max_threads()));
         }
         p.acts += y + kept;
@@ -185,14 +187,34 @@ const float *nas_exec_forward(nas_exec *exec, const int *choice, int n, const fl
     return x;
 }
 
+/* Moments of a slot's input, for all wanted candidates that take them; NULL: none does. */
+static const float *shared_moments(nas_exec *exec, int s, uint64_t wanted)
+{
+    const nas_model_slot *slot = &exec->model->slot[s];
+
+    for (int c = 0; c < slot->count; c++) {
+        const size_t floats = nas_layer_moments_floats(&slot->layer[c], exec->run.kernels);
+
+        if (floats > 0 && c != exec->choice[s] && (wanted >> c & 1)) {
+            float *moments = nas_arena_floats(&exec->acts, floats);
+
+            nas_layer_moments(&slot->layer[c], &exec->run, exec->state[s].x, moments);
+            return moments;
+        }
+    }
+    return NULL;
+}
+
 /* Gate gradients of one slot: <dy, op(x)> for each candidate wanted, one at a time. */
 static void gate_gradients(nas_exec *exec, int s, const float *dy, uint64_t wanted, double *out)
 {
     const nas_model_slot *slot = &exec->model->slot[s];
+    const size_t start = nas_arena_mark(&exec->acts);
     nas_run run = exec->run;
 
     run.keep = false;
     run.bn_momentum = 0.0f;
+    run.moments = shared_moments(exec, s, wanted);
     for (int c = 0; c < slot->count; c++) {
         const nas_layer *layer = &slot->layer[c];
         float *params = exec->model->params + slot->offset[c];
@@ -212,6 +234,7 @@ static void gate_gradients(nas_exec *exec, int s, const float *dy, uint64_t want
         }
         nas_arena_release(&exec->acts, mark);
     }
+    nas_arena_release(&exec->acts, start);
 }
 
 static float *zeroed_grads(nas_exec *exec, const nas_layer *layer)

@@ -84,35 +84,35 @@ static void gather_moments(const float *x, int rows, int cin, chunk_moments to, 
     }
 }
 
-static int chunk_pixels(const nas_conv_geom *geom, int chunk)
+static int chunk_images(int n, int chunk)
 {
-    const nas_ref_chunk images = nas_ref__chunk(geom->n, chunk);
+    const nas_ref_chunk images = nas_ref__chunk(n, chunk);
 
-    return (images.end - images.begin) * geom->h * geom->w;
+    return images.end - images.begin;
 }
 
 /* Row `row` of the covariance, from the moments of the chunks in their order. */
-static void merge_moments(const nas_conv_geom *geom, int cin, float *partial, const float *x_mean,
-                          int row, float *x_cov)
+static void merge_moments(int n, int hw, int cin, float *partial, const float *x_mean, int row,
+                          float *x_cov)
 {
-    const double all = (double)geom->n * geom->h * geom->w;
     enum { BLOCK = 64 };
     double sum[BLOCK];
 
     for (int begin = 0, count; begin < cin; begin += count) {
         count = smaller(BLOCK, cin - begin);
         memset(sum, 0, sizeof sum);
-        for (int chunk = 0; chunk < nas_kernel_chunks(geom->n); chunk++) {
+        for (int chunk = 0; chunk < nas_kernel_chunks(n); chunk++) {
             const chunk_moments m = moments_at(partial, cin, chunk);
             const float *squares = m.squares + (size_t)row * moments_ld(cin) + begin;
-            const double off = chunk_pixels(geom, chunk) * ((double)m.mean[row] - x_mean[row]);
+            const double off =
+                (double)chunk_images(n, chunk) * hw * ((double)m.mean[row] - x_mean[row]);
 
             for (int c = 0; c < count; c++)
                 sum[c] += (double)squares[c] +
                           off * ((double)m.mean[begin + c] - x_mean[begin + c]);
         }
         for (int c = 0; c < count; c++)
-            x_cov[begin + c] = (float)(sum[c] / all);
+            x_cov[begin + c] = (float)(sum[c] / ((double)n * hw));
     }
 }
 
@@ -135,19 +135,17 @@ static void covariance_times_w(const nas_conv_geom *geom, const nas_product *pro
 
 static size_t largest(size_t a, size_t b) { return a > b ? a : b; }
 
-static void expanded_statistics(const nas_conv_geom *geom, const nas_product *product,
-                                float *x_mean, float *x_cov, float *mean, float *var,
-                                float *scratch)
+static void expanded_moments(int n, int hw, int cin, const float *x, float *x_mean, float *x_cov,
+                             float *scratch)
 {
-    const int chunks = nas_kernel_chunks(geom->n), cin = product->cin, mid = geom->cin;
-    const double all = (double)geom->n * geom->h * geom->w;
+    const int chunks = nas_kernel_chunks(n);
     float *tiles = scratch + (size_t)chunks * moments_floats(cin);
 
 #pragma omp parallel for schedule(dynamic, 1)
     for (int chunk = 0; chunk < chunks; chunk++) {
-        const size_t first = (size_t)nas_ref__chunk(geom->n, chunk).begin * geom->h * geom->w;
+        const size_t first = (size_t)nas_ref__chunk(n, chunk).begin * hw;
 
-        gather_moments(product->x + first * cin, chunk_pixels(geom, chunk), cin,
+        gather_moments(x + first * cin, chunk_images(n, chunk) * hw, cin,
                        moments_at(scratch, cin, chunk),
                        tiles + (size_t)omp_get_thread_num() * MOMENT_ROWS * moments_ld(cin));
     }
@@ -155,21 +153,29 @@ static void expanded_statistics(const nas_conv_geom *geom, const nas_product *pr
         double sum = 0;
 
         for (int chunk = 0; chunk < chunks; chunk++)
-            sum += (double)chunk_pixels(geom, chunk) * moments_at(scratch, cin, chunk).mean[c];
-        x_mean[c] = (float)(sum / all);
+            sum += (double)chunk_images(n, chunk) * moments_at(scratch, cin, chunk).mean[c];
+        x_mean[c] = (float)(sum / n);
     }
 #pragma omp parallel for schedule(static)
     for (int row = 0; row < cin; row++)
-        merge_moments(geom, cin, scratch, x_mean, row, x_cov + (size_t)row * cin);
-    covariance_times_w(geom, product, x_cov, scratch);
+        merge_moments(n, hw, cin, scratch, x_mean, row, x_cov + (size_t)row * cin);
+}
+
+static void expanded_statistics(const nas_conv_geom *geom, const nas_product *product,
+                                const float *x_mean, const float *x_cov, float *mean, float *var,
+                                float *cw)
+{
+    const int mid = geom->cin;
+
+    covariance_times_w(geom, product, x_cov, cw);
     for (int c = 0; c < mid; c++)
         mean[c] = var[c] = 0;
-    for (int i = 0; i < cin; i++) {
-        const float *w = product->w + (size_t)i * mid, *cw = scratch + (size_t)i * mid;
+    for (int i = 0; i < product->cin; i++) {
+        const float *w = product->w + (size_t)i * mid;
 
         for (int c = 0; c < mid; c++) {
             mean[c] += x_mean[i] * w[c];
-            var[c] += w[c] * cw[c];
+            var[c] += w[c] * cw[(size_t)i * mid + c];
         }
     }
     for (int c = 0; c < mid; c++)
@@ -512,9 +518,15 @@ size_t NAS_ISA_NAME(nas_k_expanded_scratch)(const nas_conv_geom *geom, int cin, 
     return largest(backward, largest(moments, cw)) * sizeof(float);
 }
 
+void NAS_ISA_NAME(nas_k_expanded_moments)(int n, int hw, int c, const float *x, float *x_mean,
+                                          float *x_cov, void *scratch)
+{
+    expanded_moments(n, hw, c, x, x_mean, x_cov, scratch);
+}
+
 void NAS_ISA_NAME(nas_k_expanded_statistics)(const nas_conv_geom *geom, const nas_product *product,
-                                             float *x_mean, float *x_cov, float *mean, float *var,
-                                             void *scratch)
+                                             const float *x_mean, const float *x_cov, float *mean,
+                                             float *var, void *scratch)
 {
     expanded_statistics(geom, product, x_mean, x_cov, mean, var, scratch);
 }

@@ -165,10 +165,14 @@ typedef struct nas_kernels {
          * the shape alone.  NULL in sets without them. */
         bool (*worth)(const nas_conv_geom *geom, int cin, nas_act act);
         size_t (*scratch)(const nas_conv_geom *geom, int cin, int threads);
-        /** Mean [cin] and covariance [cin][cin] (divided by the number of pixels) of the
-         * product's x, and from them mean and biased variance of each channel of the product. */
-        void (*statistics)(const nas_conv_geom *geom, const nas_product *product, float *x_mean,
-                           float *x_cov, float *mean, float *var, void *scratch);
+        /** Mean [c] and covariance [c][c] (divided by the number of pixels) of a plain tensor of
+         * n images of hw pixels; `scratch` is that of any convolution over it. */
+        void (*moments)(int n, int hw, int c, const float *x, float *x_mean, float *x_cov,
+                        void *scratch);
+        /** From the moments of x: mean and biased variance of each channel of the product. */
+        void (*statistics)(const nas_conv_geom *geom, const nas_product *product,
+                           const float *x_mean, const float *x_cov, float *mean, float *var,
+                           void *scratch);
         /** y = conv(act(scale*product + shift), w), with stats or neither of stats, bias and
          * residual. */
         void (*forward)(const nas_conv_geom *geom, const nas_product *product,

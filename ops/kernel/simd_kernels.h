@@ -23,9 +23,11 @@ NAS_SIMD_CONV(conv)
 
 bool NAS_ISA_NAME(nas_k_expanded_worth)(const nas_conv_geom *geom, int cin, nas_act act);
 size_t NAS_ISA_NAME(nas_k_expanded_scratch)(const nas_conv_geom *geom, int cin, int threads);
+void NAS_ISA_NAME(nas_k_expanded_moments)(int n, int hw, int c, const float *x, float *x_mean,
+                                          float *x_cov, void *scratch);
 void NAS_ISA_NAME(nas_k_expanded_statistics)(const nas_conv_geom *geom, const nas_product *product,
-                                             float *x_mean, float *x_cov, float *mean, float *var,
-                                             void *scratch);
+                                             const float *x_mean, const float *x_cov, float *mean,
+                                             float *var, void *scratch);
 void NAS_ISA_NAME(nas_k_expanded_forward)(const nas_conv_geom *geom, const nas_product *product,
                                           const nas_product_bn *bn, const float *w,
                                           const nas_conv_out *out, void *scratch);

@@ -187,6 +187,18 @@ double nas_layer_output_dot(const nas_layer *layer, const nas_run *run, const fl
     return dot;
 }
 
+size_t nas_layer_moments_floats(const nas_layer *layer, const nas_kernels *kernels)
+{
+    const nas_layer_class *class = classes[layer->spec.type];
+
+    return class->moments_floats ? class->moments_floats(layer, kernels) : 0;
+}
+
+void nas_layer_moments(const nas_layer *layer, const nas_run *run, const float *x, float *moments)
+{
+    classes[layer->spec.type]->moments(layer, run, x, moments);
+}
+
 /* The same layer with biases in place of batch norm. */
 static void folded_shape(const nas_layer *layer, nas_layer *folded)
 {

@@ -77,6 +77,7 @@ typedef struct nas_run {
     float bn_momentum; /* train: weight of the batch in the running statistics; 0: leave them */
     unsigned long long seed, step; /* key of dropout's mask                       */
     nas_memory memory; /* changes no bit of any result                             */
+    const float *moments; /* of the layer's input, if known (nas_layer_moments); or NULL */
     /* Evaluation: sees what each convolution is about to read; NULL: nobody does. */
     void (*tap)(void *user, const nas_unit *unit, const nas_view *in);
     void *tap_user;
@@ -111,6 +112,12 @@ void nas_layer_reset(const nas_layer *layer, float *params, unsigned long long s
  * in the arena), else NULL with the arena as it was. */
 void *nas_layer_forward(const nas_layer *layer, const nas_run *run, float *params, const float *x,
                         const float *residual, float *y);
+
+/** Floats of the moments of its input that a layer takes in training, 0: none; layers with the
+ * same input take the same.  Computing them once (x as in forward; into `moments`) and handing them
+ * on in nas_run spares each of several candidates the pass. */
+size_t nas_layer_moments_floats(const nas_layer *layer, const nas_kernels *kernels);
+void nas_layer_moments(const nas_layer *layer, const nas_run *run, const float *x, float *moments);
 
 /** Gradients from dy = dL/d op(x).  dx = or (add) += gradient of x, NULL: not wanted.
  * Where add is set, dx may be dy itself (a shortcut's gradient).  Gradients of the

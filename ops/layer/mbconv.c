@@ -14,7 +14,7 @@ enum { LARGE = 64 }; /* pixels: where computing the expand output again is cheap
 typedef struct mbconv_kept {
     nas_unit_kept expand, depthwise, project;
     float *pooled, *hidden, *gate; /* squeeze-excite: [n][mid], [n][se], [n][mid] */
-    float *x_mean, *x_cov;         /* of the input, [in], [in][in], if `is_expanded` */
+    float *x_mean, *x_cov;         /* of the input, [in] and behind it [in][in], if `is_expanded` */
 } mbconv_kept;
 
 static bool has_expand(const nas_layer *layer) { return layer->units == 3; }
@@ -82,7 +82,7 @@ static size_t kept_bytes(const nas_layer *layer, int n)
 {
     const size_t in = (size_t)layer->spec.in;
     size_t bytes = nas_arena_round(sizeof(mbconv_kept)) + se_bytes(layer, n) +
-                   nas_arena_round(in * sizeof(float)) + nas_arena_round(in * in * sizeof(float));
+                   nas_arena_round((in + in * in) * sizeof(float));
 
     for (int i = 0; i < layer->units; i++)
         bytes += nas_unit__kept_bytes(&layer->unit[i], n);
@@ -213,8 +213,8 @@ static mbconv_kept *book(const nas_layer *layer, const nas_run *run)
     if (is_expanded(layer, run->kernels)) {
         const size_t in = (size_t)layer->spec.in;
 
-        kept->x_mean = nas_arena_floats(run->arena, in);
-        kept->x_cov = nas_arena_floats(run->arena, in * in);
+        kept->x_mean = nas_arena_floats(run->arena, in + in * in);
+        kept->x_cov = kept->x_mean + in;
     }
     if (memory < NAS_MEMORY_LOW) {
         kept->project.raw = nas_unit__raw(project_of(layer), run);
@@ -224,6 +224,20 @@ static mbconv_kept *book(const nas_layer *layer, const nas_run *run)
         memory <= (layer->h * layer->w < LARGE ? NAS_MEMORY_BALANCED : NAS_MEMORY_FAST))
         kept->expand.raw = nas_unit__raw(expand_of(layer), run);
     return kept;
+}
+
+static size_t moments_floats(const nas_layer *layer, const nas_kernels *kernels)
+{
+    const size_t in = (size_t)layer->spec.in;
+
+    return is_expanded(layer, kernels) ? in + in * in : 0;
+}
+
+static void moments(const nas_layer *layer, const nas_run *run, const float *x, float *to)
+{
+    const int in = layer->spec.in;
+
+    run->kernels->expanded.moments(run->n, layer->h * layer->w, in, x, to, to + in, run->scratch);
 }
 
 /* Statistics of the expand output, and with them the depthwise output. */
@@ -238,6 +252,10 @@ static void forward_expanded(const nas_layer *layer, const nas_run *run, float *
     nas_conv_geom geom = dw->geom;
 
     geom.n = run->n;
+    if (run->moments)
+        memcpy(kept->x_mean, run->moments, moments_floats(layer, run->kernels) * sizeof(float));
+    else
+        moments(layer, run, x, kept->x_mean);
     run->kernels->expanded.statistics(&geom, &product, kept->x_mean, kept->x_cov, mean, var,
                                       run->scratch);
     /* Every chunk as if it had mean and variance of the batch. */
@@ -462,5 +480,7 @@ const nas_layer_class nas_layer__mbconv = {
     .forward = forward,
     .backward = backward,
     .output_dot = output_dot,
+    .moments_floats = moments_floats,
+    .moments = moments,
     .in_place = true,
 };

@@ -76,6 +76,9 @@ typedef struct nas_layer_class {
                      const float *x, void *saved, float *dy, float *dx, bool add, float *grads);
     double (*output_dot)(const nas_layer *layer, const nas_run *run, const float *params,
                          const float *x, void *saved, const float *dy);
+    /* As nas_layer_moments_floats and nas_layer_moments; both NULL: none. */
+    size_t (*moments_floats)(const nas_layer *layer, const nas_kernels *kernels);
+    void (*moments)(const nas_layer *layer, const nas_run *run, const float *x, float *moments);
     bool in_place; /* backward may be given dx == dy: it reads dy before it adds to dx */
 } nas_layer_class;
 
