@@ -63,7 +63,7 @@ static bool is_control(const unsigned char *s, int size)
 {
     if (size == 1)
         return s[0] < 0x20 || s[0] == 0x7f;
-    if (size == 3 && s[0] == 0xe2) /* turn the direction of what follows: U+202A to E, U+2066 to 9 */
+    if (size == 3 && s[0] == 0xe2) /* turn what follows around: U+202A to E, U+2066 to 9 */
         return (s[1] == 0x80 && s[2] >= 0xaa && s[2] <= 0xae) ||
                (s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9);
     return size == 2 && s[0] == 0xc2 && s[1] < 0xa0; /* C1: U+0080 to U+009F */

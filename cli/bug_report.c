@@ -1,4 +1,4 @@
-/* A bug report: what helps to understand a failure, with nothing in it that is nobody's business. */
+/* A bug report: what helps to understand a failure, and nothing that is nobody's business. */
 #include "cli/bug_report.h"
 
 #include <ctype.h>

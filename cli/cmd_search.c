@@ -274,8 +274,8 @@ static void demand_of(cli_demand *demand, const cli_search_task *task, const cli
     demand->disk_bytes = cli_demand_run_bytes((double)model->floats);
 }
 
-/* The first steps of the same search, but for its warm-up, in which no architecture step comes; then
- * one network is scored on a few images. */
+/* The first steps of the same search, but for its warm-up, in which no architecture step comes;
+ * then one network is scored on a few images. */
 static nas_status dry_run(const cli_context *context, const cli_search_options *o,
                           const nas_search_config *config, nas_err *err)
 {

@@ -14,7 +14,7 @@
 
 static const double patience = 20.0; /* seconds */
 static const double mib = 1024.0 * 1024.0;
-static const double store_bytes = 12.0 * 1024 * 1024; /* SQLite and checkpoints; 10 MiB were seen */
+static const double store_bytes = 12.0 * 1024 * 1024; /* SQLite; 10 MiB were seen */
 
 static void on_progress(void *user, const nas_progress *at)
 {
@@ -143,8 +143,8 @@ nas_status cli_demand_emit(const cli_context *context, json_t *about, const cli_
         result,
         json_pack("{s:o, s:o, s:o, s:o, s:o}", "steps", cli_real(demand->steps), "step_seconds",
                   cli_real(demand->step_seconds), "seconds", cli_real(demand->seconds),
-                  "memory_mib", cli_real((demand->memory_bytes + store_bytes) / mib), "memory_limit_mib",
-                  cli_real((double)nas_system_memory() / mib)));
+                  "memory_mib", cli_real((demand->memory_bytes + store_bytes) / mib),
+                  "memory_limit_mib", cli_real((double)nas_system_memory() / mib)));
     if (demand->folder != NULL)
         json_object_update_new(result,
                                json_pack("{s:o, s:o}", "disk_mib",

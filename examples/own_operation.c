@@ -1,6 +1,6 @@
 /* Adds an operation of its own, and searches a space in which it competes with others.
  *
- *   cc own_operation.c $(pkg-config --cflags --libs libnas) -lm -o own_operation
+ *   cc own_operation.c $(pkg-config --cflags --libs libnas) -o own_operation
  *   ./own_operation FOLDER     makes FOLDER/photos.nasd, net.safetensors
  *
  * The operation scales every channel, and adds a scaled copy of the pixel to the left:

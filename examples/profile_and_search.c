@@ -1,7 +1,9 @@
 /* Measures what operations cost on this machine, then searches a network that is fast enough.
  *
  *   cc profile_and_search.c $(pkg-config --cflags --libs libnas) -o profile_and_search
- *   ./profile_and_search FOLDER    makes FOLDER/photos.nasd, here.yaml, arch.json, net.safetensors */
+ *   ./profile_and_search FOLDER
+ *
+ * makes FOLDER/photos.nasd, here.yaml, arch.json and net.safetensors. */
 #include <nas.h>
 
 #include <math.h>

@@ -141,7 +141,8 @@ static void write_key(nas_latency_entry *e, nas_latency_grammar grammar, const c
         kinds[op->type].suffix(suffix, sizeof suffix, e, grammar);
     snprintf(e->key, sizeof e->key, "%s%s-input:%dx%dx%d-output:%s%s",
              plain ? plain : kinds[op->type].name,
-             op->type == NAS_OP_OWN ? nas_op_spec_name(op) : "", e->h, e->w, op->in, output, suffix);
+             op->type == NAS_OP_OWN ? nas_op_spec_name(op) : "", e->h, e->w, op->in, output,
+             suffix);
 }
 
 /* Fills `e` for `op` where the walk stands.  The short names are for fixed blocks: two

@@ -8,7 +8,7 @@
 typedef enum nas_latency_format {
     NAS_LATENCY_PROXYLESS, /* YAML: count, mean, var; keys of the dialect "ratio" */
     NAS_LATENCY_OFA,       /* YAML: count, mean, std; keys of the dialect "mid"   */
-    NAS_LATENCY_CSV        /* key,count,mean,std,median,p95 and, of an emulator, emulated; any keys */
+    NAS_LATENCY_CSV        /* key,count,mean,std,median,p95[,emulated]; any keys  */
 } nas_latency_format;
 
 /** The text of `table` in a format (malloc'ed, yours), entries sorted by key.  NAS_E_CONFIG if

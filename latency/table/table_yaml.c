@@ -299,8 +299,8 @@ nas_status nas_latency_table_load(nas_latency_table **out, const char *path, nas
         status = nas_latency_table_parse(out, text, size, path, err);
     free(text);
     if (status == NAS_E_IO || status == NAS_E_DATA)
-        nas_path_hint(path, "nas profile measures a table, nas latency import reads those of others",
-                      err);
+        nas_path_hint(path, "nas profile measures a table, nas latency import reads those of "
+                      "others", err);
     return status;
 }
 

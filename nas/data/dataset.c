@@ -226,7 +226,8 @@ nas_status nas_dataset_open(nas_dataset **out, const char *path, nas_err *err)
     }
     if ((status = nas_map_open(&data->map, path, err)) || (status = open_mapped(data, err))) {
         nas_path_hint(path, nas_path_is_dir(path)
-                                ? "pack a folder of images first: nas data import DIR --out FILE.nasd"
+                                ? "pack a folder of images first: nas data import DIR --out "
+                                  "FILE.nasd"
                                 : "nas data import DIR --out FILE.nasd makes one from images, nas "
                                   "data synth draws one", err);
         goto done;

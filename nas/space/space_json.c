@@ -266,8 +266,8 @@ nas_status nas_space_load(nas_space **out, const char *name_or_path, nas_err *er
     if (status == NAS_OK)
         status = nas_space_from_json(out, json, name_or_path, err);
     if (status == NAS_E_IO || status == NAS_E_DATA)
-        nas_path_hint(name_or_path, "a space is a JSON file: nas space show tiny prints one to begin "
-                      "with", err);
+        nas_path_hint(name_or_path, "a space is a JSON file: nas space show tiny prints one to "
+                      "begin with", err);
     json_decref(json);
     return status;
 }

@@ -101,8 +101,8 @@ nas_status nas_store_jobs_check(nas_store *store, nas_err *err);
  * store whose path is not UTF-8. */
 nas_status nas_store_jobs_submit(nas_store *store, const nas_job_spec *specs, int count,
                                  int64_t *ids, nas_err *err);
-/** What nas_store_jobs_submit would say to these jobs, without adding them.  `store` may be one that
- * was opened to read, or NULL where there is none yet. */
+/** What nas_store_jobs_submit would say to these jobs, without adding them.  `store` may be one
+ * that was opened to read, or NULL where there is none yet. */
 nas_status nas_store_jobs_try(nas_store *store, const nas_job_spec *specs, int count,
                               nas_err *err);
 /** `group` NULL: all; `limit` 0: all; newest first. */

@@ -24,7 +24,8 @@ Test(cli_doctor, planted_secrets_do_not_reach_the_report)
     static const struct {
         const char *name, *value;
     } planted[] = {
-        {"GITHUB_TOKEN", "ghp_0123456789abcdef"}, {"AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG"},
+        {"GITHUB_TOKEN", "ghp_0123456789abcdef"},
+        {"AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG"},
         {"MY_PASSWORD", "correct horse"},          {"db_passwd", "hunter2-hunter2"},
         {"NAS_AUTH", "bearer-eyJhbGciOi"},         {"SESSION_COOKIE", "sid=4711-0815"},
         {"UNRELATED", "nobody-asked-for-this"},
@@ -37,11 +38,13 @@ Test(cli_doctor, planted_secrets_do_not_reach_the_report)
         cr_assert_eq(setenv(planted[i].name, planted[i].value, 1), 0);
     cr_assert_eq(setenv("HOME", home, 1), 0);
     cr_assert_eq(setenv("USER", "mallory", 1), 0);
-    cr_assert_eq(setenv("NAS_NOTE", "https://mallory:letmein@example.org/x?token=abc123 "
-                                    "api_key: zzz999", 1), 0);
+    cr_assert_eq(setenv("NAS_NOTE",
+                        "https://mallory:letmein@example.org/x?token=abc123 api_key: zzz999", 1),
+                 0);
     /* an error of a job, which names a file in the home directory and a secret */
     snprintf(from, sizeof from, "%s/ghp_0123456789abcdef/none.nasd", home);
-    expect_exit(NAS("jobs", "submit", "--name", "j", "--retries", "0", "--", "data", "info", from), 0, NULL);
+    expect_exit(NAS("jobs", "submit", "--name", "j", "--retries", "0", "--", "data", "info", from),
+                0, NULL);
     expect_exit(NAS("jobs", "run"), 1, NULL);
 
     expect_exit(NAS("doctor", "--report", report), 0, "read");

@@ -34,7 +34,8 @@ static const struct {
     {{"runs", "compare", "one"}, 2, "an argument is missing", "RUN RUN"},
     {{"jobs", "submit"}, 2, "no command to run", "nas jobs submit -- search"},
     /* of settings */
-    {{"bench", "--config", "@unknown.json"}, 78, "unknown setting 'stepz'", "did you mean 'steps'?"},
+    {{"bench", "--config", "@unknown.json"}, 78, "unknown setting 'stepz'",
+     "did you mean 'steps'?"},
     {{"bench", "--config", "@broken.json"}, 78, "broken.json:", "settings are JSON"},
     {{"train", "--data", "@task.nasd", "--arch", "@net.json", "--augment", "cifr"}, 78,
      "no augmentation is called", "none, cifar and imagenet"},
@@ -121,7 +122,8 @@ Test(cli_mistakes, each_message_names_the_fix)
 
 /* Spreadsheets run these, terminals obey or turn around those. */
 static const char *const harmful[] = {
-    "=1+1", "+cmd", "-2", "@SUM(A1)", "<script>alert(1)</script>", "a\033[31mred\033[0m", "b\rhidden",
+    "=1+1", "+cmd", "-2", "@SUM(A1)", "<script>alert(1)</script>", "a\033[31mred\033[0m",
+    "b\rhidden",
     "c\a\b", "d\xe2\x80\xaeodd", "e\xc2\x9b" "31m", "f\xff\xfe", "\"quoted\", and more",
 };
 enum { HARMFUL = sizeof harmful / sizeof *harmful };
@@ -129,7 +131,8 @@ enum { HARMFUL = sizeof harmful / sizeof *harmful };
 static bool is_obeyed(const char *text)
 {
     for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++)
-        if ((*c < 0x20 && *c != '\n') || *c == 0x7f || (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) ||
+        if ((*c < 0x20 && *c != '\n') || *c == 0x7f ||
+            (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) ||
             (*c == 0xe2 && c[1] == 0x80 && c[2] == 0xae) || *c == 0xff)
             return true;
     return false;

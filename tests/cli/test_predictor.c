@@ -60,11 +60,13 @@ Test(cli_predictor, dry_runs_foretell_training_and_search)
     cr_expect_eq(access(out, F_OK), -1);
     NAS_JSON(TRAIN(samples, out));
     const double foretold = json_number_value(json_object_get(
-        NAS_JSON("evolve", "--space", "tiny", "--predictor", out, "--max-macs", "2000000", "--rounds", "2", "--dry-run"),
+        NAS_JSON("evolve", "--space", "tiny", "--predictor", out, "--max-macs", "2000000",
+                 "--rounds", "2", "--dry-run"),
         "steps"));
     expect_exit(NAS("runs", "list"), 74, "there is no store");
     const double asked = json_number_value(json_object_get(
-        NAS_JSON("evolve", "--space", "tiny", "--predictor", out, "--max-macs", "2000000", "--rounds", "2"),
+        NAS_JSON("evolve", "--space", "tiny", "--predictor", out, "--max-macs", "2000000",
+                 "--rounds", "2"),
         "evaluations"));
     cr_expect(asked > 0.5 * foretold && asked < 1.5 * foretold, "%g, foretold %g", asked, foretold);
 }
