@@ -165,6 +165,12 @@ static void draw_front_line(nas_chart *chart, const front *f)
     }
 }
 
+/* What was chosen lies on top, then the front. */
+static int layer_of(const point *p)
+{
+    return p->judged->selected ? 2 : p->front ? 1 : 0;
+}
+
 static void draw(nas_html *html, const front *f)
 {
     nas_range x = nas_range_empty(), y = nas_range_empty();
@@ -184,9 +190,9 @@ static void draw(nas_html *html, const front *f)
                     measured ? "measured latency, ms" : "latency by the run's table, ms", "top-1",
                     "Latency against accuracy");
     draw_front_line(&chart, f);
-    for (int pass = 0; pass < 2; pass++) /* those of the front lie on top */
+    for (int layer = 0; layer < 3; layer++)
         for (int i = 0; i < f->count; i++)
-            if (f->points[i].front == (pass == 1))
+            if (layer_of(&f->points[i]) == layer)
                 draw_point(&chart, f, i);
     for (int i = 0; i < targets && targets <= MAX_LIMITS; i++) {
         snprintf(text, sizeof text, "target %.4g ms", limits[i]);

@@ -1,14 +1,12 @@
-// Pictures for the documents: node pictures.js REPORT.html NAS STORE FOLDER.
+// Pictures for the documents: node pictures.js REPORTS NAS STORE FOLDER (scripts/make-pictures).
 'use strict';
 const path = require('path');
 const { spawn } = require('child_process');
 const { withPage } = require('./browser.js');
-const [report, nas, store, folder] = process.argv.slice(2);
-const address = 'file://' + path.resolve(report);
+const [reports, nas, store, folder] = process.argv.slice(2);
 
-// A picture of what `selector` finds, with some room around it.
-async function shoot(page, selector, name) {
-  const part = page.locator(selector).first();
+// A picture of a part of the page, with some room around it.
+async function shoot(page, part, name) {
   await part.scrollIntoViewIfNeeded();
   const box = await part.boundingBox();
   const room = 12, left = Math.max(box.x - room, 0), top = Math.max(box.y - room, 0);
@@ -19,14 +17,15 @@ async function shoot(page, selector, name) {
 
 async function pictureReport() {
   const options = { colorScheme: 'light', viewport: { width: 900, height: 1200 } };
-  await withPage(options, address, async (page) => {
-    await page.goto(address);
-    await page.locator('.pareto svg a:has(circle.selected)').first().click();
-    await page.evaluate(() => document.activeElement.blur());
-    await page.mouse.move(0, 0);
-    await shoot(page, '.pareto', 'report-front.png');
-    await shoot(page, '#run-1 .heat', 'report-heat.png');
-    await shoot(page, '#difference', 'report-difference.png');
+  const base = 'file://' + path.resolve(reports) + '/';
+  await withPage(options, base, async (page) => {
+    await page.goto(base + 'all.html');
+    const front = page.locator('.pareto', { hasText: 'Judged as "demo"' });
+    await front.locator('svg a:has(circle.selected)').dispatchEvent('click');
+    await shoot(page, front, 'report-front.png');
+    await shoot(page, page.locator('#run-1 .heat'), 'report-heat.png');
+    await page.goto(base + 'two.html');
+    await shoot(page, page.locator('#difference'), 'report-difference.png');
   });
 }
 
