@@ -327,6 +327,15 @@ static void disturb(const scenario *s)
         {"no memory, once", FAULT_ALLOC, ENOMEM, 71, false, false},
         {"no memory", FAULT_ALLOC, ENOMEM, 71, true, false},
     };
+    static const char *const others[] = {"disk of a size", "killed at an instant", "asked to stop"};
+    bool asked = false;
+
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        asked = asked || is_asked_for(s, faults[i].name);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        asked = asked || is_asked_for(s, others[i]);
+    if (!asked)
+        return;
     golden g = golden_of(s);
 
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
