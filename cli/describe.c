@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "cli/output.h"
+#include "nas/elastic/dims.h"
 
 void cli_op_text(const nas_op_spec *op, char out[64])
 {
@@ -37,6 +38,29 @@ static json_t *op_json(int index, const nas_op_spec *op, bool shortcut, int stag
                      stage);
 }
 
+/* Kernels, ratios and image sizes that subnets of the space may share weights over; null if they
+ * cannot. */
+static json_t *elastic_json(const nas_space *space)
+{
+    json_t *kernels = json_array(), *expands = json_array(), *sizes = json_array();
+    nas_elastic_dims dims;
+
+    if (nas_elastic_dims_of(&dims, space, NULL) != NAS_OK) {
+        json_decref(kernels);
+        json_decref(expands);
+        json_decref(sizes);
+        return json_null();
+    }
+    for (int i = 0; i < dims.kernels; i++)
+        json_array_append_new(kernels, json_integer(dims.kernel[i]));
+    for (int i = 0; i < dims.expands; i++)
+        json_array_append_new(expands, json_real((double)dims.expand[i]));
+    for (int i = 0; i < space->resolutions; i++)
+        json_array_append_new(sizes, json_integer(space->resolution[i]));
+    return json_pack("{s:o, s:o, s:i, s:o}", "kernel", kernels, "expand", expands, "skip",
+                     dims.skip, "resolutions", sizes);
+}
+
 nas_status cli_space_json(json_t **out, const nas_space *space, nas_err *err)
 {
     json_t *slots = json_array();
@@ -62,6 +86,7 @@ nas_status cli_space_json(json_t **out, const nas_space *space, nas_err *err)
                      "classes", space->classes, "architectures", decimal, "log10", log10_count,
                      "min_depth", space->min_depth, "macs_min", (json_int_t)least, "macs_max",
                      (json_int_t)most, "digest", digest, "slots", slots);
+    json_object_set_new(*out, "elastic", elastic_json(space));
     if (*out == NULL)
         status = nas_fail(err, NAS_E_NOMEM, "%s: out of memory", space->name);
 

@@ -44,12 +44,13 @@ typedef struct worker {
 struct nas_loader {
     const nas_dataset *data;
     nas_loader_options options;
-    char order_stream[STREAM_SIZE], augment_stream[STREAM_SIZE];
+    char order_stream[STREAM_SIZE], augment_stream[STREAM_SIZE], size_stream[STREAM_SIZE];
     uint32_t *items, *order; /* [count]: as given, and as shuffled for order_epoch */
     uint32_t count;
     int64_t order_epoch;
     int64_t batches; /* of an epoch */
-    int height, width, channels;
+    int height, width, channels; /* height and width at most */
+    int size, next_size; /* of every batch now, and after the next start; 0: as options say */
     nas_normal normal;
     slot *ring; /* [places] */
     int places;
@@ -89,6 +90,17 @@ static void set_order(nas_loader *l, int64_t epoch)
     l->order_epoch = epoch;
 }
 
+/* Side of the images of a batch; 0: all of height and width. */
+static int side_of(const nas_loader *l, int64_t place)
+{
+    nas_rng rng;
+
+    if (l->size > 0 || l->options.sizes == 0)
+        return l->size;
+    nas_rng_init(&rng, l->options.seed, l->size_stream, (uint64_t)place);
+    return l->options.size[nas_rng_below(&rng, (uint32_t)l->options.sizes)];
+}
+
 /* Decides which images the batch of `sequence` holds. Under the lock. */
 static void begin_batch(nas_loader *l, slot *s, int64_t sequence)
 {
@@ -96,10 +108,12 @@ static void begin_batch(nas_loader *l, slot *s, int64_t sequence)
     const int64_t epoch = place / l->batches, index = place % l->batches;
     const int64_t first = index * l->options.batch, left = (int64_t)l->count - first;
     const int n = left < l->options.batch ? (int)left : l->options.batch;
+    const int side = side_of(l, place);
 
     set_order(l, epoch);
     memcpy(s->items, l->order + first, (size_t)n * sizeof *s->items);
-    s->batch = (nas_batch){n, s->x, s->labels, epoch, index};
+    s->batch = (nas_batch){n, s->x, s->labels, epoch, index, side > 0 ? side : l->height,
+                           side > 0 ? side : l->width};
     s->pending = slices_of(n);
     s->bad = -1;
 }
@@ -114,9 +128,13 @@ static nas_status fill_image(worker *w, slot *s, int i, nas_err *err)
     const unsigned char *bytes = nas_dataset_record(data, item, &size);
     nas_image raw = {data->height, data->width, data->channels, (uint8_t *)bytes, 0};
     const nas_image *image = &raw;
+    const int height = s->batch.height, width = s->batch.width;
+    nas_augment augment = l->options.augment;
     nas_rng rng;
     nas_status status = NAS_OK;
 
+    augment.pad = augment.pad * height / l->height;
+    augment.cutout = augment.cutout * height / l->height;
     if (data->encoding == NAS_DATA_ENCODED) {
         status = nas_image_decode(&w->image, bytes, size, data->channels, err);
         image = &w->image;
@@ -124,11 +142,9 @@ static nas_status fill_image(worker *w, slot *s, int i, nas_err *err)
     nas_rng_init(&rng, l->options.seed, l->augment_stream,
                  (uint64_t)s->batch.epoch << 32 | position);
     if (status == NAS_OK)
-        status = nas_augment_apply(&l->options.augment, &l->normal, image, l->height, l->width,
-                                   &rng, &w->scratch,
-                                   s->x + (size_t)i * (size_t)l->height * (size_t)l->width *
-                                              (size_t)l->channels,
-                                   err);
+        status = nas_augment_apply(
+            &augment, &l->normal, image, height, width, &rng, &w->scratch,
+            s->x + (size_t)i * (size_t)height * (size_t)width * (size_t)l->channels, err);
     if (status != NAS_OK)
         nas_err_prefix(err, "%s: image %u", data->path, item);
     s->labels[i] = (int)data->labels[item];
@@ -217,6 +233,10 @@ static nas_status check_options(const nas_loader *l, nas_err *err)
         a->pad > SIDE_MAX || a->cutout < 0 || a->cutout > SIDE_MAX)
         return nas_fail(err, NAS_E_CONFIG, "augmentation sizes must be from 0 to %d pixels",
                         SIDE_MAX);
+    for (int i = 0; i < o->sizes; i++)
+        if (o->size[i] < 1 || o->size[i] > a->size)
+            return nas_fail(err, NAS_E_CONFIG, "images of %d pixels: not in 1..%d", o->size[i],
+                            a->size);
     if (a->random_resized_crop &&
         !(a->scale_min > 0 && a->scale_min <= scale_max && scale_max <= 1 && a->ratio_min > 0 &&
           a->ratio_min <= ratio_max && ratio_max <= 100))
@@ -304,6 +324,7 @@ nas_status nas_loader_open(nas_loader **out, const nas_dataset *data, const uint
     l->options.stream = NULL; /* the caller's memory: copied into the two names */
     snprintf(l->order_stream, STREAM_SIZE, "%.40s.order", stream);
     snprintf(l->augment_stream, STREAM_SIZE, "%.40s.augment", stream);
+    snprintf(l->size_stream, STREAM_SIZE, "%.40s.size", stream);
     memcpy(l->items, items, (size_t)count * sizeof *items);
     l->count = count;
     l->order_epoch = -1;
@@ -368,12 +389,19 @@ void nas_loader_shape(const nas_loader *l, int *height, int *width, int *channel
     *channels = l->channels;
 }
 
+void nas_loader_set_size(nas_loader *l, int size)
+{
+    assert(size >= 0 && size <= l->height && size <= l->width);
+    l->next_size = size;
+}
+
 void nas_loader_start(nas_loader *l, int64_t epoch, int64_t first_batch)
 {
     pthread_mutex_lock(&l->lock);
     l->open = false; /* no new slice is taken; those under way are waited for */
     while (l->busy > 0)
         pthread_cond_wait(&l->idle, &l->lock);
+    l->size = l->next_size;
     l->start = epoch * l->batches + first_batch;
     l->end = l->options.endless ? INT64_MAX : l->batches - first_batch;
     l->next = l->given = l->released = 0;

@@ -22,6 +22,9 @@ typedef struct nas_loader_options {
     bool shuffle;        /* a new order every epoch; otherwise the list's own */
     bool drop_last;      /* leave out the last, smaller batch */
     bool endless;        /* the next epoch follows by itself */
+    /* Image sizes, none above augment.size: each batch has one of them, drawn by (seed, epoch,
+     * batch); pad and cutout shrink along.  0: augment.size alone. */
+    int sizes, size[64];
 } nas_loader_options;
 
 typedef struct nas_batch {
@@ -29,6 +32,7 @@ typedef struct nas_batch {
     const float *x;    /* [n][height][width][channels], normalised; 64-byte aligned */
     const int *labels; /* [n] */
     int64_t epoch, index;
+    int height, width; /* of these images */
 } nas_batch;
 
 typedef struct nas_loader nas_loader;
@@ -44,12 +48,16 @@ void nas_loader_close(nas_loader *loader);
 
 /** Batches of one epoch. */
 int64_t nas_loader_batches(const nas_loader *loader);
-/** What the network will see: height, width and channels of x. */
+/** What the network will see at most: height, width and channels of x. */
 void nas_loader_shape(const nas_loader *loader, int *height, int *width, int *channels);
 
 /** Continues at batch `first_batch` (0..batches) of `epoch` (>= 0), now and at any
  * later time; what was prepared for another place is dropped. */
 void nas_loader_start(nas_loader *loader, int64_t epoch, int64_t first_batch);
+
+/** Gives every batch from the next nas_loader_start on images of `size` pixels (at most
+ * augment.size); 0: as the options say. */
+void nas_loader_set_size(nas_loader *loader, int size);
 
 /** The next batch, waiting for it if need be; valid until the next call on `loader`.
  * *out is NULL after the last batch of the epoch (never when endless): start again.

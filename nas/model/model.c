@@ -97,6 +97,28 @@ done:
     return status;
 }
 
+nas_status nas_model_resize(nas_model *model, int image_size, nas_err *err)
+{
+    int h = image_size, w = image_size;
+
+    for (int s = 0; s < model->slots; s++) {
+        nas_model_slot *slot = &model->slot[s];
+
+        for (int c = 0; c < slot->count; c++) {
+            const nas_op_spec spec = slot->layer[c].spec;
+            const nas_status status = nas_layer_init(&slot->layer[c], &spec, h, w, err);
+            if (status != NAS_OK)
+                return status;
+        }
+        slot->in_h = h;
+        slot->in_w = w;
+        slot->out_h = h = slot->layer[0].oh;
+        slot->out_w = w = slot->layer[0].ow;
+    }
+    model->image_size = image_size;
+    return NAS_OK;
+}
+
 nas_status nas_model_new_arch(nas_model **out, const nas_arch *arch, nas_err *err)
 {
     nas_space space = {.image_size = arch->image_size, .channels = arch->channels,

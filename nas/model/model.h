@@ -34,6 +34,10 @@ nas_status nas_model_new(nas_model **out, const nas_space *space, nas_err *err);
 nas_status nas_model_new_arch(nas_model **out, const nas_arch *arch, nas_err *err);
 void nas_model_free(nas_model *model);
 
+/** Lays the same network out for images of another size; parameters stay.  What was planned for
+ * a larger size (nas_exec) serves a smaller one.  NAS_E_CONFIG. */
+nas_status nas_model_resize(nas_model *model, int image_size, nas_err *err);
+
 /** Initial values from `seed`: those of nas_layer_reset, but that the candidates of a slot
  * start as crops of their largest relative (same operation; middle taps, first channels), and
  * that the last batch norm before a shortcut's sum starts with gamma 0. */

@@ -3,6 +3,7 @@
  * Widths, strides and candidates: ProxylessNAS (Cai et al. 2019, arXiv:1812.00332) and
  * Once-for-All (Cai et al. 2020, arXiv:1908.09791) as their published code has them. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "nas/space/space_build.h"
@@ -31,7 +32,7 @@ typedef struct family {
     float expand[4];
     int min_depth;
     float dropout, bn_eps;
-    bool resolutions; /* 128 to 224 by 4 */
+    int sizes[3]; /* image sizes that belong to it: from, to, step; 0: only the space's own */
 } family;
 
 typedef struct builtin {
@@ -71,6 +72,29 @@ static const layer ofa_mbv3_layers[] = {
     {.kind = END},
 };
 
+/* MobileNetV3's blocks at widths and strides for small images. */
+static const layer ofa_cifar_layers[] = {
+    {CONV, 16, 3, .act = NAS_ACT_HSWISH},
+    {FIRST, 16, 3, .act = NAS_ACT_RELU, .shortcut = true},
+    {STAGE, 16, 4, .act = NAS_ACT_RELU},
+    {STAGE, 32, 4, .act = NAS_ACT_RELU, .se = true},
+    {STAGE, 64, 4, .act = NAS_ACT_HSWISH, .se = true},
+    {HEAD, 384, 1, .act = NAS_ACT_HSWISH},
+    {.kind = POOL},
+    {MIX, 512, 1, .act = NAS_ACT_HSWISH},
+    {.kind = END},
+};
+
+static const layer ofa_tiny_layers[] = {
+    {CONV, 8, 3, .act = NAS_ACT_HSWISH},
+    {STAGE, 8, 3, .act = NAS_ACT_RELU},
+    {STAGE, 16, 3, .act = NAS_ACT_HSWISH, .se = true},
+    {HEAD, 48, 1, .act = NAS_ACT_HSWISH},
+    {.kind = POOL},
+    {MIX, 64, 1, .act = NAS_ACT_HSWISH},
+    {.kind = END},
+};
+
 /* Small enough for an epoch a second, with enough depth and stride for choices to matter. */
 static const layer tiny_layers[] = {
     {CONV, 8, 3, .act = NAS_ACT_RELU6},
@@ -88,11 +112,21 @@ static const family proxyless = {
 };
 static const family ofa_mbv3 = {
     .layers = ofa_mbv3_layers, .kernels = 3, .kernel = {3, 5, 7}, .expands = 3,
-    .expand = {3, 4, 6}, .min_depth = 2, .dropout = 0.1f, .bn_eps = 1e-5f, .resolutions = true,
+    .expand = {3, 4, 6}, .min_depth = 2, .dropout = 0.1f, .bn_eps = 1e-5f,
+    .sizes = {128, 224, 4},
 };
 static const family ofa_proxyless = {
     .layers = proxyless_layers, .kernels = 3, .kernel = {3, 5, 7}, .expands = 3,
-    .expand = {3, 4, 6}, .min_depth = 2, .dropout = 0.1f, .bn_eps = 1e-3f, .resolutions = true,
+    .expand = {3, 4, 6}, .min_depth = 2, .dropout = 0.1f, .bn_eps = 1e-3f,
+    .sizes = {128, 224, 4},
+};
+static const family ofa_cifar = {
+    .layers = ofa_cifar_layers, .kernels = 3, .kernel = {3, 5, 7}, .expands = 3,
+    .expand = {3, 4, 6}, .min_depth = 2, .dropout = 0.1f, .bn_eps = 1e-5f, .sizes = {24, 32, 4},
+};
+static const family ofa_tiny = {
+    .layers = ofa_tiny_layers, .kernels = 3, .kernel = {3, 5, 7}, .expands = 3,
+    .expand = {3, 4, 6}, .min_depth = 1, .dropout = 0.1f, .bn_eps = 1e-5f, .sizes = {12, 16, 4},
 };
 static const family tiny = {
     .layers = tiny_layers, .kernels = 2, .kernel = {3, 5}, .expands = 2, .expand = {2, 4},
@@ -114,6 +148,10 @@ static const family tiny = {
       "Once-for-All on MobileNetV3, 1.2 times as wide", 2, 2, 2, 2, 1, 2) \
     X("ofa-proxyless-1.3", ofa_proxyless, 1.3, 224, 1000, \
       "Once-for-All on the ProxylessNAS backbone, 1.3 times as wide", 2, 2, 2, 2, 1, 2, 1) \
+    X("ofa-cifar", ofa_cifar, 1.0, 32, 10, \
+      "Once-for-All for 32 px images: 12 blocks, elastic in everything", 1, 2, 2, 2) \
+    X("ofa-tiny", ofa_tiny, 1.0, 16, 10, \
+      "Once-for-All in small: 6 blocks, to try things out", 1, 2, 2) \
     X("tiny", tiny, 1.0, 16, 10, \
       "6 small blocks for images of any size: a search takes seconds", 1, 2, 2, 1)
 
@@ -136,6 +174,36 @@ static const builtin *find(const char *name)
         if (strcmp(builtins[i].name, name) == 0)
             return &builtins[i];
     return NULL;
+}
+
+/* Length of a name without "-1.2" at its end; *width is that number, 0 if there is none. */
+static size_t stem(const char *name, double *width)
+{
+    const char *dash = strrchr(name, '-');
+    char *end = NULL;
+
+    *width = dash != NULL && dash[1] >= '0' && dash[1] <= '9' ? strtod(dash + 1, &end) : 0.0;
+    if (end == NULL || *end != '\0')
+        *width = 0.0;
+    return *width > 0.0 ? (size_t)(dash - name) : strlen(name);
+}
+
+/* The entry of that name, or another width of one: "ofa-mbv3-0.75". */
+static bool find_width(builtin *out, const char *name)
+{
+    const builtin *entry = find(name);
+    double width, own;
+    const size_t length = stem(name, &width);
+
+    for (int i = 0; entry == NULL && i < BUILTINS && width >= 0.1 && width <= 10.0; i++)
+        if (stem(builtins[i].name, &own) == length && strncmp(builtins[i].name, name, length) == 0)
+            entry = &builtins[i];
+    if (entry == NULL)
+        return false;
+    *out = *entry;
+    if (find(name) == NULL)
+        out->width = width;
+    return true;
 }
 
 const char *nas_space_summary(const char *name)
@@ -207,12 +275,13 @@ static nas_status add_layers(nas_space *space, const builtin *entry, nas_err *er
 
 nas_status nas_space__builtin(nas_space **out, const char *name, nas_err *err)
 {
-    const builtin *entry = find(name);
+    builtin found;
+    const builtin *entry = &found;
     nas_space *space;
     nas_status status;
 
     *out = NULL;
-    if (entry == NULL)
+    if (!find_width(&found, name))
         return NAS_OK;
     space = nas_space_new(err);
     if (space == NULL)
@@ -224,7 +293,8 @@ nas_status nas_space__builtin(nas_space **out, const char *name, nas_err *err)
     space->bn_momentum = 0.1f;
     space->bn_eps = entry->family->bn_eps;
     space->min_depth = entry->family->min_depth;
-    for (int size = 128; entry->family->resolutions && size <= 224; size += 4)
+    const int *sizes = entry->family->sizes;
+    for (int size = sizes[0]; size > 0 && size <= sizes[1]; size += sizes[2])
         space->resolution[space->resolutions++] = size;
     status = add_layers(space, entry, err);
     if (status != NAS_OK) {

@@ -73,8 +73,8 @@ static int param_shape(const nas_param *param, int64_t shape[4])
 typedef nas_status visit_fn(void *user, const char *name, const nas_param *param, float *values,
                             nas_err *err);
 
-static nas_status each_param(const nas_model *model, bool momentum, visit_fn *visit, void *user,
-                             nas_err *err)
+static nas_status each_param(const nas_model *model, const char *before, bool momentum,
+                             visit_fn *visit, void *user, nas_err *err)
 {
     nas_status status = NAS_OK;
 
@@ -86,11 +86,11 @@ static nas_status each_param(const nas_model *model, bool momentum, visit_fn *vi
             nas_model_prefix(s, c, prefix);
             for (int i = 0; i < layer->params && status == NAS_OK; i++) {
                 const nas_param *param = &layer->param[i];
-                snprintf(name, sizeof name, "%s.%s", prefix, param->name);
+                snprintf(name, sizeof name, "%s%s.%s", before, prefix, param->name);
                 status = visit(user, name, param, model->params + base + param->offset, err);
                 if (!momentum || status != NAS_OK || param->kind >= NAS_PARAM_MEAN)
                     continue;
-                snprintf(name, sizeof name, "momentum/%s.%s", prefix, param->name);
+                snprintf(name, sizeof name, "momentum/%s%s.%s", before, prefix, param->name);
                 status = visit(user, name, param, model->momentum + base + param->offset, err);
             }
         }
@@ -111,7 +111,14 @@ void nas_checkpoint_add_model(nas_safetensors_builder *builder, const nas_model 
                               bool momentum)
 {
     if (builder != NULL)
-        each_param(model, momentum, add_param, builder, NULL);
+        each_param(model, "", momentum, add_param, builder, NULL);
+}
+
+void nas_checkpoint_add_second(nas_safetensors_builder *builder, const char *prefix,
+                               const nas_model *model)
+{
+    if (builder != NULL)
+        each_param(model, prefix, false, add_param, builder, NULL);
 }
 
 static nas_status expect_param(void *user, const char *name, const nas_param *param, float *values,
@@ -131,12 +138,25 @@ static nas_status copy_param(void *user, const char *name, const nas_param *para
     return NAS_OK;
 }
 
+static nas_status read_params(const nas_safetensors *file, const char *prefix, nas_model *model,
+                              bool momentum, nas_err *err)
+{
+    void *user = (void *)file;
+    const nas_status status = each_param(model, prefix, momentum, expect_param, user, err);
+
+    return status == NAS_OK ? each_param(model, prefix, momentum, copy_param, user, err) : status;
+}
+
 nas_status nas_checkpoint_read_model(const nas_safetensors *file, nas_model *model, bool momentum,
                                      nas_err *err)
 {
-    const nas_status status = each_param(model, momentum, expect_param, (void *)file, err);
+    return read_params(file, "", model, momentum, err);
+}
 
-    return status == NAS_OK ? each_param(model, momentum, copy_param, (void *)file, err) : status;
+nas_status nas_checkpoint_read_second(const nas_safetensors *file, const char *prefix,
+                                      nas_model *model, nas_err *err)
+{
+    return read_params(file, prefix, model, false, err);
 }
 
 nas_status nas_model_save(const nas_model *model, const nas_arch *arch, const char *path,

@@ -21,9 +21,15 @@ nas_status nas_checkpoint_open(nas_safetensors **out, json_t **state, const char
  * trained ones ("momentum/slot3..."). */
 void nas_checkpoint_add_model(nas_safetensors_builder *builder, const nas_model *model,
                               bool momentum);
+/** The same with `prefix` in front of every name: for a second network in one file. */
+void nas_checkpoint_add_second(nas_safetensors_builder *builder, const char *prefix,
+                               const nas_model *model);
 /** Reads them back; each must be there with its shape.  The model is unchanged unless NAS_OK. */
 nas_status nas_checkpoint_read_model(const nas_safetensors *file, nas_model *model, bool momentum,
                                      nas_err *err);
+
+nas_status nas_checkpoint_read_second(const nas_safetensors *file, const char *prefix,
+                                      nas_model *model, nas_err *err);
 
 /** A trained network: architecture and parameters in one file. */
 nas_status nas_model_save(const nas_model *model, const nas_arch *arch, const char *path,

@@ -112,6 +112,50 @@ Test(nas_data_loader, an_epoch_has_every_image_once_with_its_label)
     cr_assert_null(next()); /* and it stays at the end */
 }
 
+Test(nas_data_loader, batches_have_sizes_of_their_own_wherever_it_starts)
+{
+    nas_loader_options o = standard;
+    int drawn[40], seen[17] = {0};
+    float first = 0;
+    const nas_batch *b;
+
+    o.augment.size = 16;
+    o.sizes = 3;
+    o.size[0] = 8;
+    o.size[1] = 12;
+    o.size[2] = 16;
+    open_loader(&o);
+    for (int k = 0; k < 40; k++) { /* eight epochs of five batches */
+        if (k % 5 == 0)
+            nas_loader_start(loader, k / 5, 0);
+        b = next();
+        drawn[k] = b->height;
+        cr_assert_eq(b->width, b->height);
+        seen[b->height]++;
+        if (k == 13)
+            first = b->x[b->n * b->height * b->width * 3 - 1];
+    }
+    cr_assert_eq(seen[8] + seen[12] + seen[16], 40);
+    cr_expect(seen[8] > 4 && seen[12] > 4 && seen[16] > 4);
+    o.threads = 3;
+    open_loader(&o);
+    nas_loader_start(loader, 2, 3);
+    b = next();
+    cr_expect_eq(b->height, drawn[13]);
+    cr_expect_eq(b->x[b->n * b->height * b->width * 3 - 1], first);
+    nas_loader_set_size(loader, 12); /* not before the next start */
+    cr_expect_eq(next()->height, drawn[14]);
+    for (int epoch = 0; epoch < 2; epoch++) {
+        nas_loader_start(loader, epoch, 0);
+        while ((b = next()) != NULL)
+            cr_assert_eq(b->height, 12);
+    }
+    o.size[2] = 17;
+    nas_loader_close(loader);
+    cr_expect_eq(nas_loader_open(&loader, data, items.items, items.count, &o, &err),
+                 NAS_E_CONFIG);
+}
+
 Test(nas_data_loader, without_shuffling_the_list_decides)
 {
     const nas_loader_options o = {.batch = 3, .drop_last = true};

@@ -282,3 +282,30 @@ Test(nas_space, tiny_takes_small_images_of_any_size)
         nas_space_free(space);
     }
 }
+
+Test(nas_space, built_in_families_come_in_any_width)
+{
+    static const struct {
+        const char *name;
+        int stem, second_stage;
+    } widths[] = {{"ofa-mbv3-1.0", 16, 40}, {"ofa-mbv3-0.75", 16, 32},
+                  {"ofa-proxyless-1.0", 32, 40}, {"ofa-cifar-2", 32, 64}};
+
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        nas_space *space;
+
+        cr_assert_eq(nas_space_load(&space, widths[i].name, NULL), NAS_OK, "%s", widths[i].name);
+        cr_expect_str_eq(space->name, widths[i].name);
+        cr_expect_eq(space->slots[0].candidates[0].out, widths[i].stem, "%s", widths[i].name);
+        cr_expect_eq(space->slots[6].candidates[0].out, widths[i].second_stage, "%s: %d",
+                     widths[i].name, space->slots[6].candidates[0].out);
+        nas_space_free(space);
+    }
+    static const char *const wrong[] = {"ofa-mbv3-0", "ofa-mbv3-99", "ofa-mbv3-1.0x", "ofa-1.0",
+                                        "ofa-mbv3-", "-1", "nan-1"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        nas_space *space;
+
+        cr_expect_neq(nas_space_load(&space, wrong[i], NULL), NAS_OK, "%s", wrong[i]);
+    }
+}
