@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
+#include "cli/subnet.h"
 #include "latency/predict.h"
 #include "latency/table/set.h"
 #include "nas/train/checkpoint.h"
@@ -16,17 +17,19 @@ enum { TIMED_RUNS = 30, WARM_RUNS = 3 };
 
 typedef struct eval_options {
     cli_common common;
-    const char *model, *data, *split, *logits, *table;
+    const char *model, *data, *split, *logits, *table, *arch;
 } eval_options;
 
 #define AT(field) offsetof(eval_options, field)
 
 static const nas_option eval_table[] = {
     {"--model", NAS_OPT_STRING, AT(model), NULL, 0, 0, NULL, "FILE",
-     "trained network: model.safetensors of a run", true},
+     "trained network: model.safetensors of a run, or a supernet", true},
     {"--data", NAS_OPT_STRING, AT(data), NULL, 0, 0, NULL, "FILE", "packed images", true},
     {"--split", NAS_OPT_STRING, AT(split), NULL, 0, 0, NULL, "NAME",
      "which of its images; default: test, else val"},
+    {"--arch", NAS_OPT_STRING, AT(arch), NULL, 0, 0, NULL, "FILE",
+     "which subnet of a supernet, re-calibrated on training images; default: the largest"},
     {"--logits", NAS_OPT_STRING, AT(logits), NULL, 0, 0, NULL, "FILE",
      "write logits and labels there (safetensors)", false, true},
     {"--table", NAS_OPT_STRING, AT(table), NULL, 0, 0, NULL, "FILE",
@@ -127,6 +130,28 @@ static nas_status latency_ms(double *out, const eval_options *o, const nas_model
     return status;
 }
 
+/* A network of its own, or a subnet. */
+static nas_status load_network(nas_model **model, nas_arch **arch, const eval_options *o,
+                               nas_err *err)
+{
+    enum { RECALIBRATE = 2000 };
+    const cli_subnet_options options = {.model = o->model, .data = o->data,
+                                        .recalibrate_images = RECALIBRATE};
+    int choice[NAS_MAX_SLOTS], size;
+    cli_subnets subnets;
+    nas_status status;
+
+    if (!cli_is_supernet(o->model))
+        return o->arch == NULL
+                   ? nas_model_load(model, arch, o->model, err)
+                   : nas_fail(err, NAS_E_USAGE, "--arch is for supernets, but %s is none", o->model);
+    if ((status = cli_subnets_open(&subnets, &options, &o->common, err)) == NAS_OK &&
+        (status = cli_subnet_find(&subnets, o->arch, 0, choice, &size, err)) == NAS_OK)
+        status = cli_subnet_take(model, arch, NULL, &subnets, choice, size, NULL, err);
+    cli_subnets_close(&subnets);
+    return status;
+}
+
 static nas_status eval_run(const cli_context *context, const void *options, nas_err *err)
 {
     const eval_options *o = options;
@@ -139,7 +164,7 @@ static nas_status eval_run(const cli_context *context, const void *options, nas_
     double ms = 0;
     nas_status status;
 
-    if ((status = nas_model_load(&model, &arch, o->model, err)) ||
+    if ((status = load_network(&model, &arch, o, err)) ||
         (status = nas_dataset_open(&data, o->data, err)) ||
         (status = pick_split(&split, data, o->split, err)))
         goto done;

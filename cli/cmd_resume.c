@@ -34,7 +34,7 @@ static nas_status resume_run(const cli_context *context, const void *options, na
         (status = nas_store_run_get(store, context->count > 0 ? context->args[0] : NULL, &run,
                                     err)))
         goto done;
-    const cli_command *command = cli_command_named(run->kind);
+    const cli_command *command = cli_command_of_kind(run->kind);
     if (run->state == NAS_STORE_DONE) {
         status = nas_fail(err, NAS_E_USAGE, "run %s is done: there is nothing to continue",
                           run->name);

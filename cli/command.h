@@ -65,6 +65,11 @@ nas_status cli_command_find(const cli_command **out, int *words, int argc,
 /** The command of that exact name; NULL if there is none. */
 const cli_command *cli_command_named(const char *name);
 
+/** What the store calls the runs of a command: its name, "ofa-shrink" for "ofa shrink"; and the
+ * command of such runs, NULL if there is none. */
+void cli_command_kind(const cli_command *command, char out[NAS_STORE_NAME_SIZE]);
+const cli_command *cli_command_of_kind(const char *kind);
+
 /** Parses argv (what follows the command's name) over `config` (NULL: what --config
  * names, if given) into `options` and `context`; both borrow from argv and the config.  */
 typedef struct cli_parsed {

@@ -139,8 +139,9 @@ json_t *cli_run_json(const nas_store_run *run)
     nas_clock_format(run->created_ms, created);
     nas_clock_format(run->updated_ms, updated);
     return json_pack(
-        "{s:I, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:i, s:s, s:s, s:s, s:s}", "id",
-        (json_int_t)run->id, "name", run->name, "kind", run->kind, "state",
+        "{s:I, s:s, s:s, s:o, s:s, s:b, s:I, s:I, s:I, s:I, s:i, s:s, s:s, s:s, s:s}", "id",
+        (json_int_t)run->id, "name", run->name, "kind", run->kind, "parent",
+        run->parent > 0 ? json_integer(run->parent) : json_null(), "state",
         run->state == NAS_STORE_RUNNING && !run->alive ? "killed"
                                                        : nas_store_state_name(run->state),
         "alive", run->alive, "attempt", (json_int_t)run->attempt, "epoch", (json_int_t)run->epoch,

@@ -12,6 +12,7 @@ const cli_command *const cli_commands[] = {
     &cmd_latency_predict, &cmd_latency_check, &cmd_latency_verify, &cmd_latency_show,
     &cmd_latency_diff, &cmd_latency_scale, &cmd_latency_import, &cmd_latency_export,
     &cmd_search, &cmd_predictor_train, &cmd_evolve, &cmd_resume, &cmd_train, &cmd_eval, &cmd_export,
+    &cmd_ofa_shrink, &cmd_ofa_sample, &cmd_ofa_search, &cmd_ofa_extract,
     &cmd_runs_list, &cmd_runs_show, &cmd_runs_compare, &cmd_runs_delete, &cmd_runs_export,
     &cmd_jobs_submit, &cmd_jobs_run, &cmd_jobs_list, &cmd_jobs_show, &cmd_jobs_why,
     &cmd_jobs_logs, &cmd_jobs_cancel, &cmd_jobs_retry,
@@ -33,6 +34,25 @@ const cli_command *cli_command_named(const char *name)
     for (int i = 0; cli_commands[i] != NULL; i++)
         if (strcmp(cli_commands[i]->name, name) == 0)
             return cli_commands[i];
+    return NULL;
+}
+
+void cli_command_kind(const cli_command *command, char out[NAS_STORE_NAME_SIZE])
+{
+    snprintf(out, NAS_STORE_NAME_SIZE, "%s", command->name);
+    for (char *at = out; (at = strchr(at, ' ')) != NULL;)
+        *at = '-';
+}
+
+const cli_command *cli_command_of_kind(const char *kind)
+{
+    for (int i = 0; cli_commands[i] != NULL; i++) {
+        char own[NAS_STORE_NAME_SIZE];
+
+        cli_command_kind(cli_commands[i], own);
+        if (strcmp(own, kind) == 0)
+            return cli_commands[i];
+    }
     return NULL;
 }
 

@@ -161,21 +161,23 @@ nas_status cli_session_config(json_t **out, const nas_store_run *run, nas_err *e
     return status;
 }
 
-static nas_status begin(cli_session *session, const char *name, const json_t *inputs,
-                        nas_err *err)
+static nas_status begin(cli_session *session, const char *name, int64_t parent,
+                        const json_t *inputs, nas_err *err)
 {
     const cli_context *context = session->context;
-    char digest[NAS_DIGEST_SIZE];
+    char digest[NAS_DIGEST_SIZE], kind[NAS_STORE_NAME_SIZE];
     char *config = stored_config(context->config, inputs);
     nas_store_run *run = NULL;
 
     if (config == NULL)
         return nas_fail(err, NAS_E_NOMEM, "run: out of memory");
     config_digest(context->config, inputs, digest);
+    cli_command_kind(context->command, kind);
     const nas_store_run_spec spec = {
-        .kind = context->command->name, .name = name, .config = config,
+        .kind = kind, .name = name, .config = config,
         .config_digest = digest[0] != '\0' ? digest : NULL, .version = NAS_VERSION,
-        .seed = (uint64_t)context->common->seed, .threads = (int)context->common->threads};
+        .seed = (uint64_t)context->common->seed, .threads = (int)context->common->threads,
+        .parent = parent};
     nas_status status = nas_store_run_begin(session->store, &spec, &session->attempt, err);
     free(config);
     if (status == NAS_OK && name == NULL) {
@@ -243,14 +245,24 @@ static nas_status claim(cli_session *session, const nas_store_run *run, const js
 static nas_status find_earlier(nas_store_run **out, const cli_session *session,
                                   const json_t *inputs, nas_err *err)
 {
-    char digest[NAS_DIGEST_SIZE];
+    char digest[NAS_DIGEST_SIZE], kind[NAS_STORE_NAME_SIZE];
 
     config_digest(session->context->config, inputs, digest);
-    return nas_store_job_run(session->store, session->context->command->name, digest, out, err);
+    cli_command_kind(session->context->command, kind);
+    return nas_store_job_run(session->store, kind, digest, out, err);
 }
 
-nas_status cli_session_open(cli_session *session, const cli_context *context,
-                            const json_t *inputs, nas_err *err)
+static nas_status take_finished(cli_session *session, const nas_store_run *run)
+{
+    session->finished = true;
+    session->attempt.run = run->id;
+    snprintf(session->name, sizeof session->name, "%s", run->name);
+    return NAS_OK;
+}
+
+nas_status cli_session_open_child(cli_session *session, const cli_context *context,
+                                  const char *name, int64_t parent, const json_t *inputs,
+                                  nas_err *err)
 {
     const cli_run_options *options = (const cli_run_options *)context->common;
     nas_store_run *earlier = NULL;
@@ -264,27 +276,42 @@ nas_status cli_session_open(cli_session *session, const cli_context *context,
         .probabilities = on_probabilities, .checkpoint = on_checkpoint, .stop = on_stop,
         .checkpoint_due = on_checkpoint_due};
     cli_progress_init(&session->progress, context->common);
-    if ((options->name != NULL && /* before a store is made */
-         (status = nas_store_name_check(options->name, "run name", err))) ||
+    if ((name != NULL && /* before a store is made */
+         (status = nas_store_name_check(name, "run name", err))) ||
         (status = nas_store_open(&session->store, context->common->store, NAS_STORE_CREATE, err)))
         return status;
     nas_worker_act(session->store);
     if (context->run != NULL)
         status = claim(session, context->run, inputs, err);
     else if ((status = find_earlier(&earlier, session, inputs, err)) == NAS_OK)
-        status = earlier != NULL ? claim(session, earlier, inputs, err)
-                                 : begin(session, options->name, inputs, err);
+        status = earlier == NULL                    ? begin(session, name, parent, inputs, err)
+                 : earlier->state == NAS_STORE_DONE ? take_finished(session, earlier)
+                                                    : claim(session, earlier, inputs, err);
     nas_store_run_free(earlier);
     if (status != NAS_OK) {
         nas_store_close(session->store);
         session->store = NULL;
-        return status;
     }
+    if (status != NAS_OK || session->finished)
+        return status;
     session->started = nas_clock_seconds();
     session->next_checkpoint = session->started + session->checkpoint_seconds;
     nas_log(NAS_LOG_INFO, "run %s, seed %lld, %lld threads", session->name,
             (long long)context->common->seed, (long long)context->common->threads);
     return NAS_OK;
+}
+
+nas_status cli_session_open(cli_session *session, const cli_context *context,
+                            const json_t *inputs, nas_err *err)
+{
+    const char *name = ((const cli_run_options *)context->common)->name;
+    const nas_status status = cli_session_open_child(session, context, name, 0, inputs, err);
+
+    if (status != NAS_OK || !session->finished)
+        return status;
+    cli_session_close(session, NAS_OK, NULL, NULL);
+    return nas_fail(err, NAS_E_USAGE, "run %s is done: there is nothing to continue",
+                    session->name);
 }
 
 static nas_status try_checkpoint(cli_session *session, const nas_store_artifact *file,
@@ -378,7 +405,9 @@ nas_status cli_session_close(cli_session *session, nas_status status, const json
     nas_err late = {0};
 
     cli_progress_end(&session->progress);
-    if (session->store == NULL) {
+    if (session->store == NULL || session->finished) {
+        nas_store_close(session->store);
+        session->store = NULL;
         free(summary);
         return status;
     }

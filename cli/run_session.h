@@ -25,6 +25,7 @@ typedef struct cli_session {
     nas_store *store;
     nas_store_attempt attempt;
     bool continues; /* a run that was begun earlier */
+    bool finished;  /* cli_session_open_child: it had ended well already, there is nothing to do */
     char name[NAS_STORE_NAME_SIZE];
     nas_observer observer; /* hand it to the computation */
     cli_progress progress;
@@ -41,6 +42,14 @@ typedef struct cli_session {
  * settings; otherwise NAS_E_DATA says which differ, and the run stays as it is. */
 nas_status cli_session_open(cli_session *session, const cli_context *context,
                             const json_t *inputs, nas_err *err);
+
+/** As _open, for one of several runs that a command makes: `name` is the run's (NULL: made up),
+ * `parent` the run that it starts from (0: none).  Where an earlier attempt of the same job has
+ * finished this run, session->finished is set, name and attempt.run tell which it is, and closing it
+ * changes nothing. */
+nas_status cli_session_open_child(cli_session *session, const cli_context *context,
+                                  const char *name, int64_t parent, const json_t *inputs,
+                                  nas_err *err);
 
 /** The settings that a run was begun with (yours), as cli_parse takes them. */
 nas_status cli_session_config(json_t **out, const nas_store_run *run, nas_err *err);

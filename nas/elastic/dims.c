@@ -295,9 +295,9 @@ static void sample_stage(const nas_space *space, const nas_elastic_mask *mask, i
                 skip -= skipped;
             left--;
         }
-        choice[s] = skipped
-                        ? space->slots[s].count - 1
-                        : nth_bit(blocks, nas_rng_below(rng, (uint32_t)__builtin_popcountll(blocks)));
+        const uint32_t count = (uint32_t)__builtin_popcountll(blocks);
+        choice[s] = skipped ? space->slots[s].count - 1
+                            : nth_bit(blocks, nas_rng_below(rng, count));
     }
 }
 

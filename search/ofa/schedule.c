@@ -1,6 +1,7 @@
 /* Schedules: presets, JSON, and the rules that phases keep. */
 #include "search/ofa/schedule.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -44,9 +45,9 @@ static const preset presets[] = {
     {.common = {CIFAR},
      .teacher = {16, 1, 4, 0.05}, .sandwich = true},
 };
-const char *const nas_schedule_presets[] = {"ofa", "cifar-small", "sandwich", NULL};
+const char *const nas_ofa_schedule_presets[] = {"ofa", "cifar-small", "sandwich", NULL};
 
-static nas_phase *add_phase(nas_schedule *s, const preset *p, const pace *at, const char *name,
+static nas_phase *add_phase(nas_ofa_schedule *s, const preset *p, const pace *at, const char *name,
                             const nas_elastic_dims *limits)
 {
     nas_phase *phase = &s->phase[s->count++];
@@ -74,7 +75,7 @@ static void greatest(nas_elastic_dims *limits, const nas_elastic_dims *all, int 
            (size_t)expands * sizeof *limits->expand);
 }
 
-static void fill_progressive(nas_schedule *s, const preset *p, const nas_elastic_dims *all)
+static void fill_progressive(nas_ofa_schedule *s, const preset *p, const nas_elastic_dims *all)
 {
     nas_elastic_dims limits = {0};
     char name[NAS_PHASE_NAME_SIZE];
@@ -115,10 +116,10 @@ static int index_of(const char *const *names, const char *name)
     return names[i] != NULL ? i : -1;
 }
 
-nas_status nas_schedule_preset(nas_schedule *out, const char *name, const nas_space *space,
+nas_status nas_ofa_schedule_preset(nas_ofa_schedule *out, const char *name, const nas_space *space,
                                nas_err *err)
 {
-    const int at = index_of(nas_schedule_presets, name);
+    const int at = index_of(nas_ofa_schedule_presets, name);
     nas_elastic_dims all;
     const nas_status status = nas_elastic_dims_of(&all, space, err);
 
@@ -274,7 +275,7 @@ static void fill_default(nas_phase *phase, const nas_space *space, const nas_ela
     fill_sizes(phase, space);
 }
 
-nas_status nas_schedule_from_json(nas_schedule *out, const json_t *json, const char *where,
+nas_status nas_ofa_schedule_from_json(nas_ofa_schedule *out, const json_t *json, const char *where,
                                   const nas_space *space, nas_err *err)
 {
     static const char *const known[] = {"format", "version", "name", "defaults", "phases", NULL};
@@ -314,19 +315,19 @@ nas_status nas_schedule_from_json(nas_schedule *out, const json_t *json, const c
         if (status != NAS_OK)
             return status;
     }
-    if ((status = nas_schedule_check(out, space, err)) != NAS_OK)
+    if ((status = nas_ofa_schedule_check(out, space, err)) != NAS_OK)
         nas_err_prefix(err, "%s", where);
     return status;
 }
 
-nas_status nas_schedule_load(nas_schedule *out, const char *path, const nas_space *space,
+nas_status nas_ofa_schedule_load(nas_ofa_schedule *out, const char *path, const nas_space *space,
                              nas_err *err)
 {
     json_t *json = NULL;
     nas_status status = nas_json_load(&json, path, err);
 
     if (status == NAS_OK)
-        status = nas_schedule_from_json(out, json, path, space, err);
+        status = nas_ofa_schedule_from_json(out, json, path, space, err);
     json_decref(json);
     return status;
 }
@@ -354,7 +355,7 @@ static json_t *phase_json(const nas_phase *phase)
     return json;
 }
 
-json_t *nas_schedule_json(const nas_schedule *schedule)
+json_t *nas_ofa_schedule_json(const nas_ofa_schedule *schedule)
 {
     json_t *phases = json_array();
 
@@ -405,7 +406,21 @@ static nas_status check_sizes(const nas_phase *phase, const nas_space *space, na
     return NAS_OK;
 }
 
-static nas_status check_phase(const nas_schedule *s, int i, const nas_space *space, nas_err *err)
+/* Runs and random streams are named by it. */
+static nas_status check_name(const char *name, nas_err *err)
+{
+    const char *at = name;
+
+    while (isalnum((unsigned char)*at) || *at == '_' || (at > name && strchr(".-", *at) && *at))
+        at++;
+    if (at > name && *at == '\0')
+        return NAS_OK;
+    return nas_fail(err, NAS_E_CONFIG, "'%s' is not a name of letters, digits, '.', '_' and '-'",
+                    name);
+}
+
+static nas_status check_phase(const nas_ofa_schedule *s, int i, const nas_space *space,
+                              nas_err *err)
 {
     const nas_phase *phase = &s->phase[i];
     nas_augment augment;
@@ -413,7 +428,8 @@ static nas_status check_phase(const nas_schedule *s, int i, const nas_space *spa
     nas_elastic_mask mask;
     nas_status status;
 
-    if ((status = nas_augment_preset(&augment, phase->augment, 0, err)) ||
+    if ((status = check_name(phase->name, err)) ||
+        (status = nas_augment_preset(&augment, phase->augment, 0, err)) ||
         (status = nas_elastic_dims_of(&all, space, err)) ||
         (status = nas_elastic_mask_make(&mask, space, &phase->limits, err)) ||
         (status = check_sizes(phase, space, err)))
@@ -439,7 +455,8 @@ done:
     return status;
 }
 
-nas_status nas_schedule_check(const nas_schedule *schedule, const nas_space *space, nas_err *err)
+nas_status nas_ofa_schedule_check(const nas_ofa_schedule *schedule, const nas_space *space,
+                                  nas_err *err)
 {
     nas_status status = NAS_OK;
 
@@ -448,7 +465,7 @@ nas_status nas_schedule_check(const nas_schedule *schedule, const nas_space *spa
     return status;
 }
 
-nas_status nas_schedule_next(int *next, const nas_schedule *schedule, const nas_supernet *n,
+nas_status nas_ofa_schedule_next(int *next, const nas_ofa_schedule *schedule, const nas_supernet *n,
                              nas_err *err)
 {
     *next = n->phases;
@@ -472,7 +489,7 @@ nas_status nas_schedule_next(int *next, const nas_schedule *schedule, const nas_
     return NAS_OK;
 }
 
-void nas_schedule_scale(nas_schedule *schedule, double factor)
+void nas_ofa_schedule_scale(nas_ofa_schedule *schedule, double factor)
 {
     for (int i = 0; i < schedule->count; i++) {
         nas_phase *p = &schedule->phase[i];

@@ -10,7 +10,11 @@ typedef enum nas_shrink_rule {
     NAS_RULE_SANDWICH     /* largest, smallest and random ones; the largest one teaches       */
 } nas_shrink_rule;
 
-typedef enum nas_distill { NAS_DISTILL_NONE, NAS_DISTILL_CROSS_ENTROPY, NAS_DISTILL_MSE } nas_distill;
+typedef enum nas_distill {
+    NAS_DISTILL_NONE,
+    NAS_DISTILL_CROSS_ENTROPY,
+    NAS_DISTILL_MSE
+} nas_distill;
 
 enum { NAS_MAX_TRAIN_SIZES = 64 };
 
@@ -28,37 +32,38 @@ typedef struct nas_phase {
     int sizes, size[NAS_MAX_TRAIN_SIZES]; /* of images, one a batch                        */
 } nas_phase;
 
-typedef struct nas_schedule {
+typedef struct nas_ofa_schedule {
     char name[64];
     int count;
     nas_phase phase[NAS_MAX_PHASES];
-} nas_schedule;
+} nas_ofa_schedule;
 
 /** Names of the presets, NULL-terminated. */
-extern const char *const nas_schedule_presets[];
+extern const char *const nas_ofa_schedule_presets[];
 
 /** A preset, made for a space: a dimension that is not elastic has no phase.  NAS_E_CONFIG for an
  * unknown name or a space that is not elastic. */
-nas_status nas_schedule_preset(nas_schedule *out, const char *name, const nas_space *space,
+nas_status nas_ofa_schedule_preset(nas_ofa_schedule *out, const char *name, const nas_space *space,
                                nas_err *err);
 /** Reads and checks a file.  NAS_E_IO, NAS_E_DATA, NAS_E_CONFIG. */
-nas_status nas_schedule_load(nas_schedule *out, const char *path, const nas_space *space,
+nas_status nas_ofa_schedule_load(nas_ofa_schedule *out, const char *path, const nas_space *space,
                              nas_err *err);
-nas_status nas_schedule_from_json(nas_schedule *out, const json_t *json, const char *where,
+nas_status nas_ofa_schedule_from_json(nas_ofa_schedule *out, const json_t *json, const char *where,
                                   const nas_space *space, nas_err *err);
-json_t *nas_schedule_json(const nas_schedule *schedule); /* NULL: no memory */
+json_t *nas_ofa_schedule_json(const nas_ofa_schedule *schedule); /* NULL: no memory */
 
 /** Progressive phases begin with the largest network alone; each next one allows all that the one
  * before did and more of one dimension (of depth and ratio one value more).  Sizes are the
  * space's.  NAS_E_CONFIG names the phase. */
-nas_status nas_schedule_check(const nas_schedule *schedule, const nas_space *space, nas_err *err);
+nas_status nas_ofa_schedule_check(const nas_ofa_schedule *schedule, const nas_space *space,
+                                  nas_err *err);
 
 /** Which phase comes next for a supernet: the one behind those it has done.  NAS_E_CONFIG if it
  * has done others, or all (status NAS_OK and *next == count). */
-nas_status nas_schedule_next(int *next, const nas_schedule *schedule, const nas_supernet *supernet,
-                             nas_err *err);
+nas_status nas_ofa_schedule_next(int *next, const nas_ofa_schedule *schedule,
+                                 const nas_supernet *supernet, nas_err *err);
 
 /** Multiplies the epochs of every phase, at least 1 remains. */
-void nas_schedule_scale(nas_schedule *schedule, double factor);
+void nas_ofa_schedule_scale(nas_ofa_schedule *schedule, double factor);
 
 #endif

@@ -136,7 +136,8 @@ Test(nas_elastic, a_subnet_extracted_is_the_subnet_in_place_to_the_bit)
             cr_assert_eq(memcmp(in_place, alone, sizeof alone), 0, "subnet %d", (int)i);
 
             /* and with batch statistics */
-            memcpy(in_place, nas_exec_forward(nas_elastic_exec(elastic), choice, BATCH, images, &how),
+            exec = nas_elastic_exec(elastic);
+            memcpy(in_place, nas_exec_forward(exec, choice, BATCH, images, &how),
                    sizeof in_place);
             cr_assert_eq(nas_exec_new(&exec, model, BATCH, &err), NAS_OK);
             memcpy(alone, nas_exec_forward(exec, only, BATCH, images, &how), sizeof alone);
@@ -171,7 +172,7 @@ Test(nas_elastic, sorting_leaves_what_the_largest_network_computes)
         cr_expect_lt(test_error(after, before, BATCH * CLASSES), 1e-4);
         nas_elastic_load(elastic, smallest);
         infer(nas_elastic_work(elastic), smallest, BATCH, narrow[1]);
-        /* the first sort brings other channels into the narrow one; a second one finds them there */
+        /* the first sort brings others into the narrow one; a second one finds them there */
         cr_expect(bucketed == (test_error(narrow[1], narrow[0], BATCH * CLASSES) < 1e-4));
     }
 }

@@ -7,7 +7,7 @@
 
 static nas_err err;
 static nas_space *space;
-static nas_schedule schedule;
+static nas_ofa_schedule schedule;
 
 static void setup(void)
 {
@@ -32,10 +32,12 @@ Test(search_ofa_schedule, the_published_one_is_as_published)
         int64_t epochs, warmup, subnets;
         double lr;
     } expected[] = {{"teacher", 1, 1, 0, 180, 0, 1, 2.6 / 32}, {"kernel", 3, 1, 0, 120, 5, 1, 3e-2},
-                    {"depth-1", 3, 1, 1, 25, 0, 2, 2.5e-3},    {"depth-2", 3, 1, 2, 120, 5, 2, 7.5e-3},
-                    {"expand-1", 3, 2, 2, 25, 0, 4, 2.5e-3},   {"expand-2", 3, 3, 2, 120, 5, 4, 7.5e-3}};
+                    {"depth-1", 3, 1, 1, 25, 0, 2, 2.5e-3},
+                    {"depth-2", 3, 1, 2, 120, 5, 2, 7.5e-3},
+                    {"expand-1", 3, 2, 2, 25, 0, 4, 2.5e-3},
+                    {"expand-2", 3, 3, 2, 120, 5, 4, 7.5e-3}};
 
-    cr_assert_eq(nas_schedule_preset(&schedule, "ofa", space, &err), NAS_OK);
+    cr_assert_eq(nas_ofa_schedule_preset(&schedule, "ofa", space, &err), NAS_OK);
     cr_assert_eq(schedule.count, 6);
     for (int i = 0; i < 6; i++) {
         const nas_phase *p = &schedule.phase[i];
@@ -49,7 +51,7 @@ Test(search_ofa_schedule, the_published_one_is_as_published)
         cr_expect_eq(p->sizes, 3);
     }
     cr_expect_eq(schedule.phase[4].limits.expand[0], 4);
-    cr_expect_eq(nas_schedule_check(&schedule, space, &err), NAS_OK, "%s", err.message);
+    cr_expect_eq(nas_ofa_schedule_check(&schedule, space, &err), NAS_OK, "%s", err.message);
 }
 
 Test(search_ofa_schedule, presets_fit_every_elastic_space)
@@ -58,31 +60,32 @@ Test(search_ofa_schedule, presets_fit_every_elastic_space)
                                          "proxyless-cifar"};
 
     for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++)
-        for (int k = 0; nas_schedule_presets[k] != NULL; k++) {
+        for (int k = 0; nas_ofa_schedule_presets[k] != NULL; k++) {
             nas_space *other;
 
             cr_assert_eq(nas_space_load(&other, spaces[i], &err), NAS_OK);
-            cr_expect_eq(nas_schedule_preset(&schedule, nas_schedule_presets[k], other, &err),
-                         NAS_OK);
-            cr_expect_eq(nas_schedule_check(&schedule, other, &err), NAS_OK, "%s %s: %s",
-                         spaces[i], nas_schedule_presets[k], err.message);
+            cr_expect_eq(nas_ofa_schedule_preset(&schedule, nas_ofa_schedule_presets[k], other,
+                                                 &err), NAS_OK);
+            cr_expect_eq(nas_ofa_schedule_check(&schedule, other, &err), NAS_OK, "%s %s: %s",
+                         spaces[i], nas_ofa_schedule_presets[k], err.message);
             nas_space_free(other);
         }
-    cr_expect_eq(nas_schedule_preset(&schedule, "of", space, &err), NAS_E_CONFIG);
+    cr_expect_eq(nas_ofa_schedule_preset(&schedule, "of", space, &err), NAS_E_CONFIG);
 }
 
 Test(search_ofa_schedule, a_file_gives_the_same_schedule_again)
 {
-    nas_schedule again;
+    nas_ofa_schedule again;
 
-    for (int k = 0; nas_schedule_presets[k] != NULL; k++) {
-        cr_assert_eq(nas_schedule_preset(&schedule, nas_schedule_presets[k], space, &err), NAS_OK);
-        nas_schedule_scale(&schedule, 0.4);
-        json_t *json = nas_schedule_json(&schedule);
+    for (int k = 0; nas_ofa_schedule_presets[k] != NULL; k++) {
+        cr_assert_eq(nas_ofa_schedule_preset(&schedule, nas_ofa_schedule_presets[k], space, &err),
+                     NAS_OK);
+        nas_ofa_schedule_scale(&schedule, 0.4);
+        json_t *json = nas_ofa_schedule_json(&schedule);
         cr_assert_eq(nas_json_save(json, scratch("s.json"), &err), NAS_OK);
-        cr_assert_eq(nas_schedule_load(&again, scratch("s.json"), space, &err), NAS_OK, "%s",
+        cr_assert_eq(nas_ofa_schedule_load(&again, scratch("s.json"), space, &err), NAS_OK, "%s",
                      err.message);
-        json_t *json_again = nas_schedule_json(&again);
+        json_t *json_again = nas_ofa_schedule_json(&again);
         cr_expect(json_equal(json, json_again));
         json_decref(json);
         json_decref(json_again);
@@ -95,7 +98,7 @@ static nas_status read(const char *text)
 
     cr_assert_eq(nas_json_parse(&json, text, strlen(text), "s.json", &err), NAS_OK, "%s",
                  err.message);
-    const nas_status status = nas_schedule_from_json(&schedule, json, "s.json", space, &err);
+    const nas_status status = nas_ofa_schedule_from_json(&schedule, json, "s.json", space, &err);
     json_decref(json);
     return status;
 }
@@ -119,6 +122,8 @@ Test(search_ofa_schedule, what_makes_no_sense_is_refused_with_its_place)
         {PHASES("{\"resolutions\": []}"), NAS_E_DATA, "resolutions"},
         {PHASES("{\"resolutions\": [24, 64]}"), NAS_E_CONFIG, "64 pixels"},
         {PHASES("{\"augment\": \"zoom\"}"), NAS_E_CONFIG, "zoom"},
+        {PHASES("{\"name\": \"a b\"}"), NAS_E_CONFIG, "not a name"},
+        {PHASES("{\"name\": \"-a\"}"), NAS_E_CONFIG, "not a name"},
         {PHASES("{\"kernel\": [3, 5, 7]}"), NAS_E_CONFIG, "largest network alone"},
         {PHASES("{\"kernel\": [5]}"), NAS_E_CONFIG, "largest kernel"},
         {PHASES("{\"kernel\": [9]}"), NAS_E_CONFIG, "no block"},
@@ -127,7 +132,8 @@ Test(search_ofa_schedule, what_makes_no_sense_is_refused_with_its_place)
         {PHASES(TEACHER ", {\"expand\": [3, 4, 6]}"), NAS_E_CONFIG, "skips a phase"},
         {PHASES(TEACHER ", {\"skip\": 1}, {\"kernel\": [3, 7]}"), NAS_E_CONFIG, "takes back"},
         {PHASES(TEACHER ", {\"name\": \"teacher\"}"), NAS_E_CONFIG, "called teacher"},
-        {PHASES("{\"rule\": \"sandwich\", \"skip\": 3, \"subnets\": 3}"), NAS_E_CONFIG, "more than"},
+        {PHASES("{\"rule\": \"sandwich\", \"skip\": 3, \"subnets\": 3}"), NAS_E_CONFIG,
+         "more than"},
         {PHASES("{\"rule\": \"sandwich\"}"), NAS_E_CONFIG, "2 subnets"},
     };
 
@@ -148,20 +154,20 @@ Test(search_ofa_schedule, a_supernet_goes_on_where_it_was_or_says_why_not)
     nas_supernet net = {.space = space};
     int next;
 
-    cr_assert_eq(nas_schedule_preset(&schedule, "cifar-small", space, &err), NAS_OK);
-    cr_expect_eq(nas_schedule_next(&next, &schedule, &net, &err), NAS_OK);
+    cr_assert_eq(nas_ofa_schedule_preset(&schedule, "cifar-small", space, &err), NAS_OK);
+    cr_expect_eq(nas_ofa_schedule_next(&next, &schedule, &net, &err), NAS_OK);
     cr_expect_eq(next, 0);
     for (int i = 0; i < 2; i++) {
         snprintf(net.phase[i], sizeof net.phase[i], "%s", schedule.phase[i].name);
         net.trained = schedule.phase[i].limits;
         net.phases = i + 1;
-        cr_expect_eq(nas_schedule_next(&next, &schedule, &net, &err), NAS_OK);
+        cr_expect_eq(nas_ofa_schedule_next(&next, &schedule, &net, &err), NAS_OK);
         cr_expect_eq(next, i + 1);
     }
     net.trained.kernels = 1;
-    cr_expect_eq(nas_schedule_next(&next, &schedule, &net, &err), NAS_E_CONFIG);
+    cr_expect_eq(nas_ofa_schedule_next(&next, &schedule, &net, &err), NAS_E_CONFIG);
     cr_expect(strstr(err.message, "other limits") != NULL, "%s", err.message);
     snprintf(net.phase[1], sizeof net.phase[1], "depth-1"); /* the kernel phase was left out */
-    cr_expect_eq(nas_schedule_next(&next, &schedule, &net, &err), NAS_E_CONFIG);
+    cr_expect_eq(nas_ofa_schedule_next(&next, &schedule, &net, &err), NAS_E_CONFIG);
     cr_expect(strstr(err.message, "phase 2 was depth-1") != NULL, "%s", err.message);
 }

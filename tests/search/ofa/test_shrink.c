@@ -15,14 +15,14 @@ enum { BATCH = 32 };
 static nas_err err;
 static nas_dataset *data;
 static nas_space *space;
-static nas_schedule schedule;
+static nas_ofa_schedule schedule;
 static const nas_judge_config config = {.recalibrate_images = 128, .score_images = 64, .seed = 7,
                                         .loader_threads = 2};
 
 static void use(const char *preset)
 {
-    cr_assert_eq(nas_schedule_preset(&schedule, preset, space, &err), NAS_OK);
-    nas_schedule_scale(&schedule, 0.001);
+    cr_assert_eq(nas_ofa_schedule_preset(&schedule, preset, space, &err), NAS_OK);
+    nas_ofa_schedule_scale(&schedule, 0.001);
     for (int i = 0; i < schedule.count; i++)
         schedule.phase[i].batch = BATCH;
 }
@@ -241,7 +241,10 @@ Test(search_ofa_shrink, judging_goes_on_where_it_was_stopped)
 
     cr_assert_eq(judge_some(net, 8, INT64_MAX, false, straight, &fresh), NAS_OK);
     cr_expect_eq(fresh, 8);
-    for (int i = 0; (status = judge_some(net, 8, 5 + 4 * i, i > 0, stopped, &fresh)) != NAS_OK; i++) {
+    for (int i = 0;; i++) {
+        status = judge_some(net, 8, 5 + 4 * i, i > 0, stopped, &fresh);
+        if (status == NAS_OK)
+            break;
         cr_assert_eq(status, NAS_E_INTERRUPTED, "%s", err.message);
         cr_assert_lt(i, 20);
         all += fresh;

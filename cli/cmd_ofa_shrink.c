@@ -1,0 +1,378 @@
+/* nas ofa shrink - trains a supernet, phase by phase: each phase is a run that starts from the one
+ * before it. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/system.h"
+#include "cli/commands.h"
+#include "cli/load.h"
+#include "cli/output.h"
+#include "cli/run_session.h"
+#include "cli/subnet.h"
+#include "search/ofa/shrink.h"
+
+typedef struct shrink_options {
+    cli_run_options run;
+    const char *data, *space, *preset, *schedule, *from, *until;
+    double valid_fraction, epochs_scale;
+    int64_t recalibrate_images, score_images;
+    bool show_schedule;
+} shrink_options;
+
+#define AT(field) offsetof(shrink_options, field)
+
+static const nas_option shrink_table[] = {
+    {"--data", NAS_OPT_STRING, AT(data), NULL, 0, 0, NULL, "FILE", "packed images"},
+    {"--space", NAS_OPT_STRING, AT(space), NULL, 0, 0, NULL, "SPACE",
+     "name of a built-in space, or its JSON file; default: that of --from"},
+    {"--preset", NAS_OPT_STRING, AT(preset), "ofa", 0, 0, NULL, "NAME",
+     "schedule: ofa (as published), cifar-small or sandwich"},
+    {"--schedule", NAS_OPT_STRING, AT(schedule), NULL, 0, 0, NULL, "FILE",
+     "schedule of one's own, instead of a preset"},
+    {"--from", NAS_OPT_STRING, AT(from), NULL, 0, 0, NULL, "FILE",
+     "supernet that has done the first phases; default: a fresh one"},
+    {"--until", NAS_OPT_STRING, AT(until), NULL, 0, 0, NULL, "PHASE",
+     "last phase to do; default: the schedule's"},
+    {"--epochs-scale", NAS_OPT_REAL, AT(epochs_scale), "1", 1e-6, 1000, NULL, "X",
+     "multiplies the epochs of every phase"},
+    {"--valid-fraction", NAS_OPT_REAL, AT(valid_fraction), "0.1", 0.001, 0.9, NULL, "X",
+     "of the training images, held out to judge subnets"},
+    CLI_JUDGE_ROWS(AT(recalibrate_images), AT(score_images)),
+    {"--show-schedule", NAS_OPT_FLAG, AT(show_schedule), NULL, 0, 0, NULL, NULL,
+     "print the schedule as JSON and do nothing"},
+    {0},
+};
+
+/* A chain of phases on its way. */
+typedef struct chain {
+    const cli_context *context;
+    const shrink_options *options;
+    nas_dataset *data;
+    nas_ofa_schedule schedule;
+    char *from;     /* supernet that the next phase starts from; NULL: none */
+    int64_t parent; /* run of the phase before; 0: none                     */
+    json_t *phases; /* what each ended with                                 */
+    char last[NAS_STORE_NAME_SIZE]; /* run */
+} chain;
+
+/* ---- what it is made from ---- */
+
+static nas_status load_fitted(nas_space **out, const shrink_options *o, const nas_dataset *data,
+                              nas_err *err)
+{
+    const nas_status status = nas_space_load(out, o->space, err);
+
+    return status == NAS_OK && data != NULL ? cli_space_fit(*out, data, err) : status;
+}
+
+/* A supernet continues with its own space and images of its own size. */
+static nas_status check_space(const chain *c, const nas_supernet *net, nas_err *err)
+{
+    char own[NAS_DIGEST_SIZE], other[NAS_DIGEST_SIZE];
+    nas_space *space = NULL;
+    nas_status status = NAS_OK;
+
+    if (c->data->height > 0 && c->data->height == c->data->width &&
+        c->data->height != net->space->image_size)
+        return nas_fail(err, NAS_E_CONFIG, "%s: is of images of %d pixels, those of %s are of %d",
+                        c->from, net->space->image_size, c->data->path, c->data->height);
+    if (c->options->space == NULL)
+        return NAS_OK;
+    if ((status = load_fitted(&space, c->options, c->data, err)) == NAS_OK &&
+        (status = nas_space_digest(space, own, err)) == NAS_OK &&
+        (status = nas_space_digest(net->space, other, err)) == NAS_OK && strcmp(own, other) != 0) {
+        status = nas_fail(err, NAS_E_CONFIG, "%s: is a supernet of space %s, not of %s", c->from,
+                          net->space->name, space->name);
+        nas_hint(err, "leave --space out to go on with its own");
+    }
+    nas_space_free(space);
+    return status;
+}
+
+static nas_status load_net(nas_supernet **net, const chain *c, int batch, nas_err *err)
+{
+    const shrink_options *o = c->options;
+    const int largest = batch > NAS_JUDGE_BATCH ? batch : NAS_JUDGE_BATCH;
+    const nas_memory memory = (nas_memory)o->run.memory;
+    nas_space *space = NULL;
+    nas_status status;
+
+    *net = NULL;
+    if (c->from != NULL) {
+        status = nas_supernet_load(net, c->from, largest, memory, err);
+        return status == NAS_OK ? check_space(c, *net, err) : status;
+    }
+    if ((status = load_fitted(&space, o, c->data, err)) != NAS_OK) {
+        nas_space_free(space);
+        return status;
+    }
+    status = nas_supernet_new(net, space, largest, memory, (uint64_t)o->run.common.seed, err);
+    if (status == NAS_OK)
+        (*net)->valid_fraction = o->valid_fraction;
+    return status;
+}
+
+static nas_status load_schedule(chain *c, const nas_space *space, nas_err *err)
+{
+    const shrink_options *o = c->options;
+    const nas_status status = o->schedule != NULL
+                                  ? nas_ofa_schedule_load(&c->schedule, o->schedule, space, err)
+                                  : nas_ofa_schedule_preset(&c->schedule, o->preset, space, err);
+    bool found = o->until == NULL;
+
+    if (status != NAS_OK)
+        return status;
+    for (int i = 0; i < c->schedule.count && !found; i++)
+        if (strcmp(c->schedule.phase[i].name, o->until) == 0) {
+            found = true;
+            c->schedule.count = i + 1;
+        }
+    if (!found)
+        return nas_fail(err, NAS_E_USAGE, "--until: no phase of the schedule is called '%.64s'",
+                        o->until);
+    if (o->epochs_scale != 1.0)
+        nas_ofa_schedule_scale(&c->schedule, o->epochs_scale);
+    return NAS_OK;
+}
+
+static nas_status schedule_digest(const chain *c, int phase, char out[NAS_DIGEST_SIZE],
+                                  nas_err *err)
+{
+    json_t *json = nas_ofa_schedule_json(&c->schedule);
+    char *text = json != NULL ? json_dumps(json_array_get(json_object_get(json, "phases"),
+                                                          (size_t)phase),
+                                           JSON_COMPACT | JSON_SORT_KEYS |
+                                               JSON_REAL_PRECISION(17))
+                              : NULL;
+
+    if (text != NULL)
+        nas_digest(text, strlen(text), out);
+    free(text);
+    json_decref(json);
+    return text != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "schedule: out of memory");
+}
+
+static nas_status make_inputs(json_t **out, const chain *c, const nas_supernet *net, int phase,
+                              nas_err *err)
+{
+    char space[NAS_DIGEST_SIZE], schedule[NAS_DIGEST_SIZE];
+    nas_status status;
+
+    if ((status = nas_space_digest(net->space, space, err)) ||
+        (status = schedule_digest(c, phase, schedule, err)))
+        return status;
+    *out = json_pack("{s:s, s:s, s:s}", "data", c->data->digest, "space", space, "schedule",
+                     schedule);
+    if (*out != NULL && c->from != NULL)
+        json_object_set_new(*out, "from", json_string(net->digest));
+    return *out != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "schedule: out of memory");
+}
+
+/* ---- one phase ---- */
+
+static json_t *phase_json(const nas_phase *phase, const nas_supernet *net,
+                          const nas_shrink_result *r, const cli_session *session)
+{
+    json_t *corners = json_array();
+
+    for (int i = 0; i < r->corners; i++)
+        json_array_append_new(corners, json_pack("{s:s, s:f, s:f}", "name", r->corner[i].name,
+                                                 "top1", r->corner[i].top1, "loss",
+                                                 r->corner[i].loss));
+    return json_pack("{s:s, s:s, s:i, s:I, s:I, s:o, s:o, s:o, s:f}", "phase", phase->name, "run",
+                     session->name, "phases", net->phases, "epochs",
+                     (json_int_t)(phase->epochs + phase->warmup_epochs), "steps",
+                     (json_int_t)r->steps, "train_loss", cli_real(r->train_loss), "corners_top1",
+                     cli_real(r->mean_top1), "corners", corners, "seconds",
+                     nas_clock_seconds() - session->started);
+}
+
+static nas_status load_checkpoint(void *self, const char *path, nas_err *err)
+{
+    return nas_shrink_load(self, path, err);
+}
+
+static const char supernet_file[] = "supernet.safetensors";
+
+/* Trains a phase in a run that was opened; `*about` (yours) tells how it ended. */
+static nas_status train_phase(chain *c, nas_supernet *net, const nas_phase *phase,
+                              cli_session *session, const char *path, json_t **about, nas_err *err)
+{
+    const shrink_options *o = c->options;
+    const nas_judge_config config = {
+        .recalibrate_images = o->recalibrate_images, .score_images = o->score_images,
+        .seed = (uint64_t)o->run.common.seed, .loader_threads = (int)o->run.common.threads};
+    nas_shrink *shrink = NULL;
+    nas_shrink_result result;
+    nas_status status;
+
+    if ((status = nas_shrink_new(&shrink, net, c->data, phase, &config, err)) == NAS_OK &&
+        (status = cli_session_restore(session, load_checkpoint, shrink, err)) == NAS_OK &&
+        (status = nas_shrink_run(shrink, &session->observer, &result, err)) == NAS_OK &&
+        (status = nas_supernet_save(net, path, err)) == NAS_OK &&
+        (status = cli_session_artifact(session, "supernet", supernet_file, result.steps, err)) ==
+            NAS_OK)
+        *about = phase_json(phase, net, &result, session);
+    nas_shrink_free(shrink);
+    return status;
+}
+
+/* The settings with which this phase alone would be begun: from the supernet before it. */
+static nas_status child_context(cli_context *out, json_t **config, const chain *c, nas_err *err)
+{
+    *out = *c->context;
+    *config = json_deep_copy(c->context->config);
+    if (*config == NULL ||
+        (c->from != NULL && json_object_set_new(*config, "from", json_string(c->from)) != 0))
+        return nas_fail(err, NAS_E_NOMEM, "phase: out of memory");
+    out->config = *config;
+    if (c->parent > 0)
+        out->run = NULL; /* only the first one is what `nas resume` continues */
+    return NAS_OK;
+}
+
+/* Runs a phase in a run of its own; what comes next starts from it. */
+static nas_status run_phase(chain *c, nas_supernet *net, int index, nas_err *err)
+{
+    const nas_phase *phase = &c->schedule.phase[index];
+    const char *prefix = c->options->run.name;
+    char name[NAS_STORE_NAME_SIZE + NAS_PHASE_NAME_SIZE];
+    json_t *inputs = NULL, *config = NULL, *about = NULL;
+    char *path = NULL;
+    cli_context context;
+    cli_session session;
+    nas_status status;
+
+    snprintf(name, sizeof name, "%s-%s", prefix != NULL ? prefix : "", phase->name);
+    if ((status = make_inputs(&inputs, c, net, index, err)) ||
+        (status = child_context(&context, &config, c, err)) ||
+        (status = cli_session_open_child(&session, &context, prefix != NULL ? name : NULL,
+                                         c->parent, inputs, err)))
+        goto done;
+    nas_log(NAS_LOG_INFO, "phase %d of %d: %s", index + 1, c->schedule.count, phase->name);
+    path = cli_session_path(&session, supernet_file);
+    if (path == NULL)
+        status = nas_fail(err, NAS_E_NOMEM, "phase: out of memory");
+    else if (!session.finished)
+        status = train_phase(c, net, phase, &session, path, &about, err);
+    c->parent = session.attempt.run;
+    snprintf(c->last, sizeof c->last, "%s", session.name);
+    status = cli_session_close(&session, status, about, err);
+    if (status != NAS_OK)
+        goto done;
+    if (about != NULL)
+        json_array_append(c->phases, about);
+    free(c->from);
+    c->from = realpath(path, NULL);
+    if (c->from == NULL)
+        status = nas_fail_errno(err, "%s", path);
+
+done:
+    free(path);
+    json_decref(about);
+    json_decref(config);
+    json_decref(inputs);
+    return status;
+}
+
+/* ---- all of them ---- */
+
+static nas_status run_next(chain *c, bool *done, nas_err *err)
+{
+    nas_supernet *net = NULL;
+    int next = 0;
+    nas_status status = load_net(&net, c, NAS_JUDGE_BATCH, err);
+
+    if (status == NAS_OK && c->schedule.count == 0)
+        status = load_schedule(c, net->space, err);
+    if (status == NAS_OK)
+        status = nas_ofa_schedule_next(&next, &c->schedule, net, err);
+    *done = next >= c->schedule.count;
+    if (status == NAS_OK && !*done && c->schedule.phase[next].batch > NAS_JUDGE_BATCH) {
+        nas_supernet_free(net); /* planned for too small batches */
+        status = load_net(&net, c, (int)c->schedule.phase[next].batch, err);
+    }
+    if (status == NAS_OK && !*done)
+        status = run_phase(c, net, next, err);
+    nas_supernet_free(net);
+    return status;
+}
+
+static nas_status run_chain(chain *c, nas_err *err)
+{
+    const double started = nas_clock_seconds();
+    bool done = false;
+    nas_status status = NAS_OK;
+
+    while (!done && status == NAS_OK)
+        status = run_next(c, &done, err);
+    if (status != NAS_OK)
+        return status;
+    if (c->last[0] == '\0') {
+        nas_fail(err, NAS_E_USAGE, "%s: has done all phases of the schedule", c->options->from);
+        nas_hint(err, "next: nas ofa search, or nas ofa extract");
+        return NAS_E_USAGE;
+    }
+    return cli_emit(c->context,
+                    json_pack("{s:s, s:s, s:O, s:f, s:f}", "run", c->last, "supernet", c->from,
+                              "phases", c->phases, "seconds", nas_clock_seconds() - started,
+                              "peak_rss_mib", nas_system_peak_rss_mib()),
+                    err);
+}
+
+/* Prints the schedule; a space is enough for that. */
+static nas_status show_schedule(chain *c, nas_err *err)
+{
+    nas_space *space = NULL;
+    nas_supernet *net = NULL;
+    nas_status status = c->from != NULL
+                            ? nas_supernet_load(&net, c->from, 0, NAS_MEMORY_BALANCED, err)
+                            : load_fitted(&space, c->options, c->data, err);
+
+    if (status == NAS_OK)
+        status = load_schedule(c, net != NULL ? net->space : space, err);
+    if (status == NAS_OK) {
+        json_t *json = nas_ofa_schedule_json(&c->schedule);
+
+        if (json == NULL || json_dumpf(json, stdout, JSON_INDENT(2)) != 0)
+            status = nas_fail(err, NAS_E_NOMEM, "schedule: out of memory");
+        putchar('\n');
+        json_decref(json);
+        status = status == NAS_OK ? cli_flush(err) : status;
+    }
+    nas_space_free(space);
+    nas_supernet_free(net);
+    return status;
+}
+
+static nas_status shrink_run(const cli_context *context, const void *options, nas_err *err)
+{
+    const shrink_options *o = options;
+    chain c = {.context = context, .options = o, .phases = json_array()};
+    nas_status status = NAS_OK;
+
+    if (o->space == NULL && o->from == NULL)
+        status = nas_fail(err, NAS_E_USAGE, "--space is required, or --from");
+    else if (o->data == NULL && !o->show_schedule)
+        status = nas_fail(err, NAS_E_USAGE, "--data is required");
+    else if (o->data != NULL)
+        status = nas_dataset_open(&c.data, o->data, err);
+    if (status == NAS_OK && o->from != NULL && (c.from = strdup(o->from)) == NULL)
+        status = nas_fail(err, NAS_E_NOMEM, "out of memory");
+    if (status == NAS_OK)
+        status = o->show_schedule ? show_schedule(&c, err) : run_chain(&c, err);
+    nas_dataset_close(c.data);
+    json_decref(c.phases);
+    free(c.from);
+    return status;
+}
+
+const cli_command cmd_ofa_shrink = {
+    .name = "ofa shrink", .summary = "train one supernet for all architectures of a space",
+    .example = "ofa shrink --data photos.nasd --space ofa-cifar --preset cifar-small",
+    .tables = {shrink_table, cli_run_table}, .size = sizeof(shrink_options),
+    .stop = CLI_STOP_RESUMES, .run = shrink_run,
+};

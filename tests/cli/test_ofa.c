@@ -1,0 +1,234 @@
+/* nas ofa from the outside: phases as runs, stops, subnets in and out, and what is refused. */
+#include "tests/cli/nas.h"
+
+#include <math.h>
+#include <signal.h>
+#include <unistd.h>
+
+TestSuite(cli_ofa, .init = nas_begin, .fini = nas_end, .timeout = 240);
+
+/* Three phases of a few steps each. */
+static const char *const schedule =
+    "{\"defaults\": {\"batch\": 32, \"lr\": 0.05}, \"phases\": [{\"name\": \"teacher\"},"
+    " {\"name\": \"kernel\", \"kernel\": [3, 5, 7], \"distill\": \"cross-entropy\"},"
+    " {\"name\": \"depth\", \"kernel\": [3, 5, 7], \"skip\": 1, \"subnets\": 2}]}";
+
+static const char *data, *plan;
+
+static void prepare(void)
+{
+    data = make_data();
+    plan = nas_put("plan.json", schedule);
+}
+
+#define SHRINK "ofa", "shrink", "--data", data, "--schedule", plan, "--score-images", "40", \
+               "--recalibrate-images", "128"
+#define FRESH SHRINK, "--space", "ofa-tiny"
+#define QUICK "--score-images", "40", "--recalibrate-images", "128", "--data", data
+
+static const char *text(const json_t *object, const char *key)
+{
+    const char *value = json_string_value(json_object_get(object, key));
+
+    cr_assert_not_null(value, "no string '%s'", key);
+    return value;
+}
+
+static double number(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+
+    cr_assert(json_is_number(value), "no number '%s'", key);
+    return json_number_value(value);
+}
+
+static void digest_of(const char *file, char out[64])
+{
+    const json_t *about = NAS_JSON("inspect", file);
+
+    snprintf(out, 64, "%s", text(json_object_get(about, "metadata"), "nas.digest"));
+}
+
+static int state_of(const char *run, char *parent)
+{
+    const json_t *shown = NAS_JSON("runs", "show", run);
+    const json_t *from = json_object_get(shown, "parent");
+
+    snprintf(parent, 16, "%lld", (long long)json_integer_value(from));
+    return strcmp(text(shown, "state"), "done") == 0;
+}
+
+Test(cli_ofa, a_stopped_and_a_killed_chain_goes_on_to_the_same_bits)
+{
+    char straight[64], again[64], parent[16];
+
+    prepare();
+    const json_t *end = NAS_JSON(FRESH, "--name", "straight");
+    cr_expect_str_eq(text(end, "run"), "straight-depth");
+    cr_assert_eq(json_array_size(json_object_get(end, "phases")), 3);
+    const json_t *last = json_array_get(json_object_get(end, "phases"), 2);
+    cr_expect_eq(json_array_size(json_object_get(last, "corners")), 8);
+    cr_expect(isfinite(number(last, "corners_top1")));
+    digest_of(text(end, "supernet"), straight);
+    cr_expect(state_of("straight-teacher", parent) && strcmp(parent, "0") == 0);
+    cr_expect(state_of("straight-kernel", parent) && strcmp(parent, "1") == 0);
+    cr_expect(state_of("straight-depth", parent) && strcmp(parent, "2") == 0);
+
+    const process_options stop = {.signal_on = "phase 2 of 3", .signal = SIGTERM};
+    expect_exit(nas_run(&stop, FRESH, "--name", "again", NULL), 75, "nas resume again-kernel");
+    const process_options kill = {.signal_on = "phase 3 of 3", .signal = SIGKILL};
+    expect_exit(nas_run(&kill, "resume", NULL), 128 + SIGKILL, NULL);
+    end = NAS_JSON("resume", "--threads", "1");
+    cr_expect_str_eq(text(end, "run"), "again-depth");
+    digest_of(text(end, "supernet"), again);
+    cr_expect_str_eq(straight, again);
+    cr_expect(state_of("again-depth", parent) && strcmp(parent, "5") == 0, "%s", parent);
+}
+
+Test(cli_ofa, a_chain_can_be_done_in_parts)
+{
+    char whole[64], parts[64], *half;
+
+    prepare();
+    digest_of(text(NAS_JSON(FRESH), "supernet"), whole);
+    half = strdup(text(NAS_JSON(FRESH, "--until", "kernel"), "supernet"));
+    digest_of(text(NAS_JSON(SHRINK, "--from", half), "supernet"), parts);
+    cr_expect_str_eq(whole, parts);
+    expect_exit(NAS(SHRINK, "--from", half, "--space", "tiny"), 78, "is a supernet of space");
+    expect_exit(NAS(SHRINK, "--from", half, "--until", "kernel"), 2, "has done all phases");
+    const char *other = nas_file("other.nasd");
+    expect_exit(NAS("data", "synth", "--out", other, "--size", "24", "--quiet"), 0, NULL);
+    expect_exit(NAS("ofa", "shrink", "--from", half, "--schedule", plan, "--data", other), 78,
+                "16 pixels");
+    const char *skipping = nas_put("skips.json", "{\"phases\": [{\"name\": \"teacher\"},"
+                                                 " {\"name\": \"depth\", \"skip\": 1}]}");
+    expect_exit(NAS("ofa", "shrink", "--from", half, "--schedule", skipping, "--data", data), 78,
+                "phase 2 was kernel");
+    free(half);
+}
+
+Test(cli_ofa, what_makes_no_sense_is_refused_before_anything_is_done)
+{
+    prepare();
+    expect_exit(NAS("ofa", "shrink", "--data", data), 2, "--space is required");
+    expect_exit(NAS("ofa", "shrink", "--space", "ofa-tiny"), 2, "--data is required");
+    expect_exit(NAS(FRESH, "--until", "width"), 2, "no phase");
+    expect_exit(NAS("ofa", "shrink", "--data", data, "--space", "ofa-tiny", "--preset", "oaf"), 78,
+                "oaf");
+    expect_exit(NAS(FRESH, "--from", data), 65, NULL);
+    const char *sizes = nas_put("sizes.json", "{\"phases\": [{\"resolutions\": [12, 32]}]}");
+    expect_exit(NAS("ofa", "shrink", "--data", data, "--space", "ofa-tiny", "--schedule", sizes),
+                78, "32 pixels");
+    const char *skips = nas_put("skips.json", "{\"phases\": [{}, {\"skip\": 2}]}");
+    expect_exit(NAS("ofa", "shrink", "--data", data, "--space", "ofa-tiny", "--schedule", skips),
+                78, "skips a phase");
+    expect_exit(NAS("runs", "list"), 74, NULL); /* no store was made */
+}
+
+Test(cli_ofa, a_schedule_is_shown_and_read_again)
+{
+    const process_result *shown =
+        NAS("ofa", "shrink", "--space", "ofa-tiny", "--preset", "ofa", "--show-schedule");
+
+    expect_exit(shown, 0, NULL);
+    const char *file = nas_put("ofa.json", shown->out);
+    char *before = strdup(shown->out);
+    shown = NAS("ofa", "shrink", "--space", "ofa-tiny", "--schedule", file, "--show-schedule");
+    expect_exit(shown, 0, NULL);
+    cr_expect_str_eq(shown->out, before);
+    free(before);
+}
+
+/* The image size and top-1 of the test split, by nas eval. */
+static double eval(const char *model, const char *arch)
+{
+    return arch != NULL ? number(NAS_JSON("eval", "--model", model, "--data", data, "--arch", arch),
+                                 "loss")
+                        : number(NAS_JSON("eval", "--model", model, "--data", data), "loss");
+}
+
+Test(cli_ofa, subnets_are_found_judged_and_taken_out)
+{
+    const char *judged, *model, *config;
+    char *net, *arch;
+
+    prepare();
+    net = strdup(text(NAS_JSON(FRESH), "supernet"));
+    const json_t *found = NAS_JSON("ofa", "search", "--model", net, "--max-macs", "700000",
+                                   "--population", "4", "--generations", "1", QUICK);
+    cr_expect_leq(number(found, "macs"), 700000);
+    cr_expect_geq(number(found, "evaluations"), 4);
+    cr_expect(isfinite(number(found, "valid_top1")));
+    arch = strdup(text(found, "arch"));
+    expect_exit(NAS("ofa", "search", "--model", net, "--max-macs", "5", QUICK), 3, "reachable");
+    expect_exit(NAS("ofa", "search", "--model", net, "--target-ms", "5", QUICK), 2, "table");
+
+    model = nas_file("net.safetensors");
+    config = nas_file("net.config");
+    const json_t *taken = NAS_JSON("ofa", "extract", "--model", net, "--arch", arch, "--out", model,
+                                   "--net-config", config, "--data", data);
+    cr_expect(isfinite(number(taken, "valid_top1")));
+    cr_expect_eq(access(config, R_OK), 0);
+    cr_expect_eq(eval(model, NULL), eval(net, arch)); /* in place and taken out: the same */
+    cr_expect(eval(net, NULL) != eval(net, arch));
+    taken = NAS_JSON("ofa", "extract", "--model", net, "--arch", arch, "--out", model, "--epochs",
+                     "1", QUICK);
+    cr_expect_eq(number(taken, "epochs"), 1);
+    cr_expect_str_eq(text(NAS_JSON("runs", "show", text(taken, "run")), "state"), "done");
+
+    judged = nas_file("judged.json");
+    const json_t *sampled = NAS_JSON("ofa", "sample", "--model", net, "--count", "12", "--out",
+                                     judged, QUICK);
+    cr_expect_eq(number(sampled, "count"), 12);
+    const char *predictor = nas_file("p.safetensors");
+    NAS_JSON("predictor", "train", "--space", "ofa-tiny", "--data", data, "--samples", judged,
+             "--epochs", "3", "--out", predictor);
+    free(net);
+    free(arch);
+}
+
+Test(cli_ofa, sampling_goes_on_where_it_was_stopped)
+{
+    const process_options stop = {.signal_on = "run ofa-sample", .signal = SIGTERM};
+    char *net;
+
+    prepare();
+    net = strdup(text(NAS_JSON(FRESH, "--until", "teacher"), "supernet"));
+    expect_exit(NAS("ofa", "sample", "--model", net, "--count", "5", "--out", nas_file("a.json"),
+                    QUICK), 3, "hardly more than 2"); /* one network at two sizes */
+    free(net);
+    net = strdup(text(NAS_JSON(FRESH), "supernet"));
+    expect_exit(NAS("ofa", "sample", "--model", net, "--count", "6", "--out", nas_file("a.json"),
+                    QUICK), 0, NULL);
+    expect_exit(nas_run(&stop, "ofa", "sample", "--model", net, "--count", "6", "--out",
+                        nas_file("b.json"), QUICK, NULL), 75, "nas resume");
+    expect_exit(NAS("resume"), 0, NULL);
+    json_t *a = json_load_file(nas_file("a.json"), 0, NULL);
+    json_t *b = json_load_file(nas_file("b.json"), 0, NULL);
+    cr_assert(a != NULL && b != NULL);
+    cr_expect(json_equal(a, b));
+    json_decref(a);
+    json_decref(b);
+    free(net);
+}
+
+Test(cli_ofa, networks_that_are_not_trained_or_not_there_are_refused)
+{
+    const char *small, *out = nas_file("net.safetensors");
+    char *net;
+
+    prepare();
+    net = strdup(text(NAS_JSON(FRESH, "--until", "teacher"), "supernet"));
+    small = nas_file("small.json");
+    expect_exit(NAS("space", "sample", "ofa-tiny", "--out", small), 0, NULL);
+    expect_exit(NAS("ofa", "extract", "--model", net, "--arch", small, "--out", out, QUICK), 78,
+                NULL);
+    expect_exit(NAS("ofa", "extract", "--model", net, "--arch", make_arch(), "--out", out, QUICK),
+                78, "is not in ofa-tiny");
+    expect_exit(NAS("ofa", "extract", "--model", net, "--image-size", "64", "--out", out, QUICK),
+                78, "64 pixels");
+    expect_exit(NAS("ofa", "extract", "--model", net, "--out", net, QUICK), 2, "write");
+    expect_exit(NAS("train", "--from", net, "--data", data), 65, "supernet");
+    cr_expect_eq(access(out, R_OK), -1);
+    free(net);
+}
