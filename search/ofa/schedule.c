@@ -40,10 +40,10 @@ static const preset presets[] = {
      .teacher = {180, 0, 1, 2.6 / 32}, .kernel = {120, 5, 1, 3e-2}, .first = {25, 0, 2, 2.5e-3},
      .last = {120, 5, 2, 7.5e-3}, .expand_subnets = 4},
     {.common = {CIFAR},
-     .teacher = {15, 1, 1, 0.08}, .kernel = {4, 0, 1, 0.03}, .first = {1, 0, 2, 0.01},
-     .last = {3, 0, 2, 0.02}, .expand_subnets = 2},
+     .teacher = {28, 1, 1, 0.08}, .kernel = {10, 0, 1, 0.03}, .first = {2, 0, 2, 0.01},
+     .last = {9, 0, 2, 0.02}, .expand_subnets = 2},
     {.common = {CIFAR},
-     .teacher = {16, 1, 4, 0.05}, .sandwich = true},
+     .teacher = {40, 1, 4, 0.05}, .sandwich = true},
 };
 const char *const nas_ofa_schedule_presets[] = {"ofa", "cifar-small", "sandwich", NULL};
 
