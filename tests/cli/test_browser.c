@@ -23,13 +23,13 @@ static void end(void)
     nas_end();
 }
 
-TestSuite(cli_browser, .init = nas_begin, .fini = end, .timeout = 300);
+TestSuite(cli_browser, .init = nas_begin, .fini = end, .timeout = 600);
 
 /* A script of tests/browser with its arguments, which must find nothing wrong; what it prints. */
 static const char *run_script(const char *const *words)
 {
     static process_result result;
-    const process_options options = {.timeout_s = 240};
+    const process_options options = {.timeout_s = 540};
     const char *argv[PROCESS_MAX_ARGS] = {"/usr/bin/env"};
 
     for (int i = 0; words[i] != NULL; i++)
@@ -63,7 +63,7 @@ static void add_hostile_run(void)
     run_sql("INSERT INTO run (name, kind, state, attempt, config, config_digest, version, seed,"
             " threads, step, epoch, pid, pid_start, host, created_ms, updated_ms, error) SELECT"
             " '<img src=x onerror=window.hacked=1>', '</script><script>window.hacked=1</script>',"
-            " 'failed', 1, json_object('space', replace(hex(zeroblob(1250)), '00', char(128512))),"
+            " 'failed', 1, json_object('space', replace(hex(zeroblob(2500)), '00', char(128512))),"
             " '', '=1+1', 1, 1, 1, 1, 1, 1, 'h', created_ms, updated_ms,"
             " char(27) || '[31m' || char(8238) || '\" onload=\"window.hacked=1' FROM run WHERE id = 1");
 }

@@ -56,6 +56,17 @@ static void expect_body(const char *text)
     free(body);
 }
 
+/* The view that was answered, within a page. */
+static void expect_view(void)
+{
+    char *page;
+
+    cr_assert_gt(asprintf(&page, "<!doctype html>\n<main>%.*s</main>", (int)answer.size,
+                          answer.body), 0);
+    expect_well_formed(page);
+    free(page);
+}
+
 static nas_store_attempt begin_run(const char *name)
 {
     const nas_store_run_spec spec = {.kind = "search", .name = name, .config = "{}",
@@ -168,6 +179,7 @@ Test(search_dashboard, the_list_of_runs_comes_in_pages)
     for (int i = 1; i <= 120; i++)
         begin_run(NULL);
     cr_assert_eq(get("/view/runs"), 200);
+    expect_view();
     expect_body("50 of 120 runs.");
     expect_body("search-120</a>");
     expect_body("search-71</a>");
@@ -204,6 +216,7 @@ Test(search_dashboard, names_of_others_are_text)
     static const char *const views[] = {"/view/runs", "/view/run/1"};
     for (int i = 0; i < 2; i++) {
         cr_assert_eq(get(views[i]), 200);
+        expect_view();
         expect_body("&lt;/td&gt;&lt;script&gt;");
         cr_assert_null(memmem(answer.body, answer.size, "<script", 7));
     }
