@@ -23,7 +23,7 @@ typedef struct nas_elastic_dims {
  * its operations are MBConv blocks that agree in everything but kernel and width (and a skip),
  * and one of them has the largest kernel and the largest width. */
 nas_status nas_elastic_dims_of(nas_elastic_dims *out, const nas_space *space, nas_err *err);
-/** NAS_OK if `outer` allows all that `inner` does. */
+/** True if `outer` allows all that `inner` does. */
 bool nas_elastic_dims_cover(const nas_elastic_dims *outer, const nas_elastic_dims *inner);
 /** "kernel 3 5 7, expand 4 6, skip up to 1". */
 void nas_elastic_dims_text(const nas_elastic_dims *dims, char *out, size_t size);

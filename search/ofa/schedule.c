@@ -117,7 +117,7 @@ static int index_of(const char *const *names, const char *name)
 }
 
 nas_status nas_ofa_schedule_preset(nas_ofa_schedule *out, const char *name, const nas_space *space,
-                               nas_err *err)
+                                   nas_err *err)
 {
     const int at = index_of(nas_ofa_schedule_presets, name);
     nas_elastic_dims all;
@@ -276,7 +276,7 @@ static void fill_default(nas_phase *phase, const nas_space *space, const nas_ela
 }
 
 nas_status nas_ofa_schedule_from_json(nas_ofa_schedule *out, const json_t *json, const char *where,
-                                  const nas_space *space, nas_err *err)
+                                      const nas_space *space, nas_err *err)
 {
     static const char *const known[] = {"format", "version", "name", "defaults", "phases", NULL};
     const char *format = "onepath.schedule";
@@ -321,7 +321,7 @@ nas_status nas_ofa_schedule_from_json(nas_ofa_schedule *out, const json_t *json,
 }
 
 nas_status nas_ofa_schedule_load(nas_ofa_schedule *out, const char *path, const nas_space *space,
-                             nas_err *err)
+                                 nas_err *err)
 {
     json_t *json = NULL;
     nas_status status = nas_json_load(&json, path, err);
@@ -466,7 +466,7 @@ nas_status nas_ofa_schedule_check(const nas_ofa_schedule *schedule, const nas_sp
 }
 
 nas_status nas_ofa_schedule_next(int *next, const nas_ofa_schedule *schedule, const nas_supernet *n,
-                             nas_err *err)
+                                 nas_err *err)
 {
     *next = n->phases;
     for (int i = 0; i < n->phases; i++) {

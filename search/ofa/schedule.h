@@ -44,12 +44,12 @@ extern const char *const nas_ofa_schedule_presets[];
 /** A preset, made for a space: a dimension that is not elastic has no phase.  NAS_E_CONFIG for an
  * unknown name or a space that is not elastic. */
 nas_status nas_ofa_schedule_preset(nas_ofa_schedule *out, const char *name, const nas_space *space,
-                               nas_err *err);
+                                   nas_err *err);
 /** Reads and checks a file.  NAS_E_IO, NAS_E_DATA, NAS_E_CONFIG. */
 nas_status nas_ofa_schedule_load(nas_ofa_schedule *out, const char *path, const nas_space *space,
-                             nas_err *err);
+                                 nas_err *err);
 nas_status nas_ofa_schedule_from_json(nas_ofa_schedule *out, const json_t *json, const char *where,
-                                  const nas_space *space, nas_err *err);
+                                      const nas_space *space, nas_err *err);
 json_t *nas_ofa_schedule_json(const nas_ofa_schedule *schedule); /* NULL: no memory */
 
 /** Progressive phases begin with the largest network alone; each next one allows all that the one
