@@ -145,8 +145,7 @@ static nas_status extract_run(const cli_context *context, const void *options, n
         result, json_pack("{s:s, s:i, s:f, s:f, s:I, s:I, s:I}", "model", o->out, "image_size",
                           size, "valid_top1", (double)score.top1 / (double)score.images,
                           "valid_loss", score.loss / (double)score.images, "images",
-                          (json_int_t)score.images,
-                          "macs", (json_int_t)cost.macs, "parameters",
+                          (json_int_t)score.images, "macs", (json_int_t)cost.macs, "parameters",
                           (json_int_t)cost.parameters));
     status = cli_emit(context, json_incref(result), err);
 
