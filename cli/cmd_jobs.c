@@ -45,9 +45,10 @@ static bool is_gone(const nas_job_loop *loop)
     return !loop->alive && !is_out_of_sight(loop);
 }
 
-static nas_job_state state_now(nas_job_state state, const nas_job_loop *loop)
+/* A task of a cluster goes on by itself. */
+static nas_job_state state_now(nas_job_state state, bool placed, const nas_job_loop *loop)
 {
-    return state == NAS_JOB_RUNNING && is_gone(loop) ? NAS_JOB_LOST : state;
+    return state == NAS_JOB_RUNNING && !placed && is_gone(loop) ? NAS_JOB_LOST : state;
 }
 
 /* Bytes of a text that was cut somewhere, up to its last character that may be a part of one. */
@@ -94,7 +95,7 @@ static json_t *job_json(const nas_job *job, const nas_job_loop *loop)
     nas_clock_format(job->updated_ms, updated);
     return json_pack("{s:I, s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:s, s:s, s:o}", "id",
                      (json_int_t)job->id, "name", job->name, "group", job->group, "state",
-                     nas_job_state_name(state_now(job->state, loop)), "attempt",
+                     nas_job_state_name(state_now(job->state, job->placed, loop)), "attempt",
                      (json_int_t)job->attempt, "failures", job->failures, "cores", job->cores,
                      "priority", job->priority, "created", created, "updated", updated, "command",
                      command_json(job->args));
@@ -150,7 +151,8 @@ static nas_status list_run(const cli_context *context, const void *options, nas_
         json_t *rows = json_array(), *states = json_object();
 
         for (int i = 0; i < jobs.count; i++) {
-            const nas_job_state state = state_now(jobs.jobs[i].state, &v.loop);
+            const nas_job_state state = state_now(jobs.jobs[i].state,
+                                                    jobs.jobs[i].placed, &v.loop);
 
             if ((o->state != NAS_JOB_ANY_STATE && state != (nas_job_state)o->state) ||
                 (o->limit > 0 && (int64_t)json_array_size(rows) == o->limit))
@@ -208,17 +210,20 @@ static nas_status needs_json(json_t **out, const view *v, int64_t job, nas_err *
 
 static json_t *attempt_json(const nas_job_attempt *a, const nas_job_loop *loop)
 {
-    char started[25], ended[25] = "";
+    char started[25], ended[25] = "", slurm[48] = "";
 
+    if (a->slurm >= 0)
+        snprintf(slurm, sizeof slurm, "%lld_%d", (long long)a->slurm, a->task);
     nas_clock_format(a->started_ms, started);
     if (a->ended_ms > 0)
         nas_clock_format(a->ended_ms, ended);
-    return json_pack("{s:I, s:s, s:s, s:i, s:i, s:I, s:s, s:o, s:I, s:s, s:s, s:s}", "attempt",
+    return json_pack("{s:I, s:s, s:s, s:i, s:i, s:I, s:s, s:o, s:I, s:s, s:s, s:s, s:s}", "attempt",
                      (json_int_t)a->number, "state",
-                     nas_job_state_name(state_now(a->state, loop)), "cause", a->cause,
+                     nas_job_state_name(state_now(a->state, a->slurm >= 0, loop)), "cause", a->cause,
                      "exit_code", a->code, "signal", a->signal, "step", (json_int_t)a->step,
                      "phase", a->phase, "peak_rss_mib", cli_real(a->peak_rss_mib), "pid",
-                     (json_int_t)a->pid, "host", a->host, "started", started, "ended", ended);
+                     (json_int_t)a->pid, "host", a->host, "slurm", slurm, "started", started,
+                     "ended", ended);
 }
 
 static nas_status show_run(const cli_context *context, const void *options, nas_err *err)
@@ -327,7 +332,13 @@ static void explain_queued(reason *r, const nas_job *job, const json_t *needs,
 static void explain_running(reason *r, const nas_job *job, const nas_job_loop *loop,
                             const nas_job_attempt *last)
 {
-    if (is_gone(loop)) {
+    if (job->placed && last != NULL) {
+        snprintf(r->why, sizeof r->why, "it is task %lld_%d of Slurm%s%s, step %lld %s",
+                 (long long)last->slurm, last->task, last->host[0] != '\0' ? " on " : "",
+                 last->host, (long long)last->step, last->phase);
+        if (is_gone(loop))
+            snprintf(r->hint, sizeof r->hint, "nas jobs run --on slurm follows it");
+    } else if (is_gone(loop)) {
         snprintf(r->why, sizeof r->why, "the loop that ran it is gone");
         snprintf(r->hint, sizeof r->hint, "nas jobs run queues it again and goes on");
     } else if (!loop->alive) {
@@ -409,8 +420,8 @@ static nas_status why_run(const cli_context *context, const void *options, nas_e
     status = cli_emit(
         context,
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:I, s:s, s:o, s:o}", "job", job->name,
-                  "state", nas_job_state_name(state_now(job->state, &v.loop)), "why", r.why, "hint",
-                  r.hint, "cause", last != NULL ? last->cause : "", "attempt",
+                  "state", nas_job_state_name(state_now(job->state, job->placed, &v.loop)), "why",
+                  r.why, "hint", r.hint, "cause", last != NULL ? last->cause : "", "attempt",
                   (json_int_t)job->attempt, "exit_code", last != NULL ? last->code : -1, "signal",
                   last != NULL ? last->signal : 0, "step",
                   (json_int_t)(last != NULL ? last->step : -1), "phase",
@@ -571,7 +582,7 @@ static nas_status follow(view *v, const cli_context *context, const log_options 
             break;
         }
         const int64_t attempt = o->attempt > 0 ? o->attempt : now->attempt;
-        const nas_job_state state = state_now(now->state, &v->loop);
+        const nas_job_state state = state_now(now->state, now->placed, &v->loop);
         const bool waits = state == NAS_JOB_QUEUED && attempt == 0;
         over = !waits && (state != NAS_JOB_RUNNING || now->attempt > attempt);
         if (waits && !told && is_gone(&v->loop))

@@ -3,13 +3,14 @@
 
 #include "base/clock.h"
 #include "base/system.h"
+#include "cli/cluster_options.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "search/jobs/loop.h"
 
 typedef struct loop_options {
-    cli_common common;
-    int64_t cores, memory_mib, log_kib, grace;
+    cli_cluster_options cluster;
+    int64_t cores, memory_mib;
     bool watch, take_over;
 } loop_options;
 
@@ -22,10 +23,6 @@ static const nas_option loop_table[] = {
      "that jobs may take up together; default: the cores it may use"},
     {"--memory-mib", NAS_OPT_INT, AT(memory_mib), NULL, 1, 1 << 30, NULL, "MIB",
      "that jobs may take up together; default: the memory it may use"},
-    {"--log-kib", NAS_OPT_INT, AT(log_kib), "65536", 1, 1 << 30, NULL, "KIB",
-     "kept of what an attempt writes to stdout, and to stderr"},
-    {"--grace", NAS_OPT_INT, AT(grace), "15", 0, 86400, NULL, "S",
-     "seconds that a job has to write a checkpoint when it must stop"},
     {"--take-over", NAS_OPT_FLAG, AT(take_over), NULL, 0, 0, NULL, NULL,
      "although the loop of another host did not end by itself"},
     {0},
@@ -58,29 +55,51 @@ static nas_status check_ends(const nas_jobs_tally *tally, nas_err *err)
     return NAS_E_FAIL;
 }
 
+static nas_status check_place(const loop_options *o, nas_err *err)
+{
+    if (o->cluster.on == CLI_ON_SLURM && (o->cores > 0 || o->memory_mib > 0))
+        return nas_fail(err, NAS_E_USAGE, "--cores and --memory-mib of the loop are for --on "
+                        "local: on a cluster Slurm has the slots");
+    return cli_cluster_check(&o->cluster, err);
+}
+
+static nas_status run_jobs(nas_store *store, const loop_options *o, nas_jobs_tally *tally,
+                           nas_err *err)
+{
+    if (o->cluster.on == CLI_ON_SLURM) {
+        nas_cluster_options cluster = cli_cluster_settings(&o->cluster);
+
+        cluster.watch = o->watch;
+        cluster.take_over = o->take_over;
+        return nas_cluster_run(store, &cluster, tally, err);
+    }
+    const nas_jobs_options jobs = {
+        .cores = o->cores > 0 ? (int)o->cores : nas_system_cores(),
+        .memory_mib = o->memory_mib > 0 ? o->memory_mib : (int64_t)(nas_system_memory() >> 20),
+        .log_bytes = o->cluster.log_kib << 10, .grace_ms = 1000 * o->cluster.grace,
+        .watch = o->watch, .take_over = o->take_over};
+    return nas_jobs_run(store, &jobs, tally, err);
+}
+
 static nas_status loop_run(const cli_context *context, const void *options, nas_err *err)
 {
     const loop_options *o = options;
     const double begun = nas_clock_seconds();
-    const nas_jobs_options jobs = {
-        .cores = o->cores > 0 ? (int)o->cores : nas_system_cores(),
-        .memory_mib = o->memory_mib > 0 ? o->memory_mib : (int64_t)(nas_system_memory() >> 20),
-        .log_bytes = o->log_kib << 10, .grace_ms = 1000 * o->grace, .watch = o->watch,
-        .take_over = o->take_over};
     nas_jobs_tally tally;
     nas_store *store = NULL;
-    nas_status status = nas_store_open(&store, o->common.store, NAS_STORE_CREATE, err);
+    nas_status status = check_place(o, err);
 
+    if (status == NAS_OK)
+        status = nas_store_open(&store, context->common->store, NAS_STORE_CREATE, err);
     if (status == NAS_OK &&
-        ((status = nas_jobs_run(store, &jobs, &tally, err)) == NAS_OK ||
-         status == NAS_E_INTERRUPTED)) {
+        ((status = run_jobs(store, o, &tally, err)) == NAS_OK || status == NAS_E_INTERRUPTED)) {
         json_t *result = tally_json(&tally, nas_clock_seconds() - begun);
         const nas_status emitted = cli_emit(context, result, status == NAS_OK ? err : NULL);
 
         status = status != NAS_OK ? status : emitted;
         if (status == NAS_OK)
             status = check_ends(&tally, err);
-        else if (status == NAS_E_INTERRUPTED)
+        else if (status == NAS_E_INTERRUPTED && o->cluster.on == CLI_ON_LOCAL)
             nas_hint(err, "to continue: nas jobs run");
     }
     nas_store_close(store);
@@ -89,6 +108,6 @@ static nas_status loop_run(const cli_context *context, const void *options, nas_
 
 const cli_command cmd_jobs_run = {
     .name = "jobs run", .summary = "run what is queued, until nothing is left or for good",
-    .example = "jobs run --watch --cores 8", .tables = {loop_table},
+    .example = "jobs run --watch --cores 8", .tables = {loop_table, cli_cluster_table},
     .size = sizeof(loop_options), .run = loop_run,
 };

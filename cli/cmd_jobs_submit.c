@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "cli/cluster_options.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "search/jobs/sweep.h"
@@ -13,7 +14,7 @@
 enum { SHOWN = 40 /* jobs that people want to see at once */ };
 
 typedef struct submit_options {
-    cli_common common;
+    cli_cluster_options cluster;
     const char *file, *name, *group, *after, *after_any;
     int64_t cores, memory_mib, priority, time_limit, hang_limit, retries;
     bool dry_run;
@@ -144,7 +145,7 @@ static nas_status read_one(nas_job_spec *spec, nas_job_need **needs, const cli_c
                             context->args[i]);
     if (store == NULL && (o->after != NULL || o->after_any != NULL))
         return nas_fail(err, NAS_E_USAGE, "there is no job '%.100s': %s does not exist yet",
-                        o->after != NULL ? o->after : o->after_any, o->common.store);
+                        o->after != NULL ? o->after : o->after_any, o->cluster.common.store);
     nas_status status = NAS_OK;
     if (o->after != NULL)
         status = add_needs(needs, &spec->need_count, store, o->after, false, err);
@@ -206,6 +207,39 @@ static nas_status emit(const cli_context *context, const nas_job_spec *specs, co
                     err);
 }
 
+/* Slurm gets what can start now; a loop that lives would have done so by itself. */
+static nas_status hand_over(nas_store *store, const submit_options *o, nas_err *err)
+{
+    nas_cluster_options cluster = cli_cluster_settings(&o->cluster);
+    nas_jobs_tally tally;
+
+    cluster.once = true;
+    const nas_status status = nas_cluster_run(store, &cluster, &tally, err);
+    if (status == NAS_OK)
+        nas_log(NAS_LOG_INFO, "to follow the jobs, and to start what waits for them: nas jobs run "
+                "--on slurm");
+    else
+        nas_err_prefix(err, "the jobs are queued, but not handed over");
+    return status;
+}
+
+static nas_status show_scripts(const cli_context *context, const submit_options *o,
+                               nas_store *store, const nas_job_spec *specs, int count, nas_err *err)
+{
+    const nas_cluster_options cluster = cli_cluster_settings(&o->cluster);
+    char *scripts = NULL;
+    nas_status status = nas_cluster_preview(store, context->common->store, &cluster, specs, count,
+                                            &scripts, err);
+
+    if (status == NAS_OK && context->common->json)
+        status = cli_emit(context, json_pack("{s:i, s:s}", "jobs_count", count, "script", scripts),
+                          err);
+    else if (status == NAS_OK)
+        fputs(scripts, stdout);
+    free(scripts);
+    return status;
+}
+
 static nas_status queue(const cli_context *context, const submit_options *o, nas_store *store,
                         nas_job_spec *specs, int count, nas_err *err)
 {
@@ -219,10 +253,16 @@ static nas_status queue(const cli_context *context, const submit_options *o, nas
         status = nas_store_jobs_try(store, specs, count, err);
     } else if (status == NAS_OK) {
         status = nas_store_jobs_submit(store, specs, count, ids, err);
-        if (status == NAS_OK && nas_store_loop_get(store, &loop, NULL) == NAS_OK && !loop.alive)
-            nas_log(NAS_LOG_INFO, "to run what is queued: nas jobs run");
+        if (status == NAS_OK && nas_store_loop_get(store, &loop, NULL) == NAS_OK && !loop.alive) {
+            if (o->cluster.on == CLI_ON_SLURM)
+                status = hand_over(store, o, err);
+            else
+                nas_log(NAS_LOG_INFO, "to run what is queued: nas jobs run");
+        }
     }
-    if (status == NAS_OK)
+    if (status == NAS_OK && o->dry_run && o->cluster.on == CLI_ON_SLURM)
+        status = show_scripts(context, o, store, specs, count, err);
+    else if (status == NAS_OK)
         status = emit(context, specs, ids, count, err);
     free(ids);
     return status;
@@ -234,9 +274,9 @@ static nas_status open_store(nas_store **store, const submit_options *o, nas_err
     char path[4096];
 
     if (!o->dry_run)
-        return nas_store_open(store, o->common.store, NAS_STORE_CREATE, err);
-    snprintf(path, sizeof path, "%s/store.db", o->common.store);
-    return nas_path_exists(path) ? nas_store_open(store, o->common.store, NAS_STORE_READ, err)
+        return nas_store_open(store, o->cluster.common.store, NAS_STORE_CREATE, err);
+    snprintf(path, sizeof path, "%s/store.db", o->cluster.common.store);
+    return nas_path_exists(path) ? nas_store_open(store, o->cluster.common.store, NAS_STORE_READ, err)
                                  : NAS_OK;
 }
 
@@ -252,6 +292,8 @@ static nas_status submit_run(const cli_context *context, const void *options, na
     nas_store *store = NULL;
     nas_status status = check_what_is_given(context, o, err);
 
+    if (status == NAS_OK)
+        status = cli_cluster_check(&o->cluster, err);
     if (status == NAS_OK && folder == NULL)
         status = nas_fail_errno(err, "this directory");
     if (status != NAS_OK || (status = open_store(&store, o, err)) != NAS_OK)
@@ -277,6 +319,7 @@ const cli_command cmd_jobs_submit = {
     .arguments = "[-- COMMAND...]",
     .example = "jobs submit --cores 2 -- search --data d.nasd --space tiny --table t.yaml "
                "--target-ms 5",
-    .tables = {submit_table}, .size = sizeof(submit_options), .max_args = CLI_MAX_ARGS,
+    .tables = {submit_table, cli_cluster_table}, .size = sizeof(submit_options),
+    .max_args = CLI_MAX_ARGS,
     .run = submit_run,
 };

@@ -59,7 +59,7 @@ static nas_status run_command(int argc, const char **argv, const cli_command **r
         *ran = command;
         cli_common_apply(parsed.context.common);
         if (command->stop != CLI_STOP_DIES)
-            cli_signals_catch();
+            cli_signals_catch(nas_worker_is());
         status = command->run(&parsed.context, parsed.options, err);
     }
     cli_parsed_fini(&parsed);

@@ -15,7 +15,7 @@ const cli_command *const cli_commands[] = {
     &cmd_ofa_shrink, &cmd_ofa_sample, &cmd_ofa_search, &cmd_ofa_extract,
     &cmd_runs_list, &cmd_runs_show, &cmd_runs_compare, &cmd_runs_delete, &cmd_runs_export,
     &cmd_jobs_submit, &cmd_jobs_run, &cmd_jobs_list, &cmd_jobs_show, &cmd_jobs_why,
-    &cmd_jobs_logs, &cmd_jobs_cancel, &cmd_jobs_retry,
+    &cmd_jobs_logs, &cmd_jobs_cancel, &cmd_jobs_retry, &cmd_jobs_task,
     &cmd_report,
     &cmd_serve,
     &cmd_store_verify, &cmd_store_backup, &cmd_store_gc, &cmd_store_migrate,

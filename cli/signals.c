@@ -6,11 +6,14 @@
 #include <unistd.h>
 
 static volatile sig_atomic_t received;
+static bool is_patient; /* set before the handlers are */
 
 static void on_signal(int number)
 {
     static const char text[] = "\nnas: stopping at the next safe point; once more to stop now\n";
 
+    if (received != 0 && is_patient)
+        return;
     if (received != 0)
         _exit(128 + number);
     received = number;
@@ -25,10 +28,11 @@ void cli_signals_init(void)
     signal(SIGXFSZ, SIG_IGN);
 }
 
-void cli_signals_catch(void)
+void cli_signals_catch(bool patient)
 {
     struct sigaction action;
 
+    is_patient = patient;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART;

@@ -7,8 +7,9 @@
 /** Makes broken pipes and file-size limits errors of write instead of signals. */
 void cli_signals_init(void);
 /** From now on the first SIGINT or SIGTERM only sets a flag, and says so; the second ends the
- * process at once with exit code 130 or 143. */
-void cli_signals_catch(void);
+ * process at once with exit code 130 or 143, unless it is `patient`: a job's process may be asked
+ * by several (Slurm and its task, the kernel for a loop that died), who kill it if it takes long. */
+void cli_signals_catch(bool patient);
 /** True once a signal came. */
 bool cli_stop_requested(void);
 /** 128 + the signal that came, 0 if none did. */

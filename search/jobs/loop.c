@@ -268,48 +268,6 @@ static nas_status save_steps(loop *l, nas_err *err)
 
 /* ---- starting ---- */
 
-/* True if the user chose it: "--flag X" or "--flag=X", in front of a "--". */
-static bool has_option(const json_t *args, const char *flag)
-{
-    const size_t length = strlen(flag);
-    const json_t *arg;
-    size_t i;
-
-    json_array_foreach(args, i, arg) {
-        const char *text = json_string_value(arg);
-
-        if (!text || strcmp(text, "--") == 0)
-            return false;
-        if (strncmp(text, flag, length) == 0 && (text[length] == '\0' || text[length] == '='))
-            return true;
-    }
-    return false;
-}
-
-/* "nas", the words of the job, and its cores as --threads; borrows from `args`. */
-static char **make_argv(const json_t *args, const char *threads)
-{
-    const size_t count = json_array_size(args);
-    bool given = has_option(args, "--threads");
-    char **argv = calloc(count + 4, sizeof *argv);
-    size_t used = 0;
-
-    if (!argv)
-        return NULL;
-    argv[used++] = (char *)"nas";
-    for (size_t i = 0; i <= count; i++) {
-        const char *arg = i < count ? json_string_value(json_array_get(args, i)) : NULL;
-
-        if (!given && (i == count || (arg && strcmp(arg, "--") == 0))) {
-            argv[used++] = (char *)"--threads";
-            argv[used++] = (char *)threads;
-            given = true;
-        }
-        argv[used++] = (char *)arg;
-    }
-    return argv;
-}
-
 /* `args` NULL: it cannot start, and `why` says so. */
 static nas_status start_process(loop *l, const nas_job *job, const json_t *args, const char *why,
                                 int64_t attempt, nas_err *err)
@@ -320,7 +278,7 @@ static nas_status start_process(loop *l, const nas_job *job, const json_t *args,
     nas_jobs__process *p = NULL;
 
     snprintf(threads, sizeof threads, "%d", job->cores);
-    if ((argv = make_argv(args, threads)) && out && errors) {
+    if ((argv = nas_jobs__argv(args, threads)) && out && errors) {
         const nas_jobs__command command = {
             .job = job->id, .attempt = attempt, .name = job->name, .folder = job->folder,
             .store = l->store_dir, .argv = argv, .out_path = out, .err_path = errors,
@@ -581,6 +539,21 @@ static nas_status recover(loop *l, nas_err *err)
     return status;
 }
 
+/* What runs on a cluster is for its loop to end. */
+static nas_status check_places(nas_store *store, nas_err *err)
+{
+    nas_job_place *places;
+    int count;
+    nas_status status = nas_store_jobs_places(store, &places, &count, err);
+
+    free(places);
+    if (status || count == 0)
+        return status;
+    status = nas_fail(err, NAS_E_CONFIG, "%d jobs of this store are tasks of Slurm", count);
+    nas_hint(err, "follow them first: nas jobs run --on slurm");
+    return status;
+}
+
 static nas_status prepare(loop *l, nas_err *err)
 {
     const nas_schedule_limits limits = {.cores = l->options->cores,
@@ -598,7 +571,7 @@ static nas_status prepare(loop *l, nas_err *err)
         nas_log(NAS_LOG_WARN, "%s lies on a network file system (%s): keep the store on a local "
                 "disk, or a second loop elsewhere may not be seen", nas_store_dir(l->store),
                 nas_store_network(l->store));
-    if ((status = nas_store_jobs_check(l->store, err)))
+    if ((status = nas_store_jobs_check(l->store, err)) || (status = check_places(l->store, err)))
         return status;
     l->store_dir = realpath(nas_store_dir(l->store), NULL);
     if (!l->store_dir)

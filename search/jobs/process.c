@@ -137,6 +137,49 @@ static void on_steps(uv_stream_t *stream, ssize_t got, const uv_buf_t *buffer)
     }
 }
 
+/* ---- command line ---- */
+
+/* True if the user chose it: "--flag X" or "--flag=X", in front of a "--". */
+static bool has_option(const json_t *args, const char *flag)
+{
+    const size_t length = strlen(flag);
+    const json_t *arg;
+    size_t i;
+
+    json_array_foreach(args, i, arg) {
+        const char *text = json_string_value(arg);
+
+        if (!text || strcmp(text, "--") == 0)
+            return false;
+        if (strncmp(text, flag, length) == 0 && (text[length] == '\0' || text[length] == '='))
+            return true;
+    }
+    return false;
+}
+
+char **nas_jobs__argv(const json_t *args, const char *threads)
+{
+    const size_t count = json_array_size(args);
+    bool given = has_option(args, "--threads");
+    char **argv = calloc(count + 4, sizeof *argv);
+    size_t used = 0;
+
+    if (!argv)
+        return NULL;
+    argv[used++] = (char *)"nas";
+    for (size_t i = 0; i <= count; i++) {
+        const char *arg = i < count ? json_string_value(json_array_get(args, i)) : NULL;
+
+        if (!given && (i == count || (arg && strcmp(arg, "--") == 0))) {
+            argv[used++] = (char *)"--threads";
+            argv[used++] = (char *)threads;
+            given = true;
+        }
+        argv[used++] = (char *)arg;
+    }
+    return argv;
+}
+
 /* ---- beginning and end ---- */
 
 /* Times since boot that the kernel ended a process because memory ran out; 0: not known. */

@@ -51,6 +51,9 @@ typedef struct nas_jobs__command {
     const char *refused; /* why it cannot be started at all; NULL: it can */
 } nas_jobs__command;
 
+/** "nas", the words `args` of a job, and `threads` as --threads unless the words say it; borrows
+ * from both, free the list alone.  NULL: no memory. */
+char **nas_jobs__argv(const json_t *args, const char *threads);
 /** Starts a process in a group of its own.  NULL: no memory.  When it cannot be started
  * `spawned` stays false, `tail` says why, and nas_jobs__process_ended comes true as usual. */
 nas_jobs__process *nas_jobs__process_start(uv_loop_t *loop, const nas_jobs__command *command);

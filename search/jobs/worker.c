@@ -42,6 +42,11 @@ void nas_worker_begin(void)
     fcntl(fd, F_SETFL, O_NONBLOCK); /* a loop that does not read must not stop the work */
 }
 
+bool nas_worker_is(void)
+{
+    return worker.job != 0;
+}
+
 void nas_worker_act(nas_store *store)
 {
     if (worker.job)

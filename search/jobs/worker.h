@@ -12,6 +12,8 @@ enum { NAS_WORKER_LINE_SIZE = 128 };
 /** Reads (and removes) that variable.  If it is there, this process gets SIGTERM when its loop
  * dies, now if it is dead already. */
 void nas_worker_begin(void);
+/** True if this process is a job's. */
+bool nas_worker_is(void);
 /** Makes the store's writes those of this process's attempt; nothing if it is no job's. */
 void nas_worker_act(nas_store *store);
 /** Tells the loop that the work got on; at most a few times a second.  `step` counts on in a

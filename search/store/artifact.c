@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "search/store/private.h"
+#include "search/store/remote.h"
 
 /* What retention keeps: these many of the highest step, and the best. */
 #define KEEP_LAST "2"
@@ -144,8 +144,11 @@ nas_status nas_store_artifact_put(nas_store *store, nas_store_attempt attempt, c
     int64_t bytes = 0;
     nas_status status;
 
-    if ((status = examine(store, attempt, kind, file, &bytes, digest, err)) ||
-        (status = nas_store__begin_attempt(store, attempt, err)))
+    if ((status = examine(store, attempt, kind, file, &bytes, digest, err)))
+        return status;
+    if (store->remote)
+        return nas_store__remote_file(store, attempt, kind, file, step, NAN, bytes, digest, err);
+    if ((status = nas_store__begin_attempt(store, attempt, err)))
         return status;
     status = put(store, attempt, kind, file, step, NAN, bytes, digest, err);
     return nas_store__end(store, status, err);
@@ -168,8 +171,12 @@ nas_status nas_store_checkpoint(nas_store *store, nas_store_attempt attempt, con
     int count = 0;
     nas_status status;
 
-    if ((status = examine(store, attempt, "checkpoint", file, &bytes, digest, err)) ||
-        (status = nas_store__begin_attempt(store, attempt, err)))
+    if ((status = examine(store, attempt, "checkpoint", file, &bytes, digest, err)))
+        return status;
+    if (store->remote)
+        return nas_store__remote_file(store, attempt, "checkpoint", file, step, score, bytes,
+                                      digest, err);
+    if ((status = nas_store__begin_attempt(store, attempt, err)))
         return status;
     if (!(status = put(store, attempt, "checkpoint", file, step, score, bytes, digest, err)))
         status = list_where(store, dropped_checkpoints, attempt.run, "checkpoint", &dropped, &count,
@@ -181,6 +188,11 @@ nas_status nas_store_checkpoint(nas_store *store, nas_store_attempt attempt, con
     for (int i = 0; i < count && !status; i++) { /* only now: the commit is the moment */
         char *path = nas_path_join(store->dir, dropped[i].path);
 
+        if (path && store->nested && !nas_store__grow((void **)&store->late, store->late_count,
+                                                      sizeof *store->late, NULL)) {
+            store->late[store->late_count++] = path;
+            continue;
+        }
         if (path && unlink(path) && errno != ENOENT)
             nas_log(NAS_LOG_WARN, "%s: could not be removed: %s", path, strerror(errno));
         free(path);
@@ -192,6 +204,8 @@ nas_status nas_store_checkpoint(nas_store *store, nas_store_attempt attempt, con
 nas_status nas_store_artifact_list(nas_store *store, int64_t run, const char *kind,
                                    nas_store_artifact **out, int *count, nas_err *err)
 {
+    if (store->remote)
+        return nas_store__remote_file_list(store, run, kind, out, count, err);
     return list_where(store, "WHERE ?1 IN (0, run) AND (?2 IS NULL OR kind = ?2) ORDER BY id DESC",
                       run, kind, out, count, err);
 }

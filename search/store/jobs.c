@@ -311,7 +311,9 @@ nas_status nas_store_jobs_submit(nas_store *store, const nas_job_spec *specs, in
 
 #define JOB_QUERY                                                                                \
     "SELECT id, attempt, memory_mib, time_limit_s, hang_limit_s, created_ms, updated_ms, cores," \
-    " priority, retries, failures, state, cancel, name, sweep, args, folder FROM job "
+    " priority, retries, failures, state, cancel, name, sweep, args, folder, state = 'running'"  \
+    " AND EXISTS (SELECT 1 FROM job_attempt AS a WHERE a.job = job.id AND a.number ="            \
+    " job.attempt AND a.batch <> '') FROM job "
 
 static void fini(nas_job *job)
 {
@@ -346,6 +348,7 @@ static nas_status read_job(sqlite3_stmt *stmt, nas_job *job, nas_err *err)
         .priority = sqlite3_column_int(stmt, 8), .retries = sqlite3_column_int(stmt, 9),
         .failures = sqlite3_column_int(stmt, 10), .state = state_column(stmt, 11),
         .cancel = sqlite3_column_int(stmt, 12) != 0,
+        .placed = sqlite3_column_int(stmt, 17) != 0,
     };
     nas_store__copy_text(stmt, 13, job->name, sizeof job->name);
     nas_store__copy_text(stmt, 14, job->group, sizeof job->group);
@@ -487,7 +490,8 @@ static nas_status read_attempt(sqlite3_stmt *stmt, nas_job_attempt *out, nas_err
         .started_ms = sqlite3_column_int64(stmt, 2), .ended_ms = sqlite3_column_int64(stmt, 3),
         .step = sqlite3_column_int64(stmt, 4), .code = sqlite3_column_int(stmt, 5),
         .signal = sqlite3_column_int(stmt, 6), .peak_rss_mib = nas_store__real(stmt, 7),
-        .state = state_column(stmt, 8),
+        .state = state_column(stmt, 8), .slurm = sqlite3_column_int64(stmt, 13),
+        .task = sqlite3_column_int(stmt, 14),
     };
     nas_store__copy_text(stmt, 9, out->cause, sizeof out->cause);
     nas_store__copy_text(stmt, 10, out->phase, sizeof out->phase);
@@ -503,7 +507,8 @@ nas_status nas_store_job_attempts(nas_store *store, int64_t job, nas_job_attempt
     bool row = false;
     nas_status status = nas_store__query(store, &stmt, what, err,
                                          "SELECT number, pid, started_ms, ended_ms, step, code, "
-                                         "signal, peak_rss_mib, state, cause, phase, host, tail "
+                                         "signal, peak_rss_mib, state, cause, phase, host, tail, "
+                                         "iif(batch = '', -1, slurm), task "
                                          "FROM job_attempt WHERE job = ? ORDER BY number", "i",
                                          job);
 

@@ -69,6 +69,7 @@ typedef struct nas_job {
     int cores, priority, retries, failures /* of its retries, used up */;
     nas_job_state state;
     bool cancel; /* asked for, and still running */
+    bool placed; /* running on a cluster, which needs no loop for it */
     char name[NAS_STORE_NAME_SIZE], group[NAS_STORE_NAME_SIZE];
     char *args, *folder; /* args: JSON text */
 } nas_job;
@@ -86,6 +87,8 @@ typedef struct nas_job_attempt {
     int64_t step;       /* of the last sign of life, -1: none */
     int code, signal;   /* exit code, -1: none; the signal that ended it, 0: none */
     double peak_rss_mib; /* NAN: not known */
+    int64_t slurm;      /* on a cluster: id of the array, 0: not known; -1: here */
+    int task;           /* and the index in it */
     nas_job_state state;
     char cause[NAS_STORE_NAME_SIZE]; /* "data", "crash", "hung", ...; "" while it runs */
     char phase[NAS_STORE_NAME_SIZE], host[256];
@@ -166,8 +169,8 @@ nas_status nas_store_loop_release(nas_store *store, int64_t number, bool *out, n
 typedef struct nas_job_orphan {
     int64_t job, attempt, pid; /* pid 0: not there any more */
 } nas_job_orphan;
-/** Ends the attempts that earlier loops left running, as lost: their jobs are queued again (or
- * cancelled, if that was asked for).  `*out` (malloc'ed, yours) says which. */
+/** Ends the attempts that earlier loops left running, as lost, those on a cluster aside: their jobs
+ * are queued again (or cancelled, if that was asked for).  `*out` (malloc'ed, yours) says which. */
 nas_status nas_store_jobs_recover(nas_store *store, int64_t loop, nas_job_orphan **out, int *count,
                                   nas_err *err);
 
@@ -184,6 +187,7 @@ nas_status nas_store_job_words(nas_store *store, const char *args, json_t **out,
 typedef enum nas_job_event {
     NAS_JOB_STARTS,  /* attempt is the next one; refused if the job is queued no longer  */
     NAS_JOB_SPAWNED, /* pid                                                              */
+    NAS_JOB_PLACED,  /* on a cluster: slurm, host (what is 0 or NULL is kept)            */
     NAS_JOB_STEPPED, /* step, phase, peak_rss_mib                                        */
     NAS_JOB_ENDS     /* the attempt: its state, cause, code, ...; and what the job is then: not
                       * queued but cancelled, if that was asked for meanwhile (news tell)  */
@@ -198,11 +202,41 @@ typedef struct nas_job_change {
     double peak_rss_mib;
     char phase[NAS_STORE_NAME_SIZE];
     char *tail;   /* borrowed, NULL: none */
+    const char *batch; /* STARTS, ENDS: on a cluster, as task `task` of this array; NULL: here */
+    const char *host;
+    int64_t slurm;
+    int task;
     bool refused; /* out */
 } nas_job_change;
 
 /** Writes changes in order, in one transaction.  NAS_E_FAIL if another loop took over. */
 nas_status nas_store_jobs_write(nas_store *store, int64_t loop, nas_job_change *changes, int count,
                                 nas_err *err);
+
+/* ---- for the loop of a cluster ---- */
+
+/** A running attempt that is a task of a Slurm array. */
+typedef struct nas_job_place {
+    int64_t job, attempt;
+    int64_t slurm; /* id of the array, 0: not known (yet)   */
+    int task;      /* index in it                           */
+    char batch[NAS_STORE_NAME_SIZE]; /* its name            */
+} nas_job_place;
+/** All of them (malloc'ed, yours). */
+nas_status nas_store_jobs_places(nas_store *store, nas_job_place **out, int *count, nas_err *err);
+
+/** `<dir>/spool/<job>/<attempt>/<file>`, the directory if `file` is NULL; malloc'ed, NULL: no
+ * memory. */
+char *nas_store_spool_path(const nas_store *store, int64_t job, int64_t attempt, const char *file);
+
+typedef struct nas_store_taken {
+    int64_t records, refused;
+} nas_store_taken;
+/** Takes what an attempt recorded (docs/reference/spool.md) and was not taken yet, each record
+ * exactly once.  A refused one is told and passed over.  NAS_E_DATA for a damaged spool, once
+ * what comes before the damage was taken; NAS_E_FAIL if there is something new and the attempt is
+ * not the running one. */
+nas_status nas_store_spool_take(nas_store *store, int64_t loop, int64_t job, int64_t attempt,
+                                nas_store_taken *out, nas_err *err);
 
 #endif

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/system.h"
-#include "search/store/private.h"
+#include "search/store/remote.h"
 
 /* ---- workers ---- */
 
@@ -62,6 +62,8 @@ nas_status nas_store_job_run(nas_store *store, const char *kind, const char *con
     nas_status status = NAS_OK;
 
     *out = NULL;
+    if (store->remote)
+        return nas_store__remote_job_run(store, kind, config_digest, out, err);
     if (store->job)
         status = nas_store__int(store, "look for the job's run", &run, err,
                                 "SELECT id FROM run WHERE job = ? AND kind = ? AND config_digest "
@@ -177,7 +179,8 @@ static nas_status find_orphans(nas_store *store, nas_job_orphan **out, int *coun
     nas_status status = nas_store__query(
         store, &stmt, what, err,
         "SELECT job.id, job.attempt, a.pid, a.pid_start, a.host FROM job LEFT JOIN job_attempt AS "
-        "a ON a.job = job.id AND a.number = job.attempt WHERE job.state = 'running'", "");
+        "a ON a.job = job.id AND a.number = job.attempt WHERE job.state = 'running' "
+        "AND coalesce(a.batch, '') = ''", "");
 
     while (!status && !(status = nas_store__step(stmt, what, &row, err)) && row) {
         const char *host = (const char *)sqlite3_column_text(stmt, 4);
@@ -208,12 +211,47 @@ nas_status nas_store_jobs_recover(nas_store *store, int64_t loop, nas_job_orphan
     if (!(status = find_orphans(store, out, count, err)) &&
         !(status = nas_store__exec(store, what, err,
                                    "UPDATE job_attempt SET state = 'lost', cause = 'loop-died', "
-                                   "ended_ms = ? WHERE state = 'running'", "i", now)))
+                                   "ended_ms = ? WHERE state = 'running' AND batch = ''", "i",
+                                   now)))
         status = nas_store__exec(store, what, err,
                                  "UPDATE job SET state = CASE cancel WHEN 1 THEN 'cancelled' ELSE "
                                  "'queued' END, cancel = 0, updated_ms = ? WHERE state = "
-                                 "'running'", "i", now);
+                                 "'running' AND NOT EXISTS (SELECT 1 FROM job_attempt AS a WHERE "
+                                 "a.job = job.id AND a.number = job.attempt AND a.batch <> '')",
+                                 "i", now);
     if ((status = nas_store__end(store, status, err))) {
+        free(*out);
+        *out = NULL;
+        *count = 0;
+    }
+    return status;
+}
+
+nas_status nas_store_jobs_places(nas_store *store, nas_job_place **out, int *count, nas_err *err)
+{
+    static const char what[] = "look for tasks of a cluster";
+    sqlite3_stmt *stmt;
+    bool row = false;
+    nas_status status = nas_store__query(
+        store, &stmt, what, err,
+        "SELECT job.id, job.attempt, a.slurm, a.task, a.batch FROM job JOIN job_attempt AS a ON "
+        "a.job = job.id AND a.number = job.attempt WHERE job.state = 'running' AND a.batch <> '' "
+        "ORDER BY job.id", "");
+
+    *out = NULL;
+    *count = 0;
+    while (!status && !(status = nas_store__step(stmt, what, &row, err)) && row) {
+        if ((status = nas_store__grow((void **)out, *count, sizeof **out, err)))
+            break;
+        nas_job_place *place = &(*out)[(*count)++];
+        *place = (nas_job_place){.job = sqlite3_column_int64(stmt, 0),
+                                 .attempt = sqlite3_column_int64(stmt, 1),
+                                 .slurm = sqlite3_column_int64(stmt, 2),
+                                 .task = sqlite3_column_int(stmt, 3)};
+        nas_store__copy_text(stmt, 4, place->batch, sizeof place->batch);
+    }
+    sqlite3_finalize(stmt);
+    if (status) {
         free(*out);
         *out = NULL;
         *count = 0;
@@ -309,8 +347,9 @@ static nas_status write_start(nas_store *store, nas_job_change *c, nas_err *err)
     nas_system_host(host, sizeof host);
     return nas_store__exec(store, what, err,
                            "INSERT OR REPLACE INTO job_attempt (job, number, state, host, "
-                           "started_ms) VALUES (?, ?, 'running', ?, ?)", "iiti", c->job,
-                           c->attempt, host, now);
+                           "started_ms, batch, task, slurm) VALUES (?, ?, 'running', ?, ?, "
+                           "coalesce(?, ''), ?, ?)", "iititii", c->job, c->attempt,
+                           c->batch ? "" : host, now, c->batch, (int64_t)c->task, c->slurm);
 }
 
 static nas_status write_spawned(nas_store *store, nas_job_change *c, nas_err *err)
@@ -319,6 +358,14 @@ static nas_status write_spawned(nas_store *store, nas_job_change *c, nas_err *er
                            "UPDATE job_attempt SET pid = ?, pid_start = ? WHERE job = ? AND "
                            "number = ?", "iiii", c->pid, nas_store__process_start(c->pid), c->job,
                            c->attempt);
+}
+
+static nas_status write_placed(nas_store *store, nas_job_change *c, nas_err *err)
+{
+    return nas_store__exec(store, "note a task", err,
+                           "UPDATE job_attempt SET slurm = coalesce(nullif(?, 0), slurm), host = "
+                           "coalesce(?, host) WHERE job = ? AND number = ?", "itii", c->slurm,
+                           c->host, c->job, c->attempt);
 }
 
 static nas_status write_step(nas_store *store, nas_job_change *c, nas_err *err)
@@ -342,6 +389,12 @@ static nas_status write_end(nas_store *store, nas_job_change *c, nas_err *err)
         "ttiitiidtii", nas_job_state_name(c->attempt_state), c->cause, now, c->step, c->phase,
         (int64_t)c->code, (int64_t)c->signal, c->peak_rss_mib, c->tail, c->job, c->attempt);
 
+    /* There nobody else can say so. */
+    if (!status && c->batch)
+        status = nas_store__exec(store, what, err,
+                                 "UPDATE run SET state = 'interrupted', updated_ms = ? WHERE "
+                                 "state = 'running' AND id IN (SELECT run FROM job_run WHERE job "
+                                 "= ?)", "ii", now, c->job);
     return status ? status
                   : nas_store__exec(store, what, err,
                                     "UPDATE job SET state = CASE WHEN ?1 = 'queued' AND cancel = "
@@ -356,7 +409,7 @@ nas_status nas_store_jobs_write(nas_store *store, int64_t loop, nas_job_change *
 {
     static nas_status (*const writers[])(nas_store *, nas_job_change *, nas_err *) = {
         [NAS_JOB_STARTS] = write_start, [NAS_JOB_SPAWNED] = write_spawned,
-        [NAS_JOB_STEPPED] = write_step, [NAS_JOB_ENDS] = write_end,
+        [NAS_JOB_PLACED] = write_placed, [NAS_JOB_STEPPED] = write_step, [NAS_JOB_ENDS] = write_end,
     };
     nas_status status = nas_store__begin_as_loop(store, loop, err);
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/options.h"
-#include "search/store/private.h"
+#include "search/store/remote.h"
 
 #define RUN_QUERY                                                                              \
     "SELECT run.id, run.attempt, run.parent, run.pid, run.step, run.epoch, run.created_ms,"    \
@@ -177,6 +177,8 @@ nas_status nas_store_run_get(nas_store *store, const char *text, nas_store_run *
     nas_status status;
 
     *out = NULL;
+    if (store->remote)
+        return nas_store__remote_run_get(store, text, out, err);
     if (!text) {
         status = newest_unfinished(store, &found, err);
     } else if (!(status = nas_store__query(store, &stmt, "look for the run", err,

@@ -6,9 +6,15 @@
 
 #include "search/store/jobs.h"
 
+typedef struct nas_store__remote nas_store__remote;
+
 struct nas_store {
     char *dir;
-    sqlite3 *db;
+    sqlite3 *db;               /* NULL: it is a spool                */
+    nas_store__remote *remote; /* NULL: it is a database             */
+    bool nested;               /* transactions are parts of a larger one, see nas_store__begin */
+    char **late;               /* nested: files to be removed after the larger one */
+    int late_count;
     int64_t job, job_attempt; /* nas_store_act_for; 0: for no job */
     int64_t data_version;     /* nas_store_changed                */
 };
@@ -37,7 +43,8 @@ nas_status nas_store__int(nas_store *store, const char *what, int64_t *out, nas_
 nas_status nas_store__script(sqlite3 *db, const char *what, const char *sql, nas_err *err);
 
 /** A transaction that takes the write lock at once, and its end: commit when `status` is
- * NAS_OK and the commit succeeds, otherwise everything is rolled back.  They do not nest. */
+ * NAS_OK and the commit succeeds, otherwise everything is rolled back.  They do not nest, except
+ * that while store->nested is true they are savepoints within the transaction around them. */
 nas_status nas_store__begin(nas_store *store, nas_err *err);
 nas_status nas_store__end(nas_store *store, nas_status status, nas_err *err);
 /** nas_store__begin for a write of an attempt: refuses one that was superseded or has ended.
@@ -46,6 +53,8 @@ nas_status nas_store__begin_attempt(nas_store *store, nas_store_attempt attempt,
 
 /** Refuses, within a transaction, what acts for an attempt of a job that does not run. */
 nas_status nas_store__check_job(nas_store *store, nas_err *err);
+/** Names and configuration of a new run: NAS_E_USAGE, NAS_E_DATA. */
+nas_status nas_store__check_spec(const nas_store_run_spec *spec, nas_err *err);
 /** nas_store__begin and nas_store__check_job; on failure no transaction is open. */
 nas_status nas_store__begin_as_job(nas_store *store, nas_err *err);
 /** The same for a write of the job loop: refused when another loop has taken over. */

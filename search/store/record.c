@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "search/store/private.h"
+#include "search/store/remote.h"
 
 nas_status nas_store_progress(nas_store *store, nas_store_attempt attempt, int64_t step,
                               int64_t epoch, const nas_store_metric *metrics, int count,
@@ -13,9 +13,11 @@ nas_status nas_store_progress(nas_store *store, nas_store_attempt attempt, int64
     static const char what[] = "record metrics";
     sqlite3_stmt *stmt = NULL;
     bool row;
-    nas_status status = nas_store__begin_attempt(store, attempt, err);
+    nas_status status;
 
-    if (status)
+    if (store->remote)
+        return nas_store__remote_progress(store, attempt, step, epoch, metrics, count, err);
+    if ((status = nas_store__begin_attempt(store, attempt, err)))
         return status;
     if ((status = nas_store__exec(store, what, err, "UPDATE run SET step = ?, epoch = ?, "
                                   "updated_ms = ? WHERE id = ?", "iiii", step, epoch,
@@ -124,9 +126,11 @@ nas_status nas_store_probabilities_put(nas_store *store, nas_store_attempt attem
 {
     static const char what[] = "record probabilities";
     sqlite3_stmt *insert_p = NULL, *insert_entropy = NULL;
-    nas_status status = nas_store__begin_attempt(store, attempt, err);
+    nas_status status;
 
-    if (status)
+    if (store->remote)
+        return nas_store__remote_probabilities(store, attempt, epoch, slots, counts, p, err);
+    if ((status = nas_store__begin_attempt(store, attempt, err)))
         return status;
     if ((status = nas_store__exec(store, what, err, "DELETE FROM probability WHERE run = ? AND "
                                   "epoch = ?", "ii", attempt.run, epoch)) ||
@@ -181,6 +185,8 @@ nas_status nas_store_architecture_put(nas_store *store, const nas_store_architec
     int64_t found = 0;
     nas_status status;
 
+    if (store->remote)
+        return nas_store__remote_architecture(store, architecture, id, err);
     if ((status = nas_store__check_json(architecture->json, "architecture", err)) ||
         (status = nas_store__begin_as_job(store, err)))
         return status;
@@ -201,9 +207,11 @@ nas_status nas_store_evaluations_put(nas_store *store, nas_store_attempt attempt
                                      const nas_store_evaluation *evaluations, int count,
                                      nas_err *err)
 {
-    nas_status status = nas_store__begin_attempt(store, attempt, err);
+    nas_status status;
 
-    if (status)
+    if (store->remote)
+        return nas_store__remote_evaluations(store, attempt, evaluations, count, err);
+    if ((status = nas_store__begin_attempt(store, attempt, err)))
         return status;
     for (int i = 0; i < count && !status; i++) {
         const nas_store_evaluation *e = &evaluations[i];
@@ -275,6 +283,8 @@ nas_status nas_store_table_put(nas_store *store, const char *digest, const char 
     if (strlen(content) > NAS_STORE_TEXT_MAX)
         return nas_fail(err, NAS_E_DATA, "latency table %s: larger than %d MiB", path ? path : "",
                         NAS_STORE_TEXT_MAX >> 20);
+    if (store->remote)
+        return nas_store__remote_table(store, digest, path, device, meta, content, id, err);
     if ((status = nas_store__check_json(meta, "conditions of a latency table", err)) ||
         (status = nas_store__begin_as_job(store, err)))
         return status;
@@ -292,9 +302,11 @@ nas_status nas_store_table_put(nas_store *store, const char *digest, const char 
 nas_status nas_store_run_table(nas_store *store, nas_store_attempt attempt, int64_t table,
                                nas_err *err)
 {
-    nas_status status = nas_store__begin_attempt(store, attempt, err);
+    nas_status status;
 
-    if (status)
+    if (store->remote)
+        return nas_store__remote_run_table(store, attempt, table, err);
+    if ((status = nas_store__begin_attempt(store, attempt, err)))
         return status;
     status = nas_store__exec(store, "name the latency table", err, "UPDATE run SET latency_table "
                              "= ? WHERE id = ?", "ii", table, attempt.run);

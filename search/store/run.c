@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "search/store/private.h"
+#include "search/store/remote.h"
 
 static const char *const state_names[] = {"running", "interrupted", "done", "failed"};
 
@@ -17,7 +17,7 @@ const char *nas_store_state_name(nas_store_state state)
     return (unsigned)state < NAS_STORE_ANY_STATE ? state_names[state] : "any";
 }
 
-static nas_status check_spec(const nas_store_run_spec *spec, nas_err *err)
+nas_status nas_store__check_spec(const nas_store_run_spec *spec, nas_err *err)
 {
     nas_status status;
 
@@ -110,9 +110,13 @@ nas_status nas_store_run_begin(nas_store *store, const nas_store_run_spec *spec,
 {
     int64_t id = 0;
     char *dir = NULL;
-    nas_status status = check_spec(spec, err);
+    nas_status status = nas_store__check_spec(spec, err);
 
-    if (status || (status = nas_store__begin_as_job(store, err)))
+    if (status)
+        return status;
+    if (store->remote)
+        return nas_store__remote_run_begin(store, spec, out, err);
+    if ((status = nas_store__begin_as_job(store, err)))
         return status;
     if ((spec->name && (status = check_name_free(store, spec->name, err))) ||
         (status = insert_run(store, spec, &id, err)))
@@ -187,9 +191,11 @@ nas_status nas_store_run_claim(nas_store *store, int64_t run, nas_store_attempt 
 {
     const nas_store__process self = nas_store__this_process();
     int64_t attempt = 0;
-    nas_status status = nas_store__begin_as_job(store, err);
+    nas_status status;
 
-    if (status)
+    if (store->remote)
+        return nas_store__remote_run_claim(store, run, out, err);
+    if ((status = nas_store__begin_as_job(store, err)))
         return status;
     if (!(status = find_free(store, run, &self, true, &attempt, err)) &&
         !(status = check_dir(store, run, err)))
@@ -211,6 +217,8 @@ nas_status nas_store_run_finish(nas_store *store, nas_store_attempt attempt, nas
     const int64_t now = nas_clock_utc_ms();
     nas_status status;
 
+    if (store->remote)
+        return nas_store__remote_run_finish(store, attempt, state, summary, error, err);
     if ((status = nas_store__check_json(summary, "summary of a run", err)) ||
         (status = nas_store__begin_attempt(store, attempt, err)))
         return status;

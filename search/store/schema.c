@@ -118,7 +118,22 @@ static const char version_2[] =
     "ALTER TABLE run ADD COLUMN job INTEGER REFERENCES job ON DELETE SET NULL;"
     "CREATE INDEX run_by_job ON run (job);";
 
-const char *const nas_store__migrations[] = {version_1, version_2};
+/* Tasks of a cluster: where they run, and how far their spools were taken in; `number` counts
+ * the runs of a job. */
+static const char version_3[] =
+    "ALTER TABLE job_attempt ADD COLUMN batch TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE job_attempt ADD COLUMN slurm INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE job_attempt ADD COLUMN task INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE job_attempt ADD COLUMN spool_bytes INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE job_attempt ADD COLUMN spool_records INTEGER NOT NULL DEFAULT 0;"
+
+    "CREATE TABLE job_run ("
+    " job INTEGER NOT NULL REFERENCES job ON DELETE CASCADE, number INTEGER NOT NULL,"
+    " run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE, attempt INTEGER NOT NULL,"
+    " PRIMARY KEY (job, number)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX job_run_by_run ON job_run (run);";
+
+const char *const nas_store__migrations[] = {version_1, version_2, version_3};
 const int nas_store__schema = sizeof nas_store__migrations / sizeof *nas_store__migrations;
 
 int nas_store_schema(void)

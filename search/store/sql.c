@@ -94,6 +94,11 @@ static nas_status query(nas_store *store, sqlite3_stmt **stmt, const char *what,
                         const char *sql, const char *types, va_list *args)
 {
     *stmt = NULL;
+    if (!store->db) {
+        nas_fail(err, NAS_E_CONFIG, "%s: on a cluster a job sees no store but its spool", what);
+        nas_hint(err, "run this command where the store is");
+        return NAS_E_CONFIG;
+    }
     if (sqlite3_prepare_v2(store->db, sql, -1, stmt, NULL) != SQLITE_OK)
         return nas_store__fail(store->db, what, err);
     const nas_status status = bind_all(*stmt, what, err, types, args);
@@ -164,11 +169,18 @@ nas_status nas_store__script(sqlite3 *db, const char *what, const char *sql, nas
 
 nas_status nas_store__begin(nas_store *store, nas_err *err)
 {
-    return nas_store__script(store->db, "begin", "BEGIN IMMEDIATE", err);
+    return nas_store__script(store->db, "begin", store->nested ? "SAVEPOINT part"
+                                                               : "BEGIN IMMEDIATE", err);
 }
 
 nas_status nas_store__end(nas_store *store, nas_status status, nas_err *err)
 {
+    if (store->nested) {
+        if (!sqlite3_get_autocommit(store->db)) /* else the whole was rolled back */
+            sqlite3_exec(store->db, status ? "ROLLBACK TO part; RELEASE part" : "RELEASE part",
+                         NULL, NULL, NULL);
+        return status;
+    }
     if (!status)
         status = nas_store__script(store->db, "commit", "COMMIT", err);
     /* Some errors (full disk) have rolled back already; then there is nothing to do. */

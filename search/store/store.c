@@ -11,7 +11,7 @@
 
 #include "base/file.h"
 #include "base/system.h"
-#include "search/store/private.h"
+#include "search/store/remote.h"
 
 enum { BUSY_MS = 10000 };
 
@@ -87,11 +87,18 @@ static nas_status make_dirs(const char *dir, nas_err *err)
 nas_status nas_store_open(nas_store **out, const char *dir, nas_store_mode mode, nas_err *err)
 {
     nas_store *store = calloc(1, sizeof *store);
+    const size_t prefix = sizeof NAS_STORE_SPOOL - 1;
+    const bool remote = strncmp(dir, NAS_STORE_SPOOL, prefix) == 0;
     nas_status status = NAS_OK;
 
     *out = NULL;
+    dir += remote ? prefix : 0;
     if (!store || !(store->dir = strdup(dir))) {
         status = nas_fail(err, NAS_E_NOMEM, "store %s", dir);
+        goto done;
+    }
+    if (remote) {
+        status = nas_store__remote_open(store, dir, err);
         goto done;
     }
     if (mode == NAS_STORE_CREATE && (status = make_dirs(dir, err)))
@@ -111,6 +118,7 @@ void nas_store_close(nas_store *store)
     if (!store)
         return;
     sqlite3_close(store->db);
+    nas_store__remote_close(store->remote);
     free(store->dir);
     free(store);
 }

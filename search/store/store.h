@@ -39,6 +39,9 @@ typedef enum nas_store_mode {
 /** Opens `<dir>/store.db`.  NAS_E_DATA for a store made by a newer version.  Before a
  * migration the old database is kept as `store.db.v<N>`. */
 nas_status nas_store_open(nas_store **out, const char *dir, nas_store_mode mode, nas_err *err);
+/** A `dir` that begins so is the spool of a job's attempt (docs/reference/spool.md): what is
+ * written becomes records, what is read is what the job's own attempts recorded. */
+#define NAS_STORE_SPOOL "spool:"
 void nas_store_close(nas_store *store);
 /** The directory as given to nas_store_open (borrowed). */
 const char *nas_store_dir(const nas_store *store);
