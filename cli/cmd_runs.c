@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/describe.h"
 #include "cli/output.h"
+#include "cli/policy.h"
 
 typedef struct list_options {
     cli_common common;
@@ -199,6 +200,8 @@ static nas_status show_run(const cli_context *context, const void *options, nas_
                                                             : json_null());
     json_object_set_new(result, "config", cli_stored_json(run->config));
     json_object_set_new(result, "summary", cli_stored_json(run->summary));
+    if (!context->common->json) /* drawn, and a table of its own */
+        cli_policy_show(result, json_object_get(result, "summary"));
     json_object_set(result, "metrics", metrics);
     json_object_set(result, "artifacts", artifacts);
     status = cli_emit(context, result, err);

@@ -10,7 +10,12 @@
 enum { NAS_PRUNE_FIXED = -1 }; /* in place of a group: these channels stay */
 
 /** The channels at one block: what it reads, what is inside an mbconv, what it writes. */
-typedef enum nas_prune_axis { NAS_PRUNE_IN, NAS_PRUNE_MID, NAS_PRUNE_OUT, NAS_PRUNE_AXES } nas_prune_axis;
+typedef enum nas_prune_axis {
+    NAS_PRUNE_IN,
+    NAS_PRUNE_MID,
+    NAS_PRUNE_OUT,
+    NAS_PRUNE_AXES
+} nas_prune_axis;
 
 typedef struct nas_prune_group {
     int channels;        /* of the unpruned network                                    */

@@ -56,7 +56,7 @@ static int column_group(const nas_prune_plan *plan, int block, const nas_param *
     return axes->columns == NAS_PRUNE_AXES ? NAS_PRUNE_FIXED : plan->at[block][axes->columns];
 }
 
-/* -- the layers that read what is pruned --------------------------------------------------------- */
+/* -- the layers that read what is pruned ------------------------------------------------------ */
 
 static bool add_reader(nas_pruner *p, int block, const nas_layer *layer, const nas_param *param)
 {
@@ -209,11 +209,11 @@ nas_status nas_pruner_calibrate(nas_pruner *p, nas_loader *loader, int images, i
     return status;
 }
 
-/* -- reconstruction -------------------------------------------------------------------------------- */
+/* -- reconstruction --------------------------------------------------------------------------- */
 
 static int ascending(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
 
-/* The first `count` of a group's ranking, in their order in the network; and behind them the rest. */
+/* The first `count` of a group's ranking, in their order in the network; behind them the rest. */
 static int *split_channels(const nas_pruner *p, int group, int count)
 {
     const int channels = p->plan->group[group].channels;
@@ -312,7 +312,7 @@ static nas_status solve_missing(nas_pruner *p, const int *channels, nas_err *err
                                       "are no finite numbers");
 }
 
-/* -- the smaller network ---------------------------------------------------------------------------- */
+/* -- the smaller network ---------------------------------------------------------------------- */
 
 /* to[t][i][o] = from[t][rows[i]][columns[o]]; NULL: all. */
 static void gather(const nas_param *small, const float *from, int in, int out, const int *rows,

@@ -255,7 +255,7 @@ nas_status nas_agent_replay(const nas_env *env, const nas_agent_episode *episode
     return status;
 }
 
-/* -- checkpoints ------------------------------------------------------------------------------- */
+/* -- checkpoints ------------------------------------------------------------------------------ */
 
 void nas_rl__add(nas_safetensors_builder *builder, const nas_rl__array *arrays, int count)
 {

@@ -1,7 +1,8 @@
 /* Agents: they play episodes of an environment (search/rl/env.h) and look for the actions with the
  * highest reward.  DDPG learns a policy; the others are what it is compared with.
  *
- * An agent's state is whole between episodes; saved and loaded there, it goes on to the same bits. */
+ * An agent's state is whole between episodes: saved and loaded there, it goes on to the same
+ * bits. */
 #ifndef NAS_SEARCH_RL_AGENT_H
 #define NAS_SEARCH_RL_AGENT_H
 

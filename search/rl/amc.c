@@ -48,7 +48,7 @@ static int rounded(const nas_amc *a, int group, double share)
 
 static int least(const nas_amc *a, int group) { return rounded(a, group, a->config.lowest); }
 
-/* -- costs ---------------------------------------------------------------------------------------- */
+/* -- costs ------------------------------------------------------------------------------------ */
 
 static int64_t entry_macs(const nas_latency_entry *e)
 {
@@ -170,7 +170,7 @@ static int within_budget(const nas_amc *a, int group, int wanted)
     }
 }
 
-/* -- the environment ------------------------------------------------------------------------------- */
+/* -- the environment -------------------------------------------------------------------------- */
 
 static nas_status reset(void *user, nas_err *err)
 {
@@ -241,7 +241,7 @@ static nas_status act(void *user, const float *action, nas_env_outcome *outcome,
     return status;
 }
 
-/* -- its life ----------------------------------------------------------------------------------------- */
+/* -- its life --------------------------------------------------------------------------------- */
 
 /* The layer that reads a group first: index, linear?, channels read and written, stride, kernel,
  * weights; then each column from 0 to 1. */
@@ -253,7 +253,8 @@ static void describe(nas_amc *a)
         const nas_prune_group *group = &p->group[g];
         const nas_op_spec *op = &p->arch->blocks[group->block].op;
         const bool window = op->type == NAS_OP_CONV;
-        const int out = op->type == NAS_OP_MBCONV && group->axis == NAS_PRUNE_IN ? op->mid : op->out;
+        const bool expands = op->type == NAS_OP_MBCONV && group->axis == NAS_PRUNE_IN;
+        const int out = expands ? op->mid : op->out;
         const int kernel = window ? op->kernel : 1;
         const float values[STATIC_FEATURES] = {
             (float)g, op->type == NAS_OP_LINEAR, (float)group->channels, (float)out,

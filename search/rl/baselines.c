@@ -13,7 +13,7 @@ static nas_status take(nas_agent *agent, void *state, nas_err *err)
     return state != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "agent: out of memory");
 }
 
-/* -- random ------------------------------------------------------------------------------------ */
+/* -- random ----------------------------------------------------------------------------------- */
 
 static void random_choose(nas_agent *agent, const nas_rl__played *played, int step,
                           const float *state, float *action)
@@ -24,7 +24,7 @@ static void random_choose(nas_agent *agent, const nas_rl__played *played, int st
 
 const nas_rl__class nas_rl__random = {.name = "random", .choose = random_choose};
 
-/* -- uniform: the interval in which the largest free action lies ---------------------------------- */
+/* -- uniform: the interval in which the largest free action lies ------------------------------ */
 
 typedef struct interval {
     double low, high;
@@ -80,7 +80,7 @@ const nas_rl__class nas_rl__uniform = {
     .name = "uniform", .init = uniform_init, .fini = fini, .choose = uniform_choose,
     .learn = uniform_learn, .add = uniform_add, .read = uniform_read, .free_only = true};
 
-/* -- evolution ---------------------------------------------------------------------------------- */
+/* -- evolution -------------------------------------------------------------------------------- */
 
 typedef struct population {
     int genes;

@@ -300,8 +300,8 @@ static void learn(nas_agent *agent, const nas_rl__played *played)
         const float *state = played->states + (ptrdiff_t)i * d->observations;
 
         nas_rl__ddpg_store(d, state, played->actions + (ptrdiff_t)i * d->actions,
-                           c->whole_reward ? played->reward : played->rewards[i], state + d->observations,
-                           i == last);
+                           c->whole_reward ? played->reward : played->rewards[i],
+                           state + d->observations, i == last);
         for (int u = 0; u < c->updates && agent->played >= c->warmup; u++)
             nas_rl__ddpg_update(d, c);
     }

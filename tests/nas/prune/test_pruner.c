@@ -101,7 +101,7 @@ Test(nas_pruner, channels_that_nobody_listens_to_can_go_from_every_operation)
     network_free(&net);
 }
 
-/* -- least squares ------------------------------------------------------------------------------------ */
+/* -- least squares ---------------------------------------------------------------------------- */
 
 static const char two_convolutions[] =
     "{\"format\": \"onepath.architecture\", \"version\": 1, \"name\": \"two\","
@@ -194,7 +194,8 @@ Test(nas_pruner, least_squares_agree_with_lapack_and_pytorch)
                TAPS * KEPT * OUT * sizeof(float));
     const process_result *said =
         RUN_TOOL("/usr/bin/python3", NAS_SOURCE_DIR "/tests/nas/prune/lstsq.py", scratch("inputs"),
-                 scratch("weights"), scratch("kept"), scratch("answer"), "96", "16", "16", "8", "3");
+                 scratch("weights"), scratch("kept"), scratch("answer"), "96", "16", "16", "8",
+                 "3");
     cr_assert_eq(said->code, 0, "%s", said->err);
     cr_assert_eq(sscanf(said->out, "%lf %lf", &lapack, &pytorch), 2, "%s", said->out);
     cr_log_info("distance %g, %g", lapack, pytorch);

@@ -1,8 +1,8 @@
 /* A task with a known optimum, for agents: drive a number to 0 with little effort.
  *
- * x starts at 1; step t of 6 chooses u in [-1, 1], pays x^2 + u^2 and moves x to x + u; the end pays
- * x^2 once more.  The linear-quadratic regulator solves it: P = 1 at the end and P <- 1 + P / (1 + P)
- * a step backwards, so that the cost of the optimum is P = 377/233, a ratio of Fibonacci numbers,
+ * x starts at 1; step t of 6 chooses u in [-1, 1], pays x^2 + u^2 and moves x to x + u; the end
+ * pays x^2 once more.  The linear-quadratic regulator solves it: P = 1 at the end and
+ * P <- 1 + P / (1 + P) a step backwards, so that the cost of the optimum is P = 377/233, a ratio of Fibonacci numbers,
  * with u = -P / (1 + P) * x.  Doing nothing costs 7. */
 #ifndef NAS_TESTS_SEARCH_RL_REGULATOR_H
 #define NAS_TESTS_SEARCH_RL_REGULATOR_H

@@ -1,4 +1,4 @@
-/* Agents of every kind on tasks with a known optimum (regulator.h, shares.h); stopping and going on. */
+/* Agents of every kind on tasks with a known optimum (regulator.h, shares.h); stopping. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <omp.h>
@@ -79,7 +79,7 @@ Test(search_rl, ddpg_shares_out_a_budget_on_five_seeds_of_five)
         config.sigma_decay = 0.99;
         shares_init(&task);
         const double reward = best_of(&task.env, &config, 500);
-        cr_expect_gt(reward, 0.985, "seed %d: %g of 1", (int)seed, reward); /* 0.990 to 0.999 seen */
+        cr_expect_gt(reward, 0.985, "seed %d: %g of 1", (int)seed, reward); /* 0.990 and more */
         cr_expect_leq(reward, 1.0 + 1e-6);
     }
 }
@@ -99,7 +99,7 @@ Test(search_rl, what_it_is_compared_with_does_as_well_as_it_can)
     cr_expect(evolution > 0.985 && evolution <= 1.0 + 1e-6, "evolution: %g", evolution);
 }
 
-/* -- the same bits ---------------------------------------------------------------------------------- */
+/* -- the same bits ---------------------------------------------------------------------------- */
 
 enum { EPISODES = 40 };
 
