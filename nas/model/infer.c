@@ -1,9 +1,10 @@
-/* Folded layers in a row; two buffers take turns. */
+/* Folded layers in a row, on integers where they are quantised; two buffers take turns. */
 #include "nas/model/infer.h"
 
 #include <assert.h>
 #include <omp.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 
@@ -28,7 +29,29 @@ static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
 static size_t slot_floats(int h, int w, int c) { return (size_t)h * (size_t)w * (size_t)c; }
 
-/* Copies and folds the blocks; returns the floats of the largest activation. */
+/* A block on integers keeps its batch norm beside them: the gate and biases are read from it. */
+static void pack_int8(nas_infer *infer, const nas_model *model, const nas_layer *layer,
+                      const float *params, infer_block *block)
+{
+    const size_t floats = nas_layer_floats(layer);
+    void *packed = nas_arena_alloc(&infer->arena, nas_layer_int8_bytes(layer, infer->kernels));
+
+    block->params = nas_arena_floats(&infer->arena, floats);
+    memcpy(block->params, params, floats * sizeof *params);
+    nas_layer_pack_int8(layer, infer->kernels, params, model->bn_eps, packed, &block->layer);
+}
+
+static void fold_block(nas_infer *infer, const nas_model *model, const nas_layer *layer,
+                       const float *params, infer_block *block)
+{
+    nas_layer_fold(layer, NULL, model->bn_eps, &block->layer, NULL);
+    block->params = nas_arena_floats(&infer->arena, nas_layer_floats(&block->layer));
+    nas_layer_fold(layer, params, model->bn_eps, &block->layer, block->params);
+    nas_layer_pack(&block->layer, infer->kernels, block->params,
+                   nas_arena_floats(&infer->arena,
+                                    nas_layer_packed_floats(&block->layer, infer->kernels)));
+}
+
 static void fold_blocks(nas_infer *infer, const nas_model *model, const int *choice, int first)
 {
     for (int i = 0; i < infer->count; i++) {
@@ -36,13 +59,12 @@ static void fold_blocks(nas_infer *infer, const nas_model *model, const int *cho
         const nas_layer *layer = &slot->layer[choice[first + i]];
         infer_block *block = &infer->block[i];
 
-        nas_layer_fold(layer, NULL, model->bn_eps, &block->layer, NULL);
-        block->params = nas_arena_floats(&infer->arena, nas_layer_floats(&block->layer));
-        nas_layer_fold(layer, model->params + slot->offset[choice[first + i]], model->bn_eps,
-                       &block->layer, block->params);
-        nas_layer_pack(&block->layer, infer->kernels, block->params,
-                       nas_arena_floats(&infer->arena,
-                                        nas_layer_packed_floats(&block->layer, infer->kernels)));
+        const float *params = model->params + slot->offset[choice[first + i]];
+
+        if (nas_layer_is_int8(layer))
+            pack_int8(infer, model, layer, params, block);
+        else
+            fold_block(infer, model, layer, params, block);
         block->shortcut = slot->shortcut;
         block->skip = slot->shortcut && layer->spec.type == NAS_OP_ZERO;
     }
@@ -70,6 +92,8 @@ nas_status nas_infer_new_part(nas_infer **out, const nas_model *model, const int
         const nas_layer *layer = &slot->layer[choice[s]];
         bytes += nas_arena_round((nas_layer_floats(layer) + 64) * sizeof(float)) +
                  nas_arena_round(nas_layer_packed_floats(layer, infer->kernels) * sizeof(float));
+        if (nas_layer_is_int8(layer))
+            bytes += nas_arena_round(nas_layer_int8_bytes(layer, infer->kernels));
         temporary = max_size(temporary, nas_layer_temporary(layer, max_batch) +
                                             nas_layer_kept(layer, max_batch));
         scratch = max_size(scratch, nas_layer_scratch(layer, max_batch, omp_get_max_threads()));

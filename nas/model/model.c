@@ -154,6 +154,9 @@ void nas_model_free(nas_model *model)
         munmap(model->params, model->floats * sizeof(float));
     if (model->momentum != NULL)
         munmap(model->momentum, model->floats * sizeof(float));
+    for (int i = 0; i < model->quants; i++)
+        free(model->quant[i].weight_step);
+    free(model->quant);
     free(model->slot);
     free(model);
 }

@@ -26,6 +26,8 @@ typedef struct nas_model {
     size_t floats;      /* of each of the two blocks below               */
     float *params;
     float *momentum;    /* SGD's; pages of candidates never trained stay untouched */
+    int quants;         /* of a quantised network (nas/quant/sites.h): one record for each */
+    nas_quant *quant;   /* convolution and linear layer, in order, to which the layers point; NULL */
 } nas_model;
 
 /** Lays out and allocates; all zero until nas_model_reset or a checkpoint is read.

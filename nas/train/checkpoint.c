@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "nas/train/quantised_file.h"
 
 nas_safetensors_builder *nas_checkpoint_begin(const char *kind, const json_t *state)
 {
@@ -69,12 +70,8 @@ static int param_shape(const nas_param *param, int64_t shape[4])
     }
 }
 
-/* Calls `visit` for every tensor of the model: name, parameter, and where it lies. */
-typedef nas_status visit_fn(void *user, const char *name, const nas_param *param, float *values,
-                            nas_err *err);
-
-static nas_status each_param(const nas_model *model, const char *before, bool momentum,
-                             visit_fn *visit, void *user, nas_err *err)
+nas_status nas_checkpoint__each(const nas_model *model, const char *before, bool momentum,
+                                nas_checkpoint__visit *visit, void *user, nas_err *err)
 {
     nas_status status = NAS_OK;
 
@@ -97,8 +94,8 @@ static nas_status each_param(const nas_model *model, const char *before, bool mo
     return status;
 }
 
-static nas_status add_param(void *user, const char *name, const nas_param *param, float *values,
-                            nas_err *err)
+nas_status nas_checkpoint__add(void *user, const char *name, const nas_param *param,
+                               float *values, nas_err *err)
 {
     int64_t shape[4];
     const int rank = param_shape(param, shape);
@@ -111,18 +108,18 @@ void nas_checkpoint_add_model(nas_safetensors_builder *builder, const nas_model 
                               bool momentum)
 {
     if (builder != NULL)
-        each_param(model, "", momentum, add_param, builder, NULL);
+        nas_checkpoint__each(model, "", momentum, nas_checkpoint__add, builder, NULL);
 }
 
 void nas_checkpoint_add_second(nas_safetensors_builder *builder, const char *prefix,
                                const nas_model *model)
 {
     if (builder != NULL)
-        each_param(model, prefix, false, add_param, builder, NULL);
+        nas_checkpoint__each(model, prefix, false, nas_checkpoint__add, builder, NULL);
 }
 
-static nas_status expect_param(void *user, const char *name, const nas_param *param, float *values,
-                               nas_err *err)
+nas_status nas_checkpoint__expect(void *user, const char *name, const nas_param *param,
+                                  float *values, nas_err *err)
 {
     const nas_safetensors_tensor *tensor;
     int64_t shape[4];
@@ -131,8 +128,8 @@ static nas_status expect_param(void *user, const char *name, const nas_param *pa
     return nas_safetensors_expect(user, name, NAS_DTYPE_F32, rank, shape, &tensor, err);
 }
 
-static nas_status copy_param(void *user, const char *name, const nas_param *param, float *values,
-                             nas_err *err)
+nas_status nas_checkpoint__copy(void *user, const char *name, const nas_param *param,
+                                float *values, nas_err *err)
 {
     memcpy(values, nas_safetensors_find(user, name)->data, param->count * sizeof *values);
     return NAS_OK;
@@ -142,9 +139,12 @@ static nas_status read_params(const nas_safetensors *file, const char *prefix, n
                               bool momentum, nas_err *err)
 {
     void *user = (void *)file;
-    const nas_status status = each_param(model, prefix, momentum, expect_param, user, err);
+    const nas_status status =
+        nas_checkpoint__each(model, prefix, momentum, nas_checkpoint__expect, user, err);
 
-    return status == NAS_OK ? each_param(model, prefix, momentum, copy_param, user, err) : status;
+    return status == NAS_OK ? nas_checkpoint__each(model, prefix, momentum, nas_checkpoint__copy,
+                                                   user, err)
+                            : status;
 }
 
 nas_status nas_checkpoint_read_model(const nas_safetensors *file, nas_model *model, bool momentum,
@@ -162,6 +162,8 @@ nas_status nas_checkpoint_read_second(const nas_safetensors *file, const char *p
 nas_status nas_model_save(const nas_model *model, const nas_arch *arch, const char *path,
                           nas_err *err)
 {
+    if (model->quant != NULL)
+        return nas_quantised_save(model, arch, path, err);
     json_t *state = nas_arch_to_json(arch);
     nas_safetensors_builder *builder = state ? nas_checkpoint_begin("model", state) : NULL;
 
@@ -172,18 +174,36 @@ nas_status nas_model_save(const nas_model *model, const nas_arch *arch, const ch
     return status;
 }
 
+/* A float network or a quantised one. */
+static nas_status open_model(nas_safetensors **out, json_t **state, bool *quantised,
+                             const char *path, nas_err *err)
+{
+    static const char other[] = "quantised";
+    const nas_status status = nas_checkpoint_open(out, state, path, "model", err);
+    nas_safetensors *file = NULL;
+
+    if (status != NAS_E_DATA || nas_safetensors_open(&file, path, true, NULL) != NAS_OK)
+        return status;
+    const char *kind = nas_safetensors_meta(file, "nas.kind");
+    *quantised = kind != NULL && strcmp(kind, other) == 0;
+    nas_safetensors_close(file);
+    return *quantised ? nas_checkpoint_open(out, state, path, other, err) : status;
+}
+
 nas_status nas_model_load(nas_model **out, nas_arch **arch, const char *path, nas_err *err)
 {
     nas_safetensors *file = NULL;
     nas_model *model = NULL;
     nas_arch *own = NULL;
     json_t *state = NULL;
+    bool quantised = false;
     nas_status status;
 
-    if ((status = nas_checkpoint_open(&file, &state, path, "model", err)) == NAS_OK &&
+    if ((status = open_model(&file, &state, &quantised, path, err)) == NAS_OK &&
         (status = nas_arch_from_json(&own, state, path, err)) == NAS_OK && out != NULL &&
         (status = nas_model_new_arch(&model, own, err)) == NAS_OK)
-        status = nas_checkpoint_read_model(file, model, false, err);
+        status = quantised ? nas_quantised_read(file, path, model, err)
+                           : nas_checkpoint_read_model(file, model, false, err);
     if (status == NAS_OK && out != NULL) {
         *out = model;
         model = NULL;

@@ -31,7 +31,8 @@ nas_status nas_checkpoint_read_model(const nas_safetensors *file, nas_model *mod
 nas_status nas_checkpoint_read_second(const nas_safetensors *file, const char *prefix,
                                       nas_model *model, nas_err *err);
 
-/** A trained network: architecture and parameters in one file. */
+/** A trained network: architecture and parameters in one file; a quantised one (with records) with
+ * its weights as codes of their bits (docs/reference/quantised-model.md). */
 nas_status nas_model_save(const nas_model *model, const nas_arch *arch, const char *path,
                           nas_err *err);
 /** Either result may be NULL if it is not wanted.  Yours. */

@@ -130,6 +130,8 @@ static nas_status save(void *self, const char *path, nas_err *err)
     nas_safetensors_builder *builder = state ? nas_checkpoint_begin("train", state) : NULL;
 
     nas_checkpoint_add_model(builder, t->model, true);
+    if (builder != NULL && t->config.hooks != NULL)
+        t->config.hooks->add(t->config.hooks->user, builder);
     const nas_status status = nas_safetensors_builder_write(builder, path, NULL, err);
     nas_safetensors_builder_free(builder);
     json_decref(state);
@@ -154,7 +156,9 @@ nas_status nas_trainer_load(nas_trainer *t, const char *path, nas_err *err)
             NAS_OK &&
         (status = nas_json_int(state, path, "loss_images", true, 0, INT64_MAX, &images, err)) ==
             NAS_OK &&
-        (status = nas_checkpoint_read_model(file, t->model, true, err)) == NAS_OK) {
+        (status = nas_checkpoint_read_model(file, t->model, true, err)) == NAS_OK &&
+        (t->config.hooks == NULL ||
+         (status = t->config.hooks->read(t->config.hooks->user, file, err)) == NAS_OK)) {
         t->epoch = epoch;
         t->batch = batch;
         t->loss_sum = sum;
@@ -180,6 +184,8 @@ static void train_batch(nas_trainer *t, const nas_batch *batch)
     t->loss_sum +=
         batch->n * nas_step_weights(&t->step, t->choice, batch->n, batch->x, batch->labels,
                                     (float)c->label_smoothing, &how, &sgd);
+    if (c->hooks != NULL)
+        c->hooks->stepped(c->hooks->user, (double)sgd.lr);
     t->loss_images += batch->n;
     t->batch++;
 }

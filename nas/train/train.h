@@ -5,6 +5,15 @@
 #include "nas/data/dataset.h"
 #include "nas/model/model.h"
 #include "nas/train/observer.h"
+#include "nas/train/safetensors.h"
+
+/** What else happens in a training: to the parameters after each step, and in checkpoints. */
+typedef struct nas_train_hooks {
+    void *user;
+    void (*stepped)(void *user, double lr);
+    void (*add)(void *user, nas_safetensors_builder *builder);
+    nas_status (*read)(void *user, const nas_safetensors *file, nas_err *err);
+} nas_train_hooks;
 
 typedef struct nas_train_config {
     int64_t epochs;
@@ -15,6 +24,7 @@ typedef struct nas_train_config {
     uint64_t seed;
     int loader_threads;
     nas_memory memory;
+    const nas_train_hooks *hooks; /* borrowed; NULL: none                          */
 } nas_train_config;
 
 /** What `nas train` does when nothing else is said. */

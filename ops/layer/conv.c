@@ -50,14 +50,10 @@ static void backward(const nas_layer *layer, const nas_run *run, const float *pa
 {
     const nas_unit *unit = &layer->unit[0];
     const nas_view in = {.x = x};
-    nas_conv_geom geom = unit->geom;
-
-    geom.n = run->n;
     const nas_grad_view grad = nas_unit__last_grad(unit, run, params, saved, dy, grads);
     const nas_conv_grad out = {.dx = dx, .add = add, .dw = grads ? grads + unit->weight : NULL};
     if (dx != NULL || grads != NULL)
-        nas_unit__kernels(unit, run->kernels)
-            ->backward(&geom, &in, params + unit->weight, &grad, &out, run->scratch);
+        nas_unit__backward(unit, run, params, &in, &grad, &out);
 }
 
 static double output_dot(const nas_layer *layer, const nas_run *run, const float *params,

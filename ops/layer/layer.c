@@ -72,7 +72,7 @@ size_t nas_layer_temporary(const nas_layer *layer, int n)
                            (size_t)layer->spec.out; /* a copy of dy */
 
     return classes[layer->spec.type]->temporary(layer, n) +
-           nas_arena_round(outputs * sizeof(float));
+           nas_arena_round(outputs * sizeof(float)) + nas_layer__quant_bytes(layer, n);
 }
 
 size_t nas_layer_scratch(const nas_layer *layer, int n, int threads)
@@ -89,8 +89,10 @@ size_t nas_layer_scratch(const nas_layer *layer, int n, int threads)
     }
     const nas_layer_class *class = classes[layer->spec.type];
     const size_t own = class->scratch ? class->scratch(layer, n, threads) : 0;
+    const size_t int8 = nas_layer_is_int8(layer) ? nas_layer__int8_scratch(layer, n, threads) : 0;
 
-    return own > largest ? own : largest;
+    largest = own > largest ? own : largest;
+    return int8 > largest ? int8 : largest;
 }
 
 static void fill(float *values, size_t count, float value)
@@ -153,6 +155,13 @@ void *nas_layer_forward(const nas_layer *layer, const nas_run *run, float *param
                         const float *residual, float *y)
 {
     const size_t mark = nas_arena_mark(run->arena);
+    const bool int8 = (layer->units > 0 ? &layer->unit[0].int8 : &layer->linear_int8)->weights;
+
+    if (int8 && !run->train) {
+        nas_layer__int8_forward(layer, run, params, x, residual, y);
+        nas_arena_release(run->arena, mark);
+        return NULL;
+    }
     void *saved =
         classes[layer->spec.type]->forward(layer, run, params, x, residual, y);
 

@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "ops/layer/op.h"
+#include "ops/layer/quant.h"
 
 typedef enum nas_param_kind {
     NAS_PARAM_POINTWISE, /* [in][out]                */
@@ -32,6 +33,12 @@ typedef struct nas_param {
 
 enum { NAS_LAYER_MAX_PARAMS = 20, NAS_LAYER_MAX_UNITS = 3 };
 
+/** A convolution or linear layer on integers (nas_layer_pack_int8). */
+typedef struct nas_int8_part {
+    const void *weights;       /* NULL: it is run on floats                             */
+    const float *scale, *bias; /* [out]: of the sums, with batch norm and steps in them */
+} nas_int8_part;
+
 /** A convolution with what follows it: batch norm or bias, and an activation. */
 typedef struct nas_unit {
     nas_conv_geom geom; /* n is set when it runs */
@@ -40,6 +47,8 @@ typedef struct nas_unit {
     size_t weight, gamma, beta, mean, var; /* offsets in the block; bias is at `beta` */
     const float *packed; /* evaluation: its weights in the kernels' layout, or NULL; the owner
                             of a folded layer sets it (nas_layer_pack) */
+    nas_quant *quant;    /* borrowed; NULL: nothing is rounded */
+    nas_int8_part int8;
 } nas_unit;
 
 /** Parameters of a layer's block, in this order: weights (decayed), vectors
@@ -54,6 +63,8 @@ typedef struct nas_layer {
     nas_unit unit[NAS_LAYER_MAX_UNITS];
     size_t se_reduce, se_reduce_bias, se_expand, se_expand_bias; /* offsets: mbconv */
     size_t linear, linear_bias;                                  /* offsets: linear */
+    nas_quant *linear_quant; /* as nas_unit.quant */
+    nas_int8_part linear_int8;
 } nas_layer;
 
 /** What a training pass keeps for backward, and what it computes again instead. */
@@ -142,6 +153,16 @@ void nas_layer_fold(const nas_layer *layer, const float *params, float bn_eps, n
 size_t nas_layer_packed_floats(const nas_layer *folded, const nas_kernels *kernels);
 void nas_layer_pack(nas_layer *folded, const nas_kernels *kernels, const float *params,
                     float *packed);
+
+/** True if the layer can be run on integers: all of its convolutions (its linear layer) have
+ * rounded inputs and weights with steps. */
+bool nas_layer_is_int8(const nas_layer *layer);
+/** Bytes of its weights, scales and biases on integers. */
+size_t nas_layer_int8_bytes(const nas_layer *layer, const nas_kernels *kernels);
+/** Makes `out`, a copy of `layer` that nas_layer_forward evaluates on integers, with the same
+ * `params`.  `packed` (64-byte aligned) must live as long as it is run, with these kernels. */
+void nas_layer_pack_int8(const nas_layer *layer, const nas_kernels *kernels, const float *params,
+                         float bn_eps, void *packed, nas_layer *out);
 
 /** Copies one parameter to or from PyTorch's layout ([out][in][k][k], ...). */
 void nas_param_to_torch(const nas_param *param, const float *params, float *torch_values);

@@ -31,7 +31,8 @@ static const nas_unit *project_of(const nas_layer *layer)
 /* Whether expand and depthwise convolution run as one in training. */
 static bool is_expanded(const nas_layer *layer, const nas_kernels *kernels)
 {
-    return has_expand(layer) && kernels->expanded.worth != NULL &&
+    return has_expand(layer) && depthwise_of(layer)->quant == NULL &&
+           kernels->expanded.worth != NULL &&
            kernels->expanded.worth(&depthwise_of(layer)->geom, layer->spec.in, layer->spec.act);
 }
 
@@ -407,9 +408,7 @@ static void backward(const nas_layer *layer, const nas_run *run, const float *pa
     const nas_unit *pw = project_of(layer), *dw = depthwise_of(layer), *ex = expand_of(layer);
     const bool expand = has_expand(layer);
     const nas_view plain = {.x = x};
-    nas_conv_geom geom = pw->geom;
 
-    geom.n = run->n;
     compute_again(layer, run, params, x, kept);
     const size_t mark = nas_arena_mark(run->arena);
     nas_grad_view grad = nas_unit__last_grad(pw, run, params, &kept->project, dy, grads);
@@ -419,8 +418,7 @@ static void backward(const nas_layer *layer, const nas_run *run, const float *pa
     nas_conv_grad out = {.dx = gd, .sums = sums, .mean = kept->depthwise.mean,
                          .invstd = kept->depthwise.invstd,
                          .dw = grads ? grads + pw->weight : NULL};
-    nas_unit__kernels(pw, run->kernels)
-        ->backward(&geom, &in, params + pw->weight, &grad, &out, run->scratch);
+    nas_unit__backward(pw, run, params, &in, &grad, &out);
     if (layer->spec.se > 0)
         squeeze_excite_backward(layer, run, params, kept, gd, sums, grads);
 
@@ -436,8 +434,6 @@ static void backward(const nas_layer *layer, const nas_run *run, const float *pa
         grad = (nas_grad_view){.g = kept->depthwise.raw};
         sums = nas_unit__sums(run, layer->spec.mid);
     }
-    geom = dw->geom;
-    geom.n = run->n;
     in = expand_view(layer, kept, x);
     out = (nas_conv_grad){.dx = dx, .add = add, .dw = grads ? grads + dw->weight : NULL};
     if (expand) {
@@ -448,18 +444,14 @@ static void backward(const nas_layer *layer, const nas_run *run, const float *pa
         out.add = false;
     }
     if (out.dx != NULL || grads != NULL)
-        nas_unit__kernels(dw, run->kernels)
-            ->backward(&geom, &in, params + dw->weight, &grad, &out, run->scratch);
+        nas_unit__backward(dw, run, params, &in, &grad, &out);
     if (!expand)
         return;
 
     grad = nas_unit__grad_view(ex, run, params, &kept->expand, out.dx, sums, grads);
-    geom = ex->geom;
-    geom.n = run->n;
     out = (nas_conv_grad){.dx = dx, .add = add, .dw = grads ? grads + ex->weight : NULL};
     if (dx != NULL || grads != NULL)
-        nas_unit__kernels(ex, run->kernels)
-            ->backward(&geom, &plain, params + ex->weight, &grad, &out, run->scratch);
+        nas_unit__backward(ex, run, params, &plain, &grad, &out);
 }
 
 static double output_dot(const nas_layer *layer, const nas_run *run, const float *params,

@@ -235,7 +235,7 @@ static double mean_pool_dot(const nas_layer *layer, const nas_run *run, const fl
 /* -- linear --------------------------------------------------------------------------- */
 
 typedef struct linear_kept {
-    const float *x; /* after dropout                                          */
+    const float *x; /* as it is multiplied: rounded, after dropout            */
     float *z;       /* what act_backward reads: the activated values, of h-swish
                        those before it; NULL without an activation            */
 } linear_kept;
@@ -254,7 +254,7 @@ static void linear_layout(nas_layer *layer)
 static size_t linear_kept_bytes(const nas_layer *layer, int n)
 {
     return nas_arena_round(sizeof(linear_kept)) +
-           nas_arena_round(floats_in(layer, n) * sizeof(float)) +
+           (layer->linear_quant ? 2 : 1) * nas_arena_round(floats_in(layer, n) * sizeof(float)) +
            nas_arena_round(floats_out(layer, n) * sizeof(float));
 }
 
@@ -267,6 +267,22 @@ static void linear_apply(const nas_layer *layer, const nas_run *run, const float
                          s->bias ? params + layer->linear_bias : NULL, act, y);
 }
 
+/* The input, or the input rounded, in the arena. */
+static const float *linear_input(const nas_layer *layer, const nas_run *run, const float *x)
+{
+    const nas_quant *q = layer->linear_quant;
+    const size_t count = floats_in(layer, run->n);
+
+    if (q != NULL && q->probe != NULL)
+        q->probe->see(q->probe->user, q, count, x);
+    if (q == NULL || q->probe != NULL || q->input_bits == 0)
+        return x;
+    float *values = nas_arena_floats(run->arena, count);
+    const nas_q8_grid grid = nas_quant_grid(q);
+    nas_quant_round(&grid, count, x, values);
+    return values;
+}
+
 static void *linear_forward(const nas_layer *layer, const nas_run *run, float *params,
                             const float *x, const float *residual, float *y)
 {
@@ -276,6 +292,7 @@ static void *linear_forward(const nas_layer *layer, const nas_run *run, float *p
 
     if (run->train) {
         kept = nas_arena_alloc(run->arena, sizeof *kept);
+        x = linear_input(layer, run, x);
         *kept = (linear_kept){.x = x};
         if (run->dropout && s->dropout > 0.0f) {
             float *dropped = nas_arena_floats(run->arena, floats_in(layer, run->n));
@@ -292,6 +309,8 @@ static void *linear_forward(const nas_layer *layer, const nas_run *run, float *p
     }
     const size_t mark = nas_arena_mark(run->arena);
     float *target = output_target(layer, run, residual, y);
+    if (!run->train)
+        x = linear_input(layer, run, x);
     linear_apply(layer, run, params, x, s->act, target);
     finish_output(layer, run, target, NAS_ACT_NONE, residual, y);
     nas_arena_release(run->arena, mark);
@@ -318,6 +337,9 @@ static void linear_backward(const nas_layer *layer, const nas_run *run, const fl
         return;
     if (run->dropout && s->dropout > 0.0f)
         run->kernels->dropout(floats_in(layer, run->n), s->dropout, run->seed, run->step, to, to);
+    if (layer->linear_quant != NULL && layer->linear_quant->input_bits > 0)
+        layer->linear_quant->range_grad +=
+            nas_quant_pass(layer->linear_quant, floats_in(layer, run->n), x, to);
     if (add)
         run->kernels->add(floats_in(layer, run->n), to, dx);
 }

@@ -102,16 +102,54 @@ nas_unit_kept nas_unit__vectors(const nas_unit *unit, const nas_run *run)
     return kept;
 }
 
+static size_t input_count(const nas_unit *unit, int n)
+{
+    const nas_conv_geom *g = &unit->geom;
+
+    return (size_t)n * (size_t)g->h * (size_t)g->w * (size_t)g->cin;
+}
+
+/* The input as the view shows it, in memory. */
+static float *materialise(const nas_unit *unit, const nas_run *run, const nas_view *in)
+{
+    const nas_conv_geom *g = &unit->geom;
+    float *x = nas_arena_floats(run->arena, input_count(unit, run->n));
+
+    run->kernels->apply(run->n, g->h * g->w, g->cin, in, NULL, x);
+    return x;
+}
+
+/* What the convolution reads: the input itself, or the input rounded, in the arena. */
+static nas_view rounded(const nas_unit *unit, const nas_run *run, const nas_view *in)
+{
+    const nas_quant *q = unit->quant;
+
+    if (q == NULL || (q->probe == NULL && q->input_bits == 0))
+        return *in;
+    float *x = materialise(unit, run, in);
+    const size_t count = input_count(unit, run->n);
+    if (q->probe != NULL) {
+        q->probe->see(q->probe->user, q, count, x);
+    } else {
+        const nas_q8_grid grid = nas_quant_grid(q);
+        nas_quant_round(&grid, count, x, x);
+    }
+    return (nas_view){.x = x};
+}
+
 void nas_unit__again(const nas_unit *unit, const nas_run *run, const float *params,
                      const nas_view *in, const nas_unit_kept *kept)
 {
+    const size_t mark = nas_arena_mark(run->arena);
+    const nas_view view = rounded(unit, run, in);
     const nas_conv_out out = {.y = kept->raw, .act = NAS_ACT_NONE,
                               .bias = unit->bias && !unit->bn ? params + unit->beta : NULL};
     nas_conv_geom geom = unit->geom;
 
     geom.n = run->n;
     nas_unit__kernels(unit, run->kernels)
-        ->forward(&geom, in, params + unit->weight, NULL, &out, run->scratch);
+        ->forward(&geom, &view, params + unit->weight, NULL, &out, run->scratch);
+    nas_arena_release(run->arena, mark);
 }
 
 void nas_unit__normalise(const nas_unit *unit, const nas_run *run, float *params,
@@ -139,8 +177,9 @@ void nas_unit__forward(const nas_unit *unit, const nas_run *run, float *params, 
     }
     geom.n = run->n;
     const nas_conv_out out = {.y = kept->raw, .stats = nas_unit__sums(run, geom.cout)};
+    const nas_view view = rounded(unit, run, in);
     nas_unit__kernels(unit, run->kernels)
-        ->forward(&geom, in, params + unit->weight, NULL, &out, run->scratch);
+        ->forward(&geom, &view, params + unit->weight, NULL, &out, run->scratch);
     nas_unit__normalise(unit, run, params, out.stats, kept);
     nas_arena_release(run->arena, mark);
 }
@@ -178,11 +217,56 @@ void nas_unit__evaluate(const nas_unit *unit, const nas_run *run, const float *p
     } else if (unit->bias) {
         out.bias = params + unit->beta;
     }
+    const nas_view view = rounded(unit, run, in);
     nas_unit__kernels(unit, run->kernels)
-        ->forward(&geom, in, params + unit->weight, scale, &out, run->scratch);
+        ->forward(&geom, &view, params + unit->weight, scale, &out, run->scratch);
     if (in_place)
         run->kernels->add(count, out.y, y);
     nas_arena_release(run->arena, mark);
+}
+
+/* The input was rounded: the gradient of the rounded values goes straight through to the view's,
+ * but for those that were cut. */
+static void backward_rounded(const nas_unit *unit, const nas_run *run, const float *params,
+                             const nas_view *in, const nas_grad_view *grad,
+                             const nas_conv_grad *out)
+{
+    const size_t mark = nas_arena_mark(run->arena), count = input_count(unit, run->n);
+    const nas_q8_grid grid = nas_quant_grid(unit->quant);
+    nas_conv_geom geom = unit->geom;
+    float *x = materialise(unit, run, in), *values = nas_arena_floats(run->arena, count);
+    float *dx = out->dx != NULL ? nas_arena_floats(run->arena, count) : NULL;
+    const nas_view plain = {.x = values};
+    const nas_conv_grad inner = {.dx = dx, .dw = out->dw};
+
+    geom.n = run->n;
+    nas_quant_round(&grid, count, x, values);
+    nas_unit__kernels(unit, run->kernels)
+        ->backward(&geom, &plain, params + unit->weight, grad, &inner, run->scratch);
+    if (dx != NULL) {
+        unit->quant->range_grad += nas_quant_pass(unit->quant, count, x, dx);
+        if (in->scale != NULL && in->gate == NULL)
+            run->kernels->mask(run->n, geom.h * geom.w, geom.cin, in, out->mean, out->invstd, dx,
+                               out->dx, out->sums);
+        else if (out->add)
+            run->kernels->add(count, dx, out->dx);
+        else
+            memcpy(out->dx, dx, count * sizeof *dx);
+    }
+    nas_arena_release(run->arena, mark);
+}
+
+void nas_unit__backward(const nas_unit *unit, const nas_run *run, const float *params,
+                        const nas_view *in, const nas_grad_view *grad, const nas_conv_grad *out)
+{
+    nas_conv_geom geom = unit->geom;
+
+    geom.n = run->n;
+    if (unit->quant != NULL && unit->quant->input_bits > 0)
+        backward_rounded(unit, run, params, in, grad, out);
+    else
+        nas_unit__kernels(unit, run->kernels)
+            ->backward(&geom, in, params + unit->weight, grad, out, run->scratch);
 }
 
 nas_grad_view nas_unit__grad_view(const nas_unit *unit, const nas_run *run, const float *params,

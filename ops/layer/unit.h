@@ -48,6 +48,11 @@ nas_view nas_unit__view(const nas_unit *unit, const nas_unit_kept *kept);
 void nas_unit__evaluate(const nas_unit *unit, const nas_run *run, const float *params,
                         const nas_view *in, const float *residual, float *y);
 
+/** Backward of the convolution, from what `grad` sees of its output; `in` is how its input was
+ * read in the forward pass. */
+void nas_unit__backward(const nas_unit *unit, const nas_run *run, const float *params,
+                        const nas_view *in, const nas_grad_view *grad, const nas_conv_grad *out);
+
 /** Turns g (masked gradient of the normalised output) and its sums into the grad
  * view of the raw output, adding the gradients of gamma and beta (bias) to grads. */
 nas_grad_view nas_unit__grad_view(const nas_unit *unit, const nas_run *run, const float *params,
@@ -63,6 +68,14 @@ nas_grad_view nas_unit__last_grad(const nas_unit *unit, const nas_run *run, cons
 /** sum of dy * the unit's activated output, [n][oh][ow][cout] each. */
 double nas_unit__output_dot(const nas_unit *unit, const nas_run *run, const nas_unit_kept *kept,
                             const float *dy);
+
+/** Bytes of the arena that rounding needs beside all else while a layer runs, forward or back. */
+size_t nas_layer__quant_bytes(const nas_layer *layer, int n);
+/** Evaluation on integers. */
+void nas_layer__int8_forward(const nas_layer *layer, const nas_run *run, const float *params,
+                             const float *x, const float *residual, float *y);
+/** Bytes of kernel scratch that it needs; of the arena it needs no more than floats do. */
+size_t nas_layer__int8_scratch(const nas_layer *layer, int n, int threads);
 
 /** One entry a type: how its layers are laid out and run.  See layer.h. */
 typedef struct nas_layer_class {
