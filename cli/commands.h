@@ -20,6 +20,7 @@ extern const cli_command cmd_latency_check, cmd_latency_diff, cmd_latency_export
 extern const cli_command cmd_ofa_extract, cmd_ofa_sample, cmd_ofa_search, cmd_ofa_shrink;
 extern const cli_command cmd_predictor_train;
 extern const cli_command cmd_profile;
+extern const cli_command cmd_quantize;
 extern const cli_command cmd_prune;
 extern const cli_command cmd_report;
 extern const cli_command cmd_resume;

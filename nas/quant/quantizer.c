@@ -23,7 +23,7 @@ struct nas_quantizer {
 };
 
 /* Numbers of a site that a checkpoint holds. */
-enum { WEIGHT_BITS, INPUT_BITS, RANGE, VELOCITY, STATE };
+enum { WEIGHT_BITS, INPUT_BITS, RANGE, VELOCITY, STATE = NAS_QUANTIZER_NUMBERS };
 
 static float *weights_of(const nas_quantizer *q, int i)
 {
@@ -303,10 +303,27 @@ void nas_quantizer_step(nas_quantizer *q, const nas_range_sgd *sgd)
     }
 }
 
+nas_status nas_quantizer_read_bits(const nas_quantizer *q, const double *numbers, nas_bits *bits,
+                                   nas_err *err)
+{
+    const bool linear = q->config.method == NAS_QUANT_LINEAR;
+
+    for (int i = 0; i < q->count; i++, numbers += STATE) {
+        const double weight = numbers[WEIGHT_BITS], input = numbers[INPUT_BITS];
+
+        bits[i] = (nas_bits){0};
+        if (!(weight >= 0 && weight <= 8 && input >= 0 && input <= 8) ||
+            (linear && (weight == 1 || input == 1)))
+            return nas_fail(err, NAS_E_DATA, "%s: %g and %g bits", q->site[i].name, weight, input);
+        bits[i] = (nas_bits){(int)weight, (int)input};
+    }
+    return NAS_OK;
+}
+
 nas_status nas_quantizer_state(nas_quantizer *q, nas_quantizer_visit *visit, void *user,
                                nas_err *err)
 {
-    nas_status status = visit(user, "quantizer.sites", NAS_QUANTIZER_F64,
+    nas_status status = visit(user, NAS_QUANTIZER_SITES, NAS_QUANTIZER_F64,
                               (int64_t)q->count * STATE, q->state, err);
 
     if (status == NAS_OK && q->config.method == NAS_QUANT_KMEANS)

@@ -69,6 +69,12 @@ typedef nas_status nas_quantizer_visit(void *user, const char *name, nas_quantiz
                                        int64_t count, void *data, nas_err *err);
 nas_status nas_quantizer_state(nas_quantizer *q, nas_quantizer_visit *visit, void *user,
                                nas_err *err);
+/** The array of that name holds these numbers of each site. */
+#define NAS_QUANTIZER_SITES "quantizer.sites"
+enum { NAS_QUANTIZER_NUMBERS = 4 };
+/** The policy that such an array is of.  NAS_E_DATA if it holds other numbers than bits. */
+nas_status nas_quantizer_read_bits(const nas_quantizer *q, const double *numbers, nas_bits *bits,
+                                   nas_err *err);
 /** After the arrays were filled: the ranges and steps of the records follow them. */
 void nas_quantizer_refresh(nas_quantizer *q);
 

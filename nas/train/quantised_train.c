@@ -59,6 +59,19 @@ static nas_status read_arrays(void *user, const nas_safetensors *file, nas_err *
     return status;
 }
 
+nas_status nas_quantised_training_policy(const nas_safetensors *file,
+                                         const nas_quantizer *quantizer, nas_bits *bits,
+                                         nas_err *err)
+{
+    const int sites = nas_quantizer_count(quantizer);
+    const int64_t count = (int64_t)sites * NAS_QUANTIZER_NUMBERS;
+    const nas_safetensors_tensor *tensor;
+    const nas_status status = nas_safetensors_expect(file, NAS_QUANTIZER_SITES, NAS_DTYPE_F64, 1,
+                                                     &count, &tensor, err);
+
+    return status == NAS_OK ? nas_quantizer_read_bits(quantizer, tensor->data, bits, err) : status;
+}
+
 void nas_quantised_training_init(nas_quantised_training *training, nas_quantizer *quantizer,
                                  double momentum, double decay)
 {

@@ -15,4 +15,9 @@ typedef struct nas_quantised_training {
 void nas_quantised_training_init(nas_quantised_training *training, nas_quantizer *quantizer,
                                  double momentum, double decay);
 
+/** The policy in force when a checkpoint was written, [nas_quantizer_count].  NAS_E_DATA. */
+nas_status nas_quantised_training_policy(const nas_safetensors *file,
+                                         const nas_quantizer *quantizer, nas_bits *bits,
+                                         nas_err *err);
+
 #endif

@@ -1,0 +1,411 @@
+/* nas quantize - a trained network with fewer bits: weights, and inputs of its layers. */
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/system.h"
+#include "cli/commands.h"
+#include "cli/outcome.h"
+#include "cli/output.h"
+#include "cli/quantize_task.h"
+#include "nas/train/checkpoint.h"
+#include "latency/table/exchange.h"
+#include "nas/train/quantised_train.h"
+#include "search/haq/haq.h"
+#include "search/rl/agent.h"
+
+typedef struct quantize_options {
+    cli_run_options run;
+    const char *model, *data, *out, *table;
+    int64_t bits, least_bits, episodes, warmup_episodes;
+    int64_t calibration_images, finetune_epochs, batch, iterations;
+    int method, calibration, steps, agent;
+    double size_ratio, bitops, ratio;
+    double lr, decay, valid_fraction;
+    const char *augment;
+} quantize_options;
+
+enum { AGENT_NONE, AGENT_FIRST /* then in the order of nas_agent_kind */ };
+
+#define AT(field) offsetof(quantize_options, field)
+
+static const nas_option quantize_table[] = {
+    {"--model", NAS_OPT_STRING, AT(model), NULL, 0, 0, NULL, "FILE",
+     "trained network of floats: model.safetensors of a run", true},
+    {"--data", NAS_OPT_STRING, AT(data), NULL, 0, 0, NULL, "FILE",
+     "packed images it was trained on", true},
+    {"--out", NAS_OPT_STRING, AT(out), NULL, 0, 0, NULL, "FILE",
+     "copy of the quantised network, which the run keeps", false, true},
+    {"--bits", NAS_OPT_INT, AT(bits), "8", 1, 8, NULL, "N",
+     "of every weight and (linear) of every input; with --agent: at most; linear: at least 2"},
+    {"--agent", NAS_OPT_CHOICE, AT(agent), "none", 0, 0, "none|ddpg|random|uniform|evolution", NULL,
+     "who chooses the bits of each layer, under --size-ratio, --bitops or --table"},
+    {"--episodes", NAS_OPT_INT, AT(episodes), "100", 1, 1e6, NULL, "N", "policies that it tries"},
+    {"--warmup-episodes", NAS_OPT_INT, AT(warmup_episodes), "20", 0, 1e6, NULL, "N",
+     "ddpg: of these, at the start, at random"},
+    {"--least-bits", NAS_OPT_INT, AT(least_bits), "2", 1, 8, NULL, "N", "that it may choose"},
+    {"--size-ratio", NAS_OPT_REAL, AT(size_ratio), NULL, 0, 1, NULL, "R",
+     "weights may take this share of their bytes as floats"},
+    {"--bitops", NAS_OPT_REAL, AT(bitops), NULL, 0, 1, NULL, "R",
+     "MACs times bits may be this share of that at 8 by 8 bits"},
+    {"--table", NAS_OPT_STRING, AT(table), NULL, 0, 0, NULL, "FILE",
+     "cost by layer and bits: HAQ's array (.npy), or such a table imported; with --ratio"},
+    {"--ratio", NAS_OPT_REAL, AT(ratio), NULL, 0, 1, NULL, "R",
+     "cost by the table may be this share of that at 8 by 8 bits"},
+    {"--method", NAS_OPT_CHOICE, AT(method), "linear", 0, 0, "linear|kmeans", NULL,
+     "equal steps, run on integers; or shared weights, for size alone"},
+    {"--steps", NAS_OPT_CHOICE, AT(steps), "channel", 0, 0, "channel|layer", NULL,
+     "linear: one step for each output channel, or for a layer"},
+    {"--calibration", NAS_OPT_CHOICE, AT(calibration), "max", 0, 0, "max|kl", NULL,
+     "linear: cut values at the largest seen, or where the distribution changes least"},
+    {"--calibration-images", NAS_OPT_INT, AT(calibration_images), "128", 1, 4096, NULL, "N",
+     "of train that ranges and batch statistics are taken from"},
+    {"--iterations", NAS_OPT_INT, AT(iterations), "50", 0, 10000, NULL, "N",
+     "kmeans: of Lloyd's algorithm"},
+    {"--finetune-epochs", NAS_OPT_INT, AT(finetune_epochs), "0", 0, 1e6, NULL, "N",
+     "passes over the images with rounded numbers"},
+    {"--batch", NAS_OPT_INT, AT(batch), "64", 2, 4096, NULL, "N", "images a step"},
+    {"--lr", NAS_OPT_REAL, AT(lr), "0.01", 0, 100, NULL, "X",
+     "first learning rate of fine-tuning; follows a cosine to 0"},
+    {"--decay", NAS_OPT_REAL, AT(decay), "4e-5", 0, 1, NULL, "X", "weight decay"},
+    {"--augment", NAS_OPT_STRING, AT(augment), "cifar", 0, 0, NULL, "PRESET",
+     "of fine-tuning: none, cifar or imagenet"},
+    {"--valid-fraction", NAS_OPT_REAL, AT(valid_fraction), "0.1", 0, 0.9, NULL, "X",
+     "of the training images, held out to judge on"},
+    {0},
+};
+
+/* A command line's work. */
+typedef struct work {
+    const quantize_options *o;
+    cli_quantize_task task;
+    cli_session session;
+    nas_budget budget;    /* with an agent */
+    nas_haq *haq;
+    nas_env env;
+    nas_agent *agent;     /* NULL: the same bits everywhere */
+    nas_trainer *trainer; /* NULL: no fine-tuning           */
+    nas_quantised_training training;
+    nas_bits *bits;       /* [sites]: the policy                            */
+    bool tuned;           /* a checkpoint of fine-tuning was loaded         */
+    double float_top1;
+    json_t *result;
+} work;
+
+static nas_status check_budget(const quantize_options *o, nas_err *err)
+{
+    const int given = (o->size_ratio > 0) + (o->bitops > 0) + (o->table != NULL);
+
+    if (o->agent == AGENT_NONE && given > 0) {
+        nas_fail(err, NAS_E_USAGE, "a budget is for an agent, which chooses the bits of each layer");
+        nas_hint(err, "say --agent ddpg, or --bits N for the same everywhere");
+        return NAS_E_USAGE;
+    }
+    if (o->agent != AGENT_NONE && given != 1) {
+        nas_fail(err, NAS_E_USAGE, "--agent needs one budget, but there %s %d",
+                 given == 1 ? "is" : "are", given);
+        nas_hint(err, "say --size-ratio R, --bitops R, or --table FILE --ratio R");
+        return NAS_E_USAGE;
+    }
+    if ((o->table != NULL) != (o->ratio > 0))
+        return nas_fail(err, NAS_E_USAGE, "--table and --ratio go together");
+    if (o->method == NAS_QUANT_KMEANS && (o->bitops > 0 || o->table != NULL))
+        return nas_fail(err, NAS_E_USAGE, "--method kmeans makes a network smaller, not faster: "
+                        "its budget is --size-ratio");
+    if (o->agent != AGENT_NONE && o->least_bits > o->bits)
+        return nas_fail(err, NAS_E_USAGE, "--least-bits %lld is above --bits %lld",
+                        (long long)o->least_bits, (long long)o->bits);
+    return NAS_OK;
+}
+
+static nas_status check(const quantize_options *o, nas_err *err)
+{
+    const nas_status status = check_budget(o, err);
+
+    if (status != NAS_OK)
+        return status;
+    if (o->method == NAS_QUANT_LINEAR &&
+        (o->bits < 2 || (o->agent != AGENT_NONE && o->least_bits < 2)))
+        return nas_fail(err, NAS_E_USAGE, "--method linear needs at least 2 bits: minus, zero, "
+                        "plus");
+    if (o->out != NULL && nas_path_same(o->out, o->model))
+        return nas_fail(err, NAS_E_USAGE, "--out: would write over %s", o->model);
+    return o->out != NULL ? nas_file_writable(o->out, err) : NAS_OK;
+}
+
+/* ---- the agent ---- */
+
+static nas_status judge(void *user, const nas_bits *bits, double *accuracy, nas_err *err)
+{
+    work *w = user;
+    const nas_status status = cli_quantize_apply(&w->task, bits, &w->session.observer, err);
+
+    return status == NAS_OK
+               ? cli_quantize_judge(&w->task, &w->session.observer, accuracy, err)
+               : status;
+}
+
+static nas_status load_budget(work *w, nas_err *err)
+{
+    const quantize_options *o = w->o;
+    const double ratio = o->table != NULL ? o->ratio : o->bitops > 0 ? o->bitops : o->size_ratio;
+    nas_latency_table *table = NULL;
+    nas_status status = NAS_OK;
+
+    w->budget = (nas_budget){
+        .kind = o->table != NULL ? NAS_BUDGET_TABLE
+                : o->bitops > 0  ? NAS_BUDGET_BITOPS
+                                 : NAS_BUDGET_SIZE,
+        .count = nas_quantizer_count(w->task.quantizer),
+        .site = nas_quantizer_sites(w->task.quantizer), .least = (int)o->least_bits,
+        .most = (int)o->bits, .inputs = o->method == NAS_QUANT_LINEAR,
+        .pin_ends = o->method == NAS_QUANT_LINEAR};
+    if (o->table != NULL && /* ratios do not depend on the clock */
+        (status = nas_latency_table_import(&table, o->table, 1.0, err)) == NAS_OK)
+        status = nas_budget_load(&w->budget, table, o->table, err);
+    nas_latency_table_free(table);
+    return status == NAS_OK ? nas_budget_set(&w->budget, ratio, err) : status;
+}
+
+static nas_status load_agent(work *w, nas_err *err)
+{
+    const quantize_options *o = w->o;
+    const nas_haq_judge judging = {.user = w, .judge = judge, .reference = w->float_top1};
+    nas_status status;
+
+    if (o->agent == AGENT_NONE)
+        return NAS_OK;
+    if ((status = nas_haq_new(&w->haq, &w->budget, &judging, err)) != NAS_OK)
+        return status;
+    w->env = nas_haq_env(w->haq);
+    nas_agent_config config = nas_agent_haq((nas_agent_kind)(o->agent - AGENT_FIRST), w->env.steps,
+                                            (uint64_t)o->run.common.seed);
+    config.warmup = o->warmup_episodes;
+    return nas_agent_new(&w->agent, &w->env, &config, err);
+}
+
+/* The best policy of all episodes. */
+static nas_status choose_bits(work *w, nas_err *err)
+{
+    nas_env_outcome outcome;
+    nas_status status;
+
+    if (w->agent == NULL || w->tuned)
+        return NAS_OK;
+    if ((status = nas_agent_run(w->agent, w->o->episodes, &w->session.observer, NULL, err)) !=
+        NAS_OK)
+        return status;
+    const nas_agent_episode best = nas_agent_best(w->agent);
+    if ((status = nas_agent_replay(&w->env, &best, &outcome, err)) == NAS_OK)
+        memcpy(w->bits, nas_haq_bits(w->haq), (size_t)w->budget.count * sizeof *w->bits);
+    return status;
+}
+
+/* ---- the network ---- */
+
+static nas_status load(work *w, nas_err *err)
+{
+    const quantize_options *o = w->o;
+    const uint64_t seed = (uint64_t)o->run.common.seed;
+    const cli_quantize_config config = {
+        .quantizer = {.method = (nas_quant_method)o->method, .kl = o->calibration == 1,
+                      .per_channel = o->steps == 0, .iterations = (int)o->iterations,
+                      .seed = seed},
+        .calibration_images = (int)o->calibration_images, .valid_fraction = o->valid_fraction,
+        .seed = seed, .threads = (int)o->run.common.threads};
+    const nas_train_config training = {
+        .epochs = o->finetune_epochs, .batch = (int)o->batch, .lr = o->lr, .momentum = 0.9,
+        .decay = o->decay, .augment = o->augment, .valid_fraction = o->valid_fraction,
+        .seed = seed, .loader_threads = config.threads, .memory = (nas_memory)o->run.memory,
+        .hooks = &w->training.hooks};
+    nas_status status = cli_quantize_load(&w->task, o->model, o->data, &config, err);
+
+    if (status != NAS_OK)
+        return status;
+    const int count = nas_quantizer_count(w->task.quantizer);
+    w->bits = calloc((size_t)count, sizeof *w->bits);
+    if (w->bits == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "quantisation: out of memory");
+    for (int i = 0; i < count; i++)
+        w->bits[i] = (nas_bits){(int)o->bits, (int)o->bits};
+    if (o->agent != AGENT_NONE && (status = load_budget(w, err)) != NAS_OK)
+        return status;
+    nas_quantised_training_init(&w->training, w->task.quantizer, 0.9, o->decay);
+    return o->finetune_epochs > 0
+               ? nas_trainer_new(&w->trainer, w->task.model, w->task.data, &training, err)
+               : NAS_OK;
+}
+
+/* A checkpoint of the agent, or of fine-tuning with the policy that it goes on with. */
+static nas_status restore(void *self, const char *path, nas_err *err)
+{
+    work *w = self;
+    nas_safetensors *file = NULL;
+    nas_status status = nas_safetensors_open(&file, path, true, err);
+
+    if (status != NAS_OK)
+        return status;
+    const char *kind = nas_safetensors_meta(file, "nas.kind");
+    const bool tuning = kind != NULL && strcmp(kind, "train") == 0;
+    if (tuning)
+        status = nas_quantised_training_policy(file, w->task.quantizer, w->bits, err);
+    nas_safetensors_close(file);
+    if (!tuning && w->agent != NULL)
+        return nas_agent_load(w->agent, path, err);
+    if (status != NAS_OK || w->trainer == NULL ||
+        (status = nas_quantizer_apply(w->task.quantizer, w->bits, err)) != NAS_OK)
+        return status;
+    status = nas_trainer_load(w->trainer, path, err);
+    w->tuned = status == NAS_OK;
+    return status;
+}
+
+/* Fine-tuning counts its steps on from the agent's episodes: a step names a checkpoint. */
+static void tuning_progress(void *user, const nas_progress *at)
+{
+    const work *w = user;
+    nas_progress later = *at;
+
+    later.step += w->agent != NULL ? w->o->episodes : 0;
+    nas_observe_progress(&w->session.observer, &later);
+}
+
+static nas_status tuning_metrics(void *user, int64_t step, int64_t epoch,
+                                 const nas_metric *metrics, int count, nas_err *err)
+{
+    const work *w = user;
+
+    return nas_observe_metrics(&w->session.observer, step + (w->agent ? w->o->episodes : 0), epoch,
+                               metrics, count, err);
+}
+
+static nas_status tuning_checkpoint(void *user, int64_t step, double score, nas_save_fn *save,
+                                    void *self, nas_err *err)
+{
+    const work *w = user;
+
+    return nas_observe_checkpoint(&w->session.observer, step + (w->agent ? w->o->episodes : 0),
+                                  score, save, self, err);
+}
+
+static bool tuning_stop(void *user) { return nas_observe_stop(&((work *)user)->session.observer); }
+
+static bool tuning_checkpoint_due(void *user)
+{
+    return nas_observe_checkpoint_due(&((work *)user)->session.observer);
+}
+
+static nas_status finetune(work *w, nas_train_result *trained, nas_err *err)
+{
+    const nas_observer observer = {.user = w, .progress = tuning_progress,
+                                   .metrics = tuning_metrics, .checkpoint = tuning_checkpoint,
+                                   .stop = tuning_stop, .checkpoint_due = tuning_checkpoint_due};
+
+    return w->trainer != NULL ? nas_trainer_run(w->trainer, &observer, trained, err) : NAS_OK;
+}
+
+static nas_status copy_out(const work *w, nas_err *err)
+{
+    return w->o->out != NULL ? nas_model_save(w->task.model, w->task.arch, w->o->out, err) : NAS_OK;
+}
+
+static void describe(work *w, const nas_train_result *trained, double top1, int64_t float_bytes)
+{
+    const int64_t bytes = nas_quant_size_bytes(w->task.model);
+
+    if (w->agent != NULL)
+        json_object_update_new(
+            w->result,
+            json_pack("{s:s, s:I, s:f, s:f}", "agent",
+                      nas_agent_name((nas_agent_kind)(w->o->agent - AGENT_FIRST)), "episodes",
+                      (json_int_t)w->o->episodes, "budget_ratio",
+                      w->budget.target / nas_budget_full(&w->budget), "cost_ratio",
+                      nas_budget_cost(&w->budget, w->bits) / nas_budget_full(&w->budget)));
+    json_object_update_new(
+        w->result,
+        json_pack("{s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:I, s:f, s:f, s:o}", "method",
+                  w->o->method == NAS_QUANT_LINEAR ? "linear" : "kmeans", "calibration",
+                  w->o->calibration == 1 ? "kl" : "max", "size_bytes", (json_int_t)bytes,
+                  "float_size_bytes", (json_int_t)float_bytes, "size_ratio",
+                  (double)bytes / (double)float_bytes, "float_valid_top1", cli_real(w->float_top1),
+                  "valid_top1", cli_real(top1), "steps", (json_int_t)trained->steps, "seconds",
+                  nas_clock_seconds() - w->session.started, "peak_rss_mib",
+                  nas_system_peak_rss_mib(), "policy", cli_quantize_policy(&w->task)));
+}
+
+static nas_status quantise(work *w, nas_err *err)
+{
+    const nas_observer *observer = &w->session.observer;
+    const int64_t float_bytes = nas_quant_size_bytes(w->task.model);
+    nas_train_result trained = {0};
+    double top1;
+    nas_status status;
+
+    if ((status = cli_quantize_judge(&w->task, observer, &w->float_top1, err)) ||
+        (status = load_agent(w, err)) ||
+        ((w->trainer != NULL || w->agent != NULL) &&
+         (status = cli_session_restore(&w->session, restore, w, err))) ||
+        (status = choose_bits(w, err)) ||
+        (!w->tuned && (status = cli_quantize_apply(&w->task, w->bits, observer, err))) ||
+        (status = finetune(w, &trained, err)) ||
+        (status = cli_quantize_judge(&w->task, observer, &top1, err)) ||
+        (status = cli_outcome_save(&w->session, w->task.model, w->task.arch, trained.steps,
+                                   w->result, err)) ||
+        (status = copy_out(w, err)))
+        return status;
+    describe(w, &trained, top1, float_bytes);
+    return NAS_OK;
+}
+
+/* The quantised network is made from the images and from the parameters of the one of floats. */
+static json_t *inputs(const work *w)
+{
+    char weights[NAS_DIGEST_SIZE], table[NAS_DIGEST_SIZE];
+
+    nas_digest(w->task.model->params, w->task.model->floats * sizeof(float), weights);
+    json_t *all = json_pack("{s:s, s:s}", "data", w->task.data->digest, "model", weights);
+    if (all != NULL && w->budget.table != NULL) {
+        nas_digest(w->budget.table, (size_t)w->budget.count * sizeof *w->budget.table, table);
+        json_object_set_new(all, "table", json_string(table));
+    }
+    return all;
+}
+
+static nas_status quantize_run(const cli_context *context, const void *options, nas_err *err)
+{
+    work w = {.o = options, .result = json_object()};
+    nas_status status;
+
+    if ((status = check(w.o, err)) != NAS_OK || (status = load(&w, err)) != NAS_OK)
+        goto done;
+    json_t *from = inputs(&w);
+    status = cli_session_open(&w.session, context, from, err);
+    json_decref(from);
+    if (status != NAS_OK)
+        goto done;
+    status = quantise(&w, err);
+    status = cli_session_close(&w.session, status, status == NAS_OK ? w.result : NULL, err);
+    if (status == NAS_OK)
+        status = cli_emit(context, json_incref(w.result), err);
+
+done:
+    json_decref(w.result);
+    nas_trainer_free(w.trainer);
+    nas_agent_free(w.agent);
+    nas_haq_free(w.haq);
+    free(w.budget.table);
+    cli_quantize_fini(&w.task);
+    free(w.bits);
+    return status;
+}
+
+const cli_command cmd_quantize = {
+    .name = "quantize", .summary = "fewer bits for the weights and activations of a trained network",
+    .example = "quantize --model .nas/runs/2/model.safetensors --data photos.nasd --bits 8 "
+               "--finetune-epochs 2",
+    .tables = {quantize_table, cli_run_table}, .size = sizeof(quantize_options),
+    .stop = CLI_STOP_RESUMES, .run = quantize_run,
+};

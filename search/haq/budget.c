@@ -1,0 +1,136 @@
+/* Costs of policies. */
+#include "search/haq/budget.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+nas_status nas_budget_load(nas_budget *budget, const nas_latency_table *table, const char *name,
+                           nas_err *err)
+{
+    budget->table = calloc((size_t)budget->count, sizeof *budget->table);
+    if (budget->table == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "%s: out of memory", name);
+    for (int i = 0; i < budget->count; i++)
+        for (int w = budget->least; w <= NAS_BUDGET_BITS; w++)
+            for (int a = budget->least; a <= NAS_BUDGET_BITS; a++) {
+                char key[NAS_LATENCY_KEY_SIZE];
+
+                snprintf(key, sizeof key, "HAQ-layer:%d-weight:%d-activation:%d", i, w, a);
+                const nas_latency_stat *stat = nas_latency_table_find(table, key);
+                if (stat == NULL) {
+                    nas_fail(err, NAS_E_INFEASIBLE, "%s: no entry %s (%s); the network has %d "
+                             "layers", name, key, budget->site[i].name, budget->count);
+                    nas_hint(err, "a table needs every layer of the network with %d to %d bits",
+                             budget->least, NAS_BUDGET_BITS);
+                    return NAS_E_INFEASIBLE;
+                }
+                budget->table[i][w - 1][a - 1] = stat->mean;
+            }
+    return NAS_OK;
+}
+
+static double site_cost(const nas_budget *b, int i, nas_bits bits)
+{
+    const int input = bits.input > 0 ? bits.input : NAS_BUDGET_BITS;
+
+    switch (b->kind) {
+    case NAS_BUDGET_SIZE:
+        return (double)b->site[i].weights * bits.weight;
+    case NAS_BUDGET_BITOPS:
+        return (double)b->site[i].macs * bits.weight * input;
+    case NAS_BUDGET_TABLE:
+        return b->table[i][bits.weight - 1][input - 1];
+    }
+    return 0.0;
+}
+
+double nas_budget_cost(const nas_budget *budget, const nas_bits *bits)
+{
+    double sum = 0.0;
+
+    for (int i = 0; i < budget->count; i++)
+        sum += site_cost(budget, i, bits[i]);
+    return sum;
+}
+
+double nas_budget_full(const nas_budget *b)
+{
+    const nas_bits eight = {NAS_BUDGET_BITS, NAS_BUDGET_BITS};
+    double sum = 0.0;
+
+    for (int i = 0; i < b->count; i++)
+        sum += b->kind == NAS_BUDGET_SIZE ? 32.0 * (double)b->site[i].weights
+                                          : site_cost(b, i, eight);
+    return sum;
+}
+
+bool nas_budget_pinned(const nas_budget *b, int site)
+{
+    return b->pin_ends && (site == 0 || site == b->count - 1);
+}
+
+/* The cost if every site that is not pinned had the same bits. */
+static double cost_at(const nas_budget *b, int bits)
+{
+    double sum = 0.0;
+
+    for (int i = 0; i < b->count; i++) {
+        const int own = nas_budget_pinned(b, i) ? NAS_BUDGET_BITS : bits;
+        sum += site_cost(b, i, (nas_bits){own, b->inputs ? own : 0});
+    }
+    return sum;
+}
+
+nas_status nas_budget_set(nas_budget *b, double ratio, nas_err *err)
+{
+    static const char *const names[] = {"size", "bit operations", "table"};
+    const double full = nas_budget_full(b), least = cost_at(b, b->least) / full;
+
+    b->target = ratio * full;
+    if (ratio >= least)
+        return NAS_OK;
+    nas_fail(err, NAS_E_INFEASIBLE, "%s: a ratio of %g cannot be reached: with %d bits everywhere%s "
+             "it is %.6g", names[b->kind], ratio, b->least,
+             b->pin_ends ? " but in the first and last layer" : "", least);
+    nas_hint(err, "from %.6g to %.6g can be reached", least, cost_at(b, b->most) / full);
+    return NAS_E_INFEASIBLE;
+}
+
+void nas_budget_pin(const nas_budget *b, nas_bits *bits)
+{
+    for (int i = 0; i < b->count; i++)
+        if (nas_budget_pinned(b, i))
+            bits[i] = (nas_bits){NAS_BUDGET_BITS, b->inputs ? NAS_BUDGET_BITS : 0};
+}
+
+/* Takes one bit, if there is one to take. */
+static bool take(int *bits, int least)
+{
+    const bool there = *bits > least;
+
+    *bits -= there;
+    return there;
+}
+
+bool nas_budget_fit(const nas_budget *b, nas_bits *bits)
+{
+    bool forced = false, any = true;
+
+    nas_budget_pin(b, bits);
+    while (any && nas_budget_cost(b, bits) > b->target) {
+        any = false;
+        for (int i = b->count - 1; i >= 0 && nas_budget_cost(b, bits) > b->target; i--) {
+            if (nas_budget_pinned(b, i))
+                continue;
+            if (b->inputs) {
+                any |= take(&bits[i].input, b->least);
+                if (nas_budget_cost(b, bits) <= b->target)
+                    return true;
+            }
+            any |= take(&bits[i].weight, b->least);
+        }
+        forced |= any;
+    }
+    return forced;
+}
