@@ -60,6 +60,13 @@ static nas_status build(nas_model **model, nas_arch **arch, const train_options 
     if ((o->from != NULL && (status = nas_model_load(&from, &from_arch, o->from, err))) ||
         (o->arch != NULL && (status = nas_arch_load(arch, o->arch, err))))
         goto done;
+    if (from != NULL && from->quant != NULL) {
+        status = nas_fail(err, NAS_E_CONFIG, "--from: %s is quantised, and training takes floats",
+                          o->from);
+        nas_hint(err, "train the network that it was made from; nas quantize --finetune-epochs "
+                 "goes on with rounded numbers");
+        goto done;
+    }
     if (o->arch == NULL) {
         *arch = from_arch;
         *model = from;

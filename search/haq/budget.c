@@ -5,19 +5,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static const nas_latency_stat *entry(const nas_latency_table *table, int layer, int w, int a,
+                                     char key[NAS_LATENCY_KEY_SIZE])
+{
+    snprintf(key, NAS_LATENCY_KEY_SIZE, "HAQ-layer:%d-weight:%d-activation:%d", layer, w, a);
+    return nas_latency_table_find(table, key);
+}
+
 nas_status nas_budget_load(nas_budget *budget, const nas_latency_table *table, const char *name,
                            nas_err *err)
 {
+    char key[NAS_LATENCY_KEY_SIZE];
+
     budget->table = calloc((size_t)budget->count, sizeof *budget->table);
     if (budget->table == NULL)
         return nas_fail(err, NAS_E_NOMEM, "%s: out of memory", name);
     for (int i = 0; i < budget->count; i++)
         for (int w = budget->least; w <= NAS_BUDGET_BITS; w++)
             for (int a = budget->least; a <= NAS_BUDGET_BITS; a++) {
-                char key[NAS_LATENCY_KEY_SIZE];
-
-                snprintf(key, sizeof key, "HAQ-layer:%d-weight:%d-activation:%d", i, w, a);
-                const nas_latency_stat *stat = nas_latency_table_find(table, key);
+                const nas_latency_stat *stat = entry(table, i, w, a, key);
                 if (stat == NULL) {
                     nas_fail(err, NAS_E_INFEASIBLE, "%s: no entry %s (%s); the network has %d "
                              "layers", name, key, budget->site[i].name, budget->count);
@@ -27,6 +33,9 @@ nas_status nas_budget_load(nas_budget *budget, const nas_latency_table *table, c
                 }
                 budget->table[i][w - 1][a - 1] = stat->mean;
             }
+    if (entry(table, budget->count, NAS_BUDGET_BITS, NAS_BUDGET_BITS, key) != NULL)
+        return nas_fail(err, NAS_E_INFEASIBLE, "%s: is of another network: it has %s, but this one "
+                        "has %d layers", name, key, budget->count);
     return NAS_OK;
 }
 

@@ -28,7 +28,8 @@ typedef struct nas_budget {
 } nas_budget;
 
 /** Fills budget->table (yours: free) from entries "HAQ-layer:I-weight:W-activation:A" (latency
- * import, or NumPy's array).  NAS_E_INFEASIBLE names the first entry that is missing. */
+ * import, or NumPy's array).  NAS_E_INFEASIBLE names the first entry that is missing, or one of
+ * a layer that the network has not. */
 nas_status nas_budget_load(nas_budget *budget, const nas_latency_table *table, const char *name,
                            nas_err *err);
 

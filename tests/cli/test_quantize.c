@@ -1,0 +1,114 @@
+/* nas quantize from the outside: what a quantised network is good for, and what is refused. */
+#include <unistd.h>
+
+#include "tests/cli/nas.h"
+
+TestSuite(cli_quantize, .init = nas_begin, .fini = nas_end, .timeout = 240);
+
+static const char *model_of(const json_t *run)
+{
+    static char paths[4][512];
+    static int next;
+    char *path = paths[next++ % 4];
+
+    snprintf(path, sizeof paths[0], "%s", json_string_value(json_object_get(run, "model")));
+    return path;
+}
+
+/* A network trained for an epoch; its path. */
+static const char *make_model(void)
+{
+    return model_of(
+        NAS_JSON("train", "--data", make_data(), "--arch", make_arch(), "--epochs", "1", "--quiet"));
+}
+
+static double real_of(const json_t *object, const char *key)
+{
+    return json_number_value(json_object_get(object, key));
+}
+
+Test(cli_quantize, a_network_of_eight_bits_is_evaluated_like_any_other)
+{
+    const char *model = make_model(), *data = nas_file("task.nasd");
+    const json_t *run = NAS_JSON("quantize", "--model", model, "--data", data, "--out",
+                                 nas_file("net8.safetensors"), "--quiet");
+
+    cr_expect_lt(real_of(run, "size_ratio"), 0.5);
+    const json_t *policy = json_object_get(run, "policy");
+    cr_assert_gt(json_array_size(policy), 5);
+    cr_expect_str_eq(json_string_value(json_object_get(json_array_get(policy, 0), "layer")),
+                     "block0.conv");
+    cr_expect_eq(json_integer_value(json_object_get(json_array_get(policy, 1), "weight_bits")), 8);
+    const char *made = model_of(run);
+    const double small = real_of(NAS_JSON("eval", "--model", made, "--data", data), "top1");
+    const double large = real_of(NAS_JSON("eval", "--model", model, "--data", data), "top1");
+    cr_expect_lt(large - small, 0.06, "%g and %g", large, small); /* 100 images */
+    cr_expect_eq(real_of(NAS_JSON("eval", "--model", nas_file("net8.safetensors"), "--data", data),
+                         "top1"), small);
+    const json_t *runs = json_object_get(NAS_JSON("runs", "list"), "runs");
+    cr_expect_str_eq(json_string_value(json_object_get(json_array_get(runs, 0), "kind")),
+                     "quantize");
+}
+
+Test(cli_quantize, an_agent_keeps_its_budget)
+{
+    const char *model = make_model();
+    const json_t *run =
+        NAS_JSON("quantize", "--model", model, "--data", nas_file("task.nasd"), "--method",
+                 "kmeans", "--agent", "ddpg", "--size-ratio", "0.12", "--episodes", "4",
+                 "--warmup-episodes", "2", "--quiet");
+
+    cr_expect_leq(real_of(run, "cost_ratio"), 0.12);
+    cr_expect_gt(real_of(run, "cost_ratio"), 0.03);
+    run = NAS_JSON("quantize", "--model", model, "--data", nas_file("task.nasd"), "--agent",
+                   "random", "--bitops", "0.5", "--episodes", "2", "--finetune-epochs", "1",
+                   "--quiet");
+    cr_expect_leq(real_of(run, "cost_ratio"), 0.5);
+}
+
+Test(cli_quantize, mistakes_are_named_and_leave_nothing)
+{
+    const char *model = make_model(), *data = nas_file("task.nasd");
+    const int before = nas_count();
+
+#define REFUSED(code, says, ...) \
+    expect_exit(NAS("quantize", "--model", model, "--data", data, __VA_ARGS__), code, says)
+    REFUSED(2, "at least 2 bits", "--bits", "1");
+    REFUSED(2, "needs one budget", "--agent", "ddpg");
+    REFUSED(2, "needs one budget", "--agent", "ddpg", "--bitops", "0.5", "--size-ratio", "0.5");
+    REFUSED(2, "for an agent", "--size-ratio", "0.5");
+    REFUSED(2, "go together", "--agent", "ddpg", "--table", "x.npy");
+    REFUSED(2, "--size-ratio", "--agent", "ddpg", "--method", "kmeans", "--bitops", "0.5");
+    REFUSED(2, "above --bits", "--agent", "ddpg", "--bitops", "0.5", "--least-bits", "5", "--bits",
+            "4");
+    REFUSED(3, "can be reached", "--agent", "ddpg", "--bitops", "0.001");
+    REFUSED(3, "can be reached", "--agent", "ddpg", "--size-ratio", "0.001");
+    REFUSED(78, "at least 16", "--calibration-images", "1");
+    REFUSED(74, "none.npy", "--agent", "ddpg", "--table", "none.npy", "--ratio", "0.5");
+    expect_exit(NAS("quantize", "--model", data, "--data", data), 65, "task.nasd");
+    expect_exit(NAS("quantize", "--model", model, "--data", model), 65, "model.safetensors");
+    REFUSED(2, "write over", "--out", model);
+    cr_expect_eq(nas_count(), before);
+    const char *made = model_of(
+        NAS_JSON("quantize", "--model", model, "--data", data, "--bits", "4", "--quiet"));
+    expect_exit(NAS("quantize", "--model", made, "--data", data), 78, "quantised already");
+    expect_exit(NAS("train", "--from", made, "--data", data, "--epochs", "1"), 78, "quantised");
+}
+
+/* A file of which a byte was changed, or whose metadata says what its tensors are not. */
+Test(cli_quantize, a_damaged_file_is_refused)
+{
+    const char *model = make_model(), *data = nas_file("task.nasd");
+    const char *made = nas_file("net.safetensors");
+
+    expect_exit(NAS("quantize", "--model", model, "--data", data, "--out", made, "--quiet"), 0,
+                NULL);
+    FILE *file = fopen(made, "r+b");
+    cr_assert_not_null(file);
+    fseek(file, -100, SEEK_END);
+    const int byte = fgetc(file);
+    fseek(file, -1, SEEK_CUR);
+    fputc(byte ^ 1, file);
+    fclose(file);
+    expect_exit(NAS("eval", "--model", made, "--data", data), 65, "net.safetensors");
+}

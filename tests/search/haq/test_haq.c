@@ -1,0 +1,198 @@
+/* HAQ's environments: costs of the published table, the walk under a budget, episodes. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "latency/table/exchange.h"
+#include "search/haq/haq.h"
+#include "search/rl/agent.h"
+#include "tests/latency/published.h"
+
+enum { SITES = 5, PUBLISHED = 53 };
+
+static nas_err err;
+
+/* Five layers: weights 10, 20, 30, 40, 50; MACs ten times as many. */
+static nas_quant_site *made_up(int count)
+{
+    nas_quant_site *site = calloc((size_t)count, sizeof *site);
+
+    for (int i = 0; i < count; i++) {
+        site[i].weights = 10 * (i + 1);
+        site[i].macs = 100 * (i + 1);
+        site[i].geom = (nas_conv_geom){.h = 4, .w = 4, .cin = i + 1, .cout = i + 2, .k = 3,
+                                       .stride = 1 + i % 2};
+    }
+    return site;
+}
+
+/* In thousands of cycles: the clock is one of 1 MHz. */
+Test(search_haq, the_published_table_costs_what_it_should)
+{
+    nas_latency_table *table = NULL;
+    nas_quant_site *site = made_up(PUBLISHED);
+    nas_budget b = {.kind = NAS_BUDGET_TABLE, .count = PUBLISHED, .site = site, .least = 1,
+                    .most = 8, .inputs = true};
+    nas_bits bits[PUBLISHED];
+
+    cr_assert_eq(nas_latency_table_import(&table, published("haq_qmobilenetv2_latency_table.npy"),
+                                          1.0, &err), NAS_OK, "%s", err.message);
+    cr_assert_eq(nas_budget_load(&b, table, "published", &err), NAS_OK, "%s", err.message);
+    cr_expect_float_eq(nas_budget_full(&b), 39624.933, 1e-6);
+    for (int i = 0; i < PUBLISHED; i++)
+        bits[i] = (nas_bits){2, 2};
+    cr_expect_float_eq(nas_budget_cost(&b, bits), 7063.425, 1e-6);
+    cr_expect_float_eq(b.table[1][0][0], 401.408, 1e-9);
+    cr_expect_float_eq(b.table[1][7][7], 3212.832, 1e-9);
+    b.count = PUBLISHED + 1; /* one layer more than the table has */
+    free(b.table);
+    cr_expect_eq(nas_budget_load(&b, table, "published", &err), NAS_E_INFEASIBLE);
+    cr_expect_not_null(strstr(err.message, "layer:53"), "%s", err.message);
+    free(b.table);
+    b.count = PUBLISHED - 1;
+    cr_expect_eq(nas_budget_load(&b, table, "published", &err), NAS_E_INFEASIBLE);
+    free(b.table);
+    nas_latency_table_free(table);
+    free(site);
+}
+
+/* 150 weights of 8 bits are 1,200; 1,000 may be.  From the last: 50, 40, 30, 20, 10, then 50. */
+Test(search_haq, bits_are_taken_from_the_last_layer_on)
+{
+    nas_quant_site *site = made_up(SITES);
+    nas_budget b = {.kind = NAS_BUDGET_SIZE, .count = SITES, .site = site, .least = 1, .most = 8,
+                    .target = 1000.0};
+    nas_bits bits[SITES];
+
+    for (int i = 0; i < SITES; i++)
+        bits[i] = (nas_bits){8, 0};
+    cr_expect(nas_budget_fit(&b, bits));
+    static const int expected[] = {7, 7, 7, 7, 6};
+    for (int i = 0; i < SITES; i++)
+        cr_expect_eq(bits[i].weight, expected[i], "layer %d: %d", i, bits[i].weight);
+    cr_expect_float_eq(nas_budget_cost(&b, bits), 1000.0, 1e-9);
+    cr_expect_not(nas_budget_fit(&b, bits), "it fits already");
+    free(site);
+}
+
+/* Linear: the input first, and the budget is looked at before the weight; the ends stay. */
+Test(search_haq, inputs_lose_bits_before_weights_and_the_ends_stay)
+{
+    nas_quant_site *site = made_up(SITES);
+    nas_budget b = {.kind = NAS_BUDGET_BITOPS, .count = SITES, .site = site, .least = 2, .most = 8,
+                    .inputs = true, .pin_ends = true};
+    nas_bits bits[SITES];
+
+    for (int i = 0; i < SITES; i++)
+        bits[i] = (nas_bits){8, 8};
+    b.target = nas_budget_full(&b) - 400 * 8; /* one bit of the input of layer 3 */
+    cr_expect(nas_budget_fit(&b, bits));
+    cr_expect_eq(bits[3].input, 7);
+    cr_expect_eq(bits[3].weight, 8);
+    cr_expect_eq(bits[2].input, 8);
+    b.target -= 1; /* not enough: and then the weight of layer 3 */
+    bits[3].input = 8;
+    nas_budget_fit(&b, bits);
+    cr_expect_eq(bits[3].input, 7);
+    cr_expect_eq(bits[3].weight, 7);
+    b.target = 0; /* all there is */
+    bits[0] = bits[4] = (nas_bits){3, 3};
+    nas_budget_fit(&b, bits);
+    for (int i = 0; i < SITES; i++) {
+        const int left = i == 0 || i == 4 ? 8 : 2;
+        cr_expect_eq(bits[i].weight, left);
+        cr_expect_eq(bits[i].input, left);
+    }
+    free(site);
+}
+
+Test(search_haq, a_budget_below_the_least_is_refused_with_the_range)
+{
+    nas_quant_site *site = made_up(SITES);
+    nas_budget b = {.kind = NAS_BUDGET_SIZE, .count = SITES, .site = site, .least = 2, .most = 8};
+
+    cr_expect_eq(nas_budget_set(&b, 0.06, &err), NAS_E_INFEASIBLE);
+    cr_expect_not_null(strstr(err.hint, "from 0.0625 to 0.25"), "%s", err.hint);
+    cr_expect_eq(nas_budget_set(&b, 0.0625, &err), NAS_OK);
+    free(site);
+}
+
+/* What a policy is worth: 1 less 0.01 for each bit away from the layer's number + 3. */
+static nas_status judge(void *user, const nas_bits *bits, double *accuracy, nas_err *e)
+{
+    int *calls = user, away = 0;
+
+    for (int i = 0; i < SITES; i++)
+        away += abs(bits[i].weight - (i + 3));
+    ++*calls;
+    *accuracy = 1.0 - 0.01 * away;
+    return NAS_OK;
+}
+
+Test(search_haq, an_episode_asks_for_each_layer_and_rewards_at_its_end)
+{
+    nas_quant_site *site = made_up(SITES);
+    int calls = 0;
+    const nas_haq_judge judging = {.user = &calls, .judge = judge, .reference = 0.5};
+    nas_budget b = {.kind = NAS_BUDGET_SIZE, .count = SITES, .site = site, .least = 1, .most = 8,
+                    .target = INFINITY};
+    float observation[16];
+    nas_env_outcome outcome;
+    nas_haq *haq;
+
+    cr_assert_eq(nas_haq_new(&haq, &b, &judging, &err), NAS_OK);
+    const nas_env env = nas_haq_env(haq);
+    cr_assert_eq(env.observations, 9);
+    cr_assert_eq(env.steps, SITES);
+    cr_assert_eq(env.reset(env.user, &err), NAS_OK);
+    for (int i = 0; i < SITES; i++) {
+        const float action = (float)(i + 2.5) / 8.0f; /* i + 3 bits */
+        env.observe(env.user, observation);
+        for (int f = 0; f < env.observations; f++)
+            cr_assert(observation[f] >= 0.0f && observation[f] <= 1.0f, "%d", f);
+        cr_expect_float_eq(observation[7], (float)i / 4, 1e-6);
+        cr_assert_eq(env.act(env.user, &action, &outcome, &err), NAS_OK);
+        cr_expect_eq(outcome.done, i == SITES - 1);
+    }
+    cr_expect_eq(calls, 1);
+    cr_expect_float_eq(outcome.reward, 5.0, 1e-9);
+    cr_expect_not(outcome.forced);
+    for (int i = 0; i < SITES; i++)
+        cr_expect_eq(nas_haq_bits(haq)[i].weight, i + 3);
+    nas_haq_free(haq);
+    b.inputs = true;
+    cr_assert_eq(nas_haq_new(&haq, &b, &judging, &err), NAS_OK);
+    cr_expect_eq(nas_haq_env(haq).observations, 10);
+    cr_expect_eq(nas_haq_env(haq).steps, 2 * SITES);
+    nas_haq_free(haq);
+    free(site);
+}
+
+Test(search_haq, an_agent_finds_better_bits_than_the_same_everywhere)
+{
+    static const nas_agent_kind kinds[] = {NAS_AGENT_UNIFORM, NAS_AGENT_EVOLUTION};
+    double reward[2];
+
+    for (int k = 0; k < 2; k++) {
+        nas_quant_site *site = made_up(SITES);
+        int calls = 0;
+        const nas_haq_judge judging = {.user = &calls, .judge = judge};
+        nas_budget b = {.kind = NAS_BUDGET_SIZE, .count = SITES, .site = site, .least = 1,
+                        .most = 8};
+        nas_agent *agent;
+        nas_haq *haq;
+
+        cr_assert_eq(nas_budget_set(&b, 0.2, &err), NAS_OK);
+        cr_assert_eq(nas_haq_new(&haq, &b, &judging, &err), NAS_OK);
+        const nas_env env = nas_haq_env(haq);
+        const nas_agent_config config = nas_agent_haq(kinds[k], env.steps, 1);
+        cr_assert_eq(nas_agent_new(&agent, &env, &config, &err), NAS_OK);
+        cr_assert_eq(nas_agent_run(agent, 120, NULL, NULL, &err), NAS_OK);
+        reward[k] = nas_agent_best(agent).reward;
+        nas_agent_free(agent);
+        nas_haq_free(haq);
+        free(site);
+    }
+    cr_expect_gt(reward[1], reward[0] + 0.2, "%g and %g", reward[1], reward[0]);
+}
