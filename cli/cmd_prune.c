@@ -327,7 +327,9 @@ static nas_status prune(work *w, const cli_context *context, nas_err *err)
     nas_status status;
 
     if ((status = input_digests(&inputs, w, err)) == NAS_OK)
-        status = cli_session_open(&w->session, context, inputs, err);
+        status = cli_session_open_from(&w->session, context,
+                                       cli_model_run(context->common->store, w->o->model), inputs,
+                                       err);
     json_decref(inputs);
     if (status != NAS_OK)
         return status;

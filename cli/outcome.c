@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/file.h"
 #include "nas/train/checkpoint.h"
 
 nas_status cli_outcome_save(cli_session *session, const nas_model *model, const nas_arch *arch,
@@ -34,6 +35,27 @@ done:
     free(arch_path);
     free(model_path);
     return status;
+}
+
+int64_t cli_model_run(const char *folder, const char *model)
+{
+    nas_store_artifact *list = NULL;
+    nas_store *store = NULL;
+    int64_t run = 0;
+    int count = 0;
+
+    if (nas_store_open(&store, folder, NAS_STORE_READ, NULL) == NAS_OK &&
+        nas_store_artifact_list(store, 0, NULL, &list, &count, NULL) == NAS_OK)
+        for (int i = 0; i < count && run == 0; i++) {
+            char *path = nas_store_path(store, list[i].run, list[i].file);
+
+            if (path != NULL && nas_path_same(path, model))
+                run = list[i].run;
+            free(path);
+        }
+    free(list);
+    nas_store_close(store);
+    return run;
 }
 
 nas_status cli_candidate_arch(nas_arch **out, const nas_space *space,

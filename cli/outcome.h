@@ -11,6 +11,9 @@
 nas_status cli_outcome_save(cli_session *session, const nas_model *model, const nas_arch *arch,
                             int64_t step, json_t *result, nas_err *err);
 
+/** Id of the run of `store` whose file `model` is; 0: of none. */
+int64_t cli_model_run(const char *store, const char *model);
+
 /** The network of a candidate, for its image size. */
 nas_status cli_candidate_arch(nas_arch **out, const nas_space *space,
                               const nas_candidate *candidate, nas_err *err);

@@ -305,8 +305,14 @@ nas_status cli_session_open_child(cli_session *session, const cli_context *conte
 nas_status cli_session_open(cli_session *session, const cli_context *context,
                             const json_t *inputs, nas_err *err)
 {
+    return cli_session_open_from(session, context, 0, inputs, err);
+}
+
+nas_status cli_session_open_from(cli_session *session, const cli_context *context, int64_t parent,
+                                 const json_t *inputs, nas_err *err)
+{
     const char *name = ((const cli_run_options *)context->common)->name;
-    const nas_status status = cli_session_open_child(session, context, name, 0, inputs, err);
+    const nas_status status = cli_session_open_child(session, context, name, parent, inputs, err);
 
     if (status != NAS_OK || !session->finished)
         return status;

@@ -42,6 +42,9 @@ typedef struct cli_session {
  * settings; otherwise NAS_E_DATA says which differ, and the run stays as it is. */
 nas_status cli_session_open(cli_session *session, const cli_context *context,
                             const json_t *inputs, nas_err *err);
+/** As _open, for a run that starts from another one, `parent` (0: none). */
+nas_status cli_session_open_from(cli_session *session, const cli_context *context, int64_t parent,
+                                 const json_t *inputs, nas_err *err);
 
 /** As _open, for one of several runs that a command makes: `name` is the run's (NULL: made up),
  * `parent` the run that it starts from (0: none).  Where an earlier attempt of the same job has
