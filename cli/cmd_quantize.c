@@ -382,7 +382,8 @@ static nas_status quantize_run(const cli_context *context, const void *options, 
     if ((status = check(w.o, err)) != NAS_OK || (status = load(&w, err)) != NAS_OK)
         goto done;
     json_t *from = inputs(&w);
-    status = cli_session_open(&w.session, context, from, err);
+    status = cli_session_open_from(&w.session, context,
+                                   cli_model_run(context->common->store, w.o->model), from, err);
     json_decref(from);
     if (status != NAS_OK)
         goto done;
