@@ -76,12 +76,20 @@ static nas_status timed_problem(task *t, nas_err *err)
 {
     nas_latency_lut *luts[NAS_LATENCY_MAX_TABLES] = {NULL};
     int sizes[NAS_LATENCY_MAX_TABLES];
+    const int largest = nas_space_largest_size(t->space);
     nas_status status = NAS_OK;
 
     for (int i = 0; i < t->tables->count && status == NAS_OK; i++) {
         const int size = nas_latency_table_image_size(t->tables->tables[i]);
 
-        sizes[i] = size > 0 ? size : t->space->image_size;
+        sizes[i] = size > 0 ? size : largest;
+        if (sizes[i] > largest) {
+            status = nas_fail(err, NAS_E_CONFIG,
+                              "a table for images of %d pixels: the supernet's largest are of %d",
+                              sizes[i], largest);
+            nas_hint(err, "measure one with nas profile --image-size %d", largest);
+            break;
+        }
         status = nas_latency_lut_new(&luts[i], t->tables->tables[i], t->space, sizes[i], err);
     }
     if (status == NAS_OK)

@@ -52,10 +52,11 @@ nas_status cli_subnet_find(const cli_subnets *s, const char *path, int image_siz
                            int *size, nas_err *err)
 {
     const nas_space *space = s->net->space;
+    const int largest = nas_space_largest_size(space);
     nas_arch *arch = NULL;
     nas_status status = NAS_OK;
 
-    *size = space->image_size;
+    *size = largest;
     for (int i = 0; i < space->count; i++)
         choice[i] = nas_elastic_largest(&space->slots[i]);
     if (path != NULL && (status = nas_arch_load(&arch, path, err)) == NAS_OK) {
@@ -63,10 +64,9 @@ nas_status cli_subnet_find(const cli_subnets *s, const char *path, int image_siz
         status = nas_supernet_choice(s->net, arch, choice, err);
     }
     *size = image_size > 0 ? image_size : *size;
-    if (status == NAS_OK && *size > space->image_size) {
+    if (status == NAS_OK && *size > largest) {
         status = nas_fail(err, NAS_E_CONFIG,
-                          "images of %d pixels: the supernet's largest are of %d", *size,
-                          space->image_size);
+                          "images of %d pixels: the supernet's largest are of %d", *size, largest);
         nas_hint(err, "--image-size takes another size");
     }
     nas_arch_free(arch);

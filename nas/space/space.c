@@ -139,6 +139,16 @@ nas_status nas_space_fit(nas_space *space, int image_size, int channels, int cla
     return nas_space_check(space, err);
 }
 
+int nas_space_largest_size(const nas_space *space)
+{
+    int largest = space->resolutions > 0 ? 0 : space->image_size;
+
+    for (int i = 0; i < space->resolutions; i++)
+        if (space->resolution[i] > largest)
+            largest = space->resolution[i];
+    return largest;
+}
+
 bool nas_space_valid(const nas_space *space, const int *choice)
 {
     for (int i = 0; i < space->count; i++) {

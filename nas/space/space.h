@@ -34,6 +34,9 @@ typedef struct nas_space {
     int resolution[64];/* OFA: image sizes that belong to the space                    */
 } nas_space;
 
+/** The largest image size that belongs to the space: of its resolutions, if it has any. */
+int nas_space_largest_size(const nas_space *space);
+
 /** A built-in name ("proxyless-cifar", ...; nas_space_names) or a path of a JSON file. */
 nas_status nas_space_load(nas_space **out, const char *name_or_path, nas_err *err);
 void nas_space_free(nas_space *space);

@@ -285,7 +285,7 @@ static nas_status judge_list(void *user, nas_candidate *list, int count, nas_err
 
     for (int i = 0; i < count && status == NAS_OK; i++) {
         const int size = list[i].image_size > 0 ? list[i].image_size
-                                                : j->supernet->space->image_size;
+                                                : nas_space_largest_size(j->supernet->space);
         int choice[NAS_MAX_SLOTS];
 
         for (int s = 0; s < j->supernet->space->count; s++)

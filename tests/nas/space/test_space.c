@@ -309,3 +309,15 @@ Test(nas_space, built_in_families_come_in_any_width)
         cr_expect_neq(nas_space_load(&space, wrong[i], NULL), NAS_OK, "%s", wrong[i]);
     }
 }
+
+Test(nas_space, a_space_with_resolutions_is_for_none_above_them)
+{
+    nas_space *many = load("ofa-tiny"), *one = load("tiny");
+
+    REQUIRE_OK(nas_space_fit(many, 24, 3, 10, &err));
+    REQUIRE_OK(nas_space_fit(one, 24, 3, 10, &err));
+    cr_expect_eq(nas_space_largest_size(many), 16);
+    cr_expect_eq(nas_space_largest_size(one), 24);
+    nas_space_free(many);
+    nas_space_free(one);
+}
