@@ -17,11 +17,12 @@
 #include "ops/kernel/tile_simd.h"
 
 enum {
-    WORTH_PIXELS = 64,    /* of an image, below which the statistics of x cost too much */
-    MOMENT_ROWS = 128,    /* pixels of x taken at a time for them                        */
-    CORRECTION_ROWS = 128, /* ... and for the correction of dx                           */
-    SPREAD_PIXELS = 96,   /* ... of g, about                                             */
-    CHANNELS = 64         /* of the weight gradients at a time                           */
+    WORTH_PIXELS = 64,     /* of an image, below which the statistics of x cost too much */
+    WORTH_CHANNELS = 256,  /* of x, above which a partial T for each chunk takes too much */
+    MOMENT_ROWS = 128,     /* pixels of x taken at a time for the statistics              */
+    CORRECTION_ROWS = 128, /* ... and for the correction of dx                            */
+    SPREAD_PIXELS = 96,    /* ... of g, about                                             */
+    CHANNELS = 64          /* of the weight gradients at a time                           */
 };
 
 static bool expanded_is_worth(const nas_conv_geom *geom, int cin, nas_act act)
@@ -30,7 +31,7 @@ static bool expanded_is_worth(const nas_conv_geom *geom, int cin, nas_act act)
         act == NAS_ACT_NONE || act == NAS_ACT_RELU || act == NAS_ACT_RELU6;
 
     return is_fast(geom) && slope_follows_from_value && geom->h * geom->w >= WORTH_PIXELS &&
-           2 * cin <= geom->cin;
+           cin <= WORTH_CHANNELS && 2 * cin <= geom->cin;
 }
 
 /* -- statistics ------------------------------------------------------------------------ */
