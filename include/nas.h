@@ -8,9 +8,8 @@
  * Ownership   A `T **out` is yours, until the handle's _free or _close, which take NULL; a
  *             returned `const T *` is borrowed.  After an error *out is NULL.
  * Threads     A handle is used by one thread at a time; different handles by different ones.
- *             Only nas_op_register, nas_threads_set and nas_messages_set act on the whole
- *             process: call them before anything else.  A process that has used the library must
- *             not fork without exec.
+ *             Only nas_op_register and nas_messages_set act on the whole process: call them before
+ *             anything else.  A process that has used the library must not fork without exec.
  * Bits        The same seed gives the same bits at any number of threads and after any
  *             interruption that was continued.
  * Structs     Those with a member `size` are filled by their _init function and may grow at their
@@ -64,8 +63,9 @@ NAS_API const char *nas_status_name(nas_status status);
 
 /** "0.1.0". */
 NAS_API const char *nas_version(void);
-/** How many threads are used from now on; 0: the cores that this process may use, which is what
- * is used before any call.  Changes no result. */
+/** How many threads computations of the calling thread use from now on; 0: the cores that this
+ * process may use.  Before any call: what OMP_NUM_THREADS says, else those cores.  Changes no
+ * result. */
 NAS_API void nas_threads_set(int threads);
 /** Which messages go to stderr: 0 errors, 1 warnings (before any call), 2 notes, 3 all. */
 NAS_API void nas_messages_set(int level);
@@ -207,8 +207,8 @@ NAS_API const nas_arch *nas_network_arch(const nas_network *network);
 
 typedef struct nas_train_options {
     size_t size;
-    int64_t epochs;         /* 60                                                          */
-    int batch;              /* 64 images a step                                            */
+    int64_t epochs;         /* 60; at most 1000000                                         */
+    int batch;              /* 64 images a step; 2 to 4096                                 */
     double lr, momentum;    /* 0.05, 0.9: SGD with Nesterov's momentum, cosine to 0        */
     double decay;           /* 4e-5: of weights                                            */
     double label_smoothing; /* 0.1                                                         */
@@ -295,7 +295,8 @@ NAS_API nas_status nas_search_network(nas_network **out, const nas_space *space,
                                       const nas_search_options *options, const nas_watch *watch,
                                       nas_search_report *report, nas_err *err);
 
-/** What an architecture is worth to you; higher is better. */
+/** What an architecture is worth to you; higher is better.  A failure ends the evolution, with
+ * what `err` was given as its message, if that was filled. */
 typedef nas_status nas_worth(void *user, const nas_arch *arch, double *worth, nas_err *err);
 
 /** Evolution by a measure of your own among the architectures whose latency is at most target_ms;

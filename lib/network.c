@@ -93,12 +93,16 @@ void nas_train_options_init(nas_train_options *options, size_t size)
 static nas_status train_config(nas_train_config *config, const nas_train_options *o, nas_err *err)
 {
     *config = nas_train_default();
-    if (o->epochs < 1 || o->batch < 2 || o->batch > 4096 || !(o->lr >= 0.0) ||
-        !(o->momentum >= 0.0 && o->momentum < 1.0) || !(o->decay >= 0.0) ||
+    if (o->augment == NULL)
+        return nas_fail(err, NAS_E_CONFIG, "training: augment is NULL; \"none\" says none");
+    if (o->epochs < 1 || o->epochs > NAS_LIB_MAX_EPOCHS || o->batch < 2 ||
+        o->batch > NAS_LIB_MAX_BATCH || !(o->lr >= 0.0) || !(o->decay >= 0.0) ||
+        !(o->momentum >= 0.0 && o->momentum < 1.0) ||
         !(o->label_smoothing >= 0.0 && o->label_smoothing < 1.0) ||
         !(o->valid_fraction >= 0.0 && o->valid_fraction <= 0.9))
-        return nas_fail(err, NAS_E_CONFIG, "training: at least 1 epoch, batches of 2 to 4096, "
-                        "fractions below 1, nothing negative");
+        return nas_fail(err, NAS_E_CONFIG, "training: 1 to %d epochs, batches of 2 to %d, "
+                        "fractions below 1, nothing negative", NAS_LIB_MAX_EPOCHS,
+                        NAS_LIB_MAX_BATCH);
     config->epochs = o->epochs;
     config->batch = o->batch;
     config->lr = o->lr;
@@ -166,7 +170,8 @@ nas_status nas_network_evaluate(const nas_network *network, const nas_dataset *d
     if (status != NAS_OK)
         return status;
     if (of == NULL)
-        return nas_fail(err, NAS_E_CONFIG, "%s has no split '%.60s'", data->path, split);
+        return nas_fail(err, NAS_E_CONFIG, "%s has no split '%.60s'", data->path,
+                        split != NULL ? split : "test");
     status = nas_evaluate_split(&score, network->model, data, of, nas_lib__threads(), NULL, NULL,
                                 err);
     if (status == NAS_OK) {

@@ -10,6 +10,9 @@
 
 #include "include/nas.h" /* behind base/status.h, whose types it repeats */
 
+/* As the command line has them, so that no product of them overflows. */
+enum { NAS_LIB_MAX_EPOCHS = 1000000, NAS_LIB_MAX_BATCH = 4096 };
+
 struct nas_network {
     nas_arch *arch;
     nas_model *model; /* one candidate a slot */

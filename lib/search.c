@@ -8,6 +8,8 @@
 #include "search/evolution/evolution.h"
 #include "search/proxyless/search.h"
 
+enum { MAX_DERIVE_SAMPLES = 10000 };
+
 _Static_assert((int)NAS_METHOD_RANDOM == (int)NAS_SEARCH_RANDOM, "the methods are the same");
 
 static nas_search_options search_defaults(void)
@@ -31,9 +33,19 @@ void nas_search_options_init(nas_search_options *options, size_t size)
 static nas_status search_config(nas_search_config *config, const nas_search_options *o,
                                 nas_err *err)
 {
-    if (!(o->target_ms > 0.0) || o->method < NAS_METHOD_GRADIENT ||
-        o->method > NAS_METHOD_RANDOM || o->batch > 4096 || o->max_minutes < 0.0)
-        return nas_fail(err, NAS_E_CONFIG, "search: target_ms must be set, batch be at most 4096");
+    if (!(o->target_ms > 0.0))
+        return nas_fail(err, NAS_E_CONFIG, "search: target_ms must be set, and be above 0");
+    if ((unsigned)o->method > NAS_METHOD_RANDOM)
+        return nas_fail(err, NAS_E_CONFIG, "search: there is no method %d", (int)o->method);
+    if (o->augment == NULL)
+        return nas_fail(err, NAS_E_CONFIG, "search: augment is NULL; \"none\" says none");
+    if (o->warmup_epochs < 0 || o->warmup_epochs > NAS_LIB_MAX_EPOCHS || o->epochs < 0 ||
+        o->epochs > NAS_LIB_MAX_EPOCHS || o->batch < 2 || o->batch > NAS_LIB_MAX_BATCH ||
+        o->derive_samples < 1 || o->derive_samples > MAX_DERIVE_SAMPLES ||
+        !(o->max_minutes >= 0.0))
+        return nas_fail(err, NAS_E_CONFIG, "search: at most %d epochs, batches of 2 to %d, 1 to %d "
+                        "derive_samples, nothing negative", NAS_LIB_MAX_EPOCHS, NAS_LIB_MAX_BATCH,
+                        MAX_DERIVE_SAMPLES);
     *config = nas_search_default(o->target_ms);
     config->method = (nas_search_method)o->method;
     config->warmup_epochs = o->warmup_epochs;
@@ -115,11 +127,17 @@ static nas_status score(void *user, nas_candidate *list, int count, nas_err *err
     nas_status status = NAS_OK;
 
     for (int i = 0; i < count && status == NAS_OK; i++) {
+        nas_err why = {0}; /* which the caller's function need not fill */
         nas_arch *arch = NULL;
         if ((status = nas_space_arch(&arch, j->space, list[i].choice, err)) == NAS_OK &&
-            (status = j->worth(j->user, arch, &list[i].score, err)) == NAS_OK &&
-            isnan(list[i].score))
+            (status = j->worth(j->user, arch, &list[i].score, &why)) != NAS_OK) {
+            nas_fail(err, status, "evolution: %s", why.message[0] != '\0'
+                                                      ? why.message
+                                                      : "the worth of an architecture is unknown");
+            nas_hint(err, "%s", why.hint);
+        } else if (status == NAS_OK && isnan(list[i].score)) {
             status = nas_fail(err, NAS_E_FAIL, "evolution: the worth of an architecture is NaN");
+        }
         nas_arch_free(arch);
     }
     return status;

@@ -137,6 +137,55 @@ Test(library, options_of_an_older_program_keep_the_defaults_of_newer_members)
     nas_dataset_close(data);
 }
 
+/* Each is one mistake in options that are right. */
+Test(library, options_that_make_no_sense_are_refused)
+{
+    enum { TRAIN_MISTAKES = 6, SEARCH_MISTAKES = 9 };
+    nas_dataset *data = images();
+    nas_space *space = tiny(data);
+    nas_latency_table *table;
+    nas_profile_options quick;
+    nas_network *network, *found;
+    nas_arch *arch;
+
+    OK(nas_space_draw(&arch, space, 1, 0, &err));
+    OK(nas_network_new(&network, arch, 1, &err));
+    nas_profile_options_init(&quick, sizeof quick);
+    quick.max_seconds = 0.2;
+    OK(nas_latency_measure(&table, space, &quick, NULL, &err));
+    for (int i = 0; i < TRAIN_MISTAKES; i++) {
+        nas_train_options o;
+
+        nas_train_options_init(&o, sizeof o);
+        o.epochs = i == 0 ? 0 : i == 1 ? INT64_MAX : 1;
+        o.batch = i == 2 ? 1 : i == 3 ? 5000 : 32;
+        o.augment = i == 4 ? NULL : "none";
+        o.lr = i == 5 ? NAN : 0.1;
+        cr_assert_eq(nas_network_train(network, data, &o, NULL, NULL, &err), NAS_E_CONFIG, "%d", i);
+    }
+    for (int i = 0; i < SEARCH_MISTAKES; i++) {
+        nas_search_options o;
+
+        nas_search_options_init(&o, sizeof o);
+        o.target_ms = i == 0 ? 0.0 : i == 1 ? NAN : 1000.0;
+        o.epochs = i == 2 ? INT64_MAX : 1;
+        o.warmup_epochs = i == 3 ? -1 : 0;
+        o.batch = i == 4 ? 5000 : 16;
+        o.augment = i == 5 ? NULL : "none";
+        o.method = i == 6 ? (nas_method)9 : NAS_METHOD_RANDOM;
+        o.max_minutes = i == 7 ? NAN : 0.0;
+        o.derive_samples = i == 8 ? 1 << 30 : 1;
+        cr_assert_eq(nas_search_network(&found, space, data, table, &o, NULL, NULL, &err),
+                     NAS_E_CONFIG, "%d", i);
+        cr_assert_null(found);
+    }
+    nas_latency_table_free(table);
+    nas_network_free(network);
+    nas_arch_free(arch);
+    nas_space_free(space);
+    nas_dataset_close(data);
+}
+
 static int stop_at(void *user)
 {
     return --*(int *)user <= 0;
@@ -303,6 +352,11 @@ static nas_status no_number(void *user, const nas_arch *arch, double *worth, nas
     return NAS_OK;
 }
 
+static nas_status silent_failure(void *user, const nas_arch *arch, double *worth, nas_err *e)
+{
+    return NAS_E_IO;
+}
+
 Test(library, evolution_returns_the_best_that_it_asked_about)
 {
     nas_dataset *data = images();
@@ -329,6 +383,10 @@ Test(library, evolution_returns_the_best_that_it_asked_about)
     cr_assert_null(best);
     cr_assert_eq(nas_search_evolve(&best, space, table, target, 1, no_number, NULL, NULL, &err),
                  NAS_E_FAIL);
+    strcpy(err.message, "of another call");
+    cr_assert_eq(nas_search_evolve(&best, space, table, target, 1, silent_failure, NULL, NULL,
+                                   &err), NAS_E_IO);
+    cr_assert_not_null(strstr(err.message, "worth"), "%s", err.message);
     nas_latency_table_free(table);
     nas_space_free(space);
     nas_dataset_close(data);
