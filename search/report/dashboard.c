@@ -296,8 +296,13 @@ static bool authorized(const nas_dashboard *d, const char *authorization)
     return different == 0;
 }
 
+/* An address of IPv6 stands in brackets in a header, and without them after --host. */
 static bool same_name(const char *host, size_t length, const char *name)
 {
+    if (length > 2 && host[0] == '[' && host[length - 1] == ']' && name[0] != '[') {
+        host++;
+        length -= 2;
+    }
     return strlen(name) == length && strncasecmp(host, name, length) == 0;
 }
 

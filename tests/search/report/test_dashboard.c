@@ -16,7 +16,7 @@ static nas_answer answer;
 
 static void begin(void)
 {
-    static const char *const names[] = {"lab.example", NULL};
+    static const char *const names[] = {"lab.example", "fd00::2", NULL};
 
     scratch_init();
     ok(nas_store_open(&store, scratch("store"), NAS_STORE_CREATE, &err));
@@ -114,11 +114,12 @@ Test(search_dashboard, the_page_itself_holds_no_data_and_needs_no_token)
 Test(search_dashboard, a_foreign_name_is_refused_whatever_the_token)
 {
     static const char *const own[] = {"localhost", "LocalHost:1", "127.0.0.1", "127.0.0.1:65535",
-                                      "[::1]", "[::1]:8790", "lab.example", "LAB.example:80"};
+                                      "[::1]", "[::1]:8790", "lab.example", "LAB.example:80",
+                                      "[fd00::2]", "[FD00::2]:8790"};
     static const char *const foreign[] = {
         NULL, "", ":", "evil.example", "localhost.evil.example", "evil.example:8790", "127.0.0.2",
         "localhost:", "localhost:x", "localhost:1@evil", "localhost:1234567", "[::2]:80", "[::1",
-        "[::1]x", "lab.example.", "127.0.0.1 ", " localhost", "localhost\t"};
+        "[::1]x", "[fd00::22]", "[]", "[lab.exampleX", "lab.example.", "127.0.0.1 ", " localhost", "localhost\t"};
     nas_request r = {.method = "GET", .target = "/view/runs", .authorization = BEARER};
 
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
