@@ -71,8 +71,20 @@ void cli_redaction_init(cli_redaction *r)
     add_word(r, r->host, "[host]");
 }
 
-/* Bytes of a secret that is told at `text`: "password=hunter2", "token: abc"; 0: there is none.
- * `*name` bytes of them are its name. */
+/* Bytes of a value, and of the word before it that only says how it is used ("Bearer abc"). */
+static size_t value_size(const char *text)
+{
+    static const char *const schemes[] = {"Bearer ", "Basic ", "Token "};
+    size_t before = 0;
+
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
+        if (strncasecmp(text, schemes[i], strlen(schemes[i])) == 0)
+            before = strlen(schemes[i]);
+    return before + strcspn(text + before, "\"', \t\r\n;&");
+}
+
+/* Bytes of a secret that is told at `text`: "password=hunter2", "token: abc", "--token abc"; 0: there
+ * is none.  `*name` bytes of them are its name. */
 static size_t told_secret(const char *text, const char *start, size_t *name)
 {
     size_t length = 0;
@@ -83,13 +95,15 @@ static size_t told_secret(const char *text, const char *start, size_t *name)
         length++;
     if (!is_secret_name(text, length))
         return 0;
-    *name = length;
-    *name += strspn(text + *name, "\"' ");
-    if (text[*name] != '=' && text[*name] != ':')
+    const bool option = text - start >= 2 && text[-1] == '-' && text[-2] == '-';
+    const size_t gap = strspn(text + length, "\"' ");
+    const bool assigned = text[length + gap] == '=' || text[length + gap] == ':';
+
+    if (!assigned && (!option || gap == 0))
         return 0;
-    (*name)++;
+    *name = length + gap + (assigned ? 1 : 0);
     *name += strspn(text + *name, "\"' ");
-    return *name + strcspn(text + *name, "\"', \t\r\n;&");
+    return *name + value_size(text + *name);
 }
 
 /* "user:password@" behind "://"; 0: there is none. */

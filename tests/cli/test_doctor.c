@@ -45,13 +45,18 @@ Test(cli_doctor, planted_secrets_do_not_reach_the_report)
     snprintf(from, sizeof from, "%s/ghp_0123456789abcdef/none.nasd", home);
     expect_exit(NAS("jobs", "submit", "--name", "j", "--retries", "0", "--", "data", "info", from),
                 0, NULL);
+    /* an option whose value is the next word, and a header that names its scheme first */
+    expect_exit(NAS("jobs", "submit", "--name", "k", "--retries", "0", "--", "profile", "--space",
+                    "tiny", "--out", nas_file("none/t.yaml"), "--via",
+                    "exec:curl --api-token tok4711 -H 'Authorization: Bearer zzz888'"), 0, NULL);
     expect_exit(NAS("jobs", "run"), 1, NULL);
 
     expect_exit(NAS("doctor", "--report", report), 0, "read");
     char *text = read_text(report);
     for (size_t i = 0; i < sizeof planted / sizeof *planted; i++)
         cr_assert_null(strstr(text, planted[i].value), "%s in: %s", planted[i].name, text);
-    static const char *const gone[] = {"mallory", "letmein", "abc123", "zzz999"};
+    static const char *const gone[] = {"mallory", "letmein", "abc123",
+                                       "zzz999",  "tok4711", "zzz888"};
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
         cr_assert_null(strstr(text, gone[i]), "%s in: %s", gone[i], text);
     cr_assert_null(strstr(text, home));
