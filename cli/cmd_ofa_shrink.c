@@ -220,6 +220,50 @@ static nas_status train_phase(chain *c, nas_supernet *net, const nas_phase *phas
     return status;
 }
 
+/* What run `id` ended with, if it was a phase (yours; else NULL), and the run that it starts from. */
+static nas_status phase_of_run(json_t **about, int64_t *parent, nas_store *store, int64_t id,
+                               nas_err *err)
+{
+    nas_store_run *run = NULL;
+    char text[32];
+
+    snprintf(text, sizeof text, "%lld", (long long)id);
+    const nas_status status = nas_store_run_get(store, text, &run, err);
+    *about = NULL;
+    *parent = 0;
+    if (status != NAS_OK)
+        return status == NAS_E_USAGE ? NAS_OK : status; /* it was deleted */
+    *parent = run->parent;
+    *about = run->summary != NULL ? json_loads(run->summary, 0, NULL) : NULL;
+    nas_store_run_free(run);
+    if (json_object_get(*about, "phase") == NULL) {
+        json_decref(*about);
+        *about = NULL;
+    }
+    return NAS_OK;
+}
+
+/* A chain that goes on ends as if it had not stopped: with what the phases before ended with. */
+static nas_status recall_phases(chain *c, const cli_session *session, nas_err *err)
+{
+    json_t *about = NULL;
+    int64_t run = session->attempt.run, parent;
+    nas_status status = phase_of_run(&about, &parent, session->store, run, err);
+
+    if (status == NAS_OK && session->finished && about != NULL)
+        json_array_append(c->phases, about);
+    json_decref(about);
+    if (json_array_size(c->phases) > (session->finished ? 1 : 0))
+        return status; /* begun here */
+    while (status == NAS_OK && parent > 0 && parent < run) {
+        run = parent;
+        status = phase_of_run(&about, &parent, session->store, run, err);
+        if (about != NULL)
+            json_array_insert_new(c->phases, 0, about);
+    }
+    return status;
+}
+
 /* The settings with which this phase alone would be begun: from the supernet before it. */
 static nas_status child_context(cli_context *out, json_t **config, const chain *c, nas_err *err)
 {
@@ -256,7 +300,7 @@ static nas_status run_phase(chain *c, nas_supernet *net, int index, nas_err *err
     path = cli_session_path(&session, supernet_file);
     if (path == NULL)
         status = nas_fail(err, NAS_E_NOMEM, "phase: out of memory");
-    else if (!session.finished)
+    else if ((status = recall_phases(c, &session, err)) == NAS_OK && !session.finished)
         status = train_phase(c, net, phase, &session, path, &about, err);
     c->parent = session.attempt.run;
     snprintf(c->last, sizeof c->last, "%s", session.name);

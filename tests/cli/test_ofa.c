@@ -80,6 +80,11 @@ Test(cli_ofa, a_stopped_and_a_killed_chain_goes_on_to_the_same_bits)
     expect_exit(nas_run(&kill, "resume", NULL), 128 + SIGKILL, NULL);
     end = NAS_JSON("resume", "--threads", "1");
     cr_expect_str_eq(text(end, "run"), "again-depth");
+    const json_t *phases = json_object_get(end, "phases");
+    cr_assert_eq(json_array_size(phases), 3); /* those of the earlier attempts too */
+    cr_expect_str_eq(text(json_array_get(phases, 0), "run"), "again-teacher");
+    cr_expect_str_eq(text(json_array_get(phases, 1), "run"), "again-kernel");
+    cr_expect(isfinite(number(json_array_get(phases, 1), "corners_top1")));
     digest_of(text(end, "supernet"), again);
     cr_expect_str_eq(straight, again);
     cr_expect(state_of("again-depth", parent) && strcmp(parent, "5") == 0, "%s", parent);
