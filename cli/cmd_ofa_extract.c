@@ -5,10 +5,12 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "cli/commands.h"
 #include "cli/load.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "cli/subnet.h"
 #include "nas/train/train.h"
 
@@ -120,6 +122,22 @@ static nas_status write_net_config(const nas_arch *arch, const char *path, nas_e
     return status;
 }
 
+/* Nothing is written over what is read, or over the other output. */
+static nas_status check_outputs(const extract_options *o, nas_err *err)
+{
+    const char *const read[] = {o->subnet.model, o->subnet.data, o->arch};
+    nas_status status = nas_file_writable(o->out, err);
+
+    if (status == NAS_OK && o->net_config != NULL &&
+        (status = cli_check_out(o->out, o->net_config, err)) == NAS_OK)
+        status = nas_file_writable(o->net_config, err);
+    for (size_t i = 0; i < sizeof read / sizeof *read && status == NAS_OK; i++)
+        if (read[i] != NULL && (status = cli_check_out(read[i], o->out, err)) == NAS_OK &&
+            o->net_config != NULL)
+            status = cli_check_out(read[i], o->net_config, err);
+    return status;
+}
+
 static nas_status extract_run(const cli_context *context, const void *options, nas_err *err)
 {
     const extract_options *o = options;
@@ -129,13 +147,20 @@ static nas_status extract_run(const cli_context *context, const void *options, n
     nas_arch *arch = NULL;
     nas_score score;
     int choice[NAS_MAX_SLOTS], size;
+    cli_progress progress;
     nas_status status;
 
-    if ((status = cli_check_out(o->subnet.model, o->out, err)) ||
-        (status = nas_file_writable(o->out, err)) ||
+    cli_progress_init(&progress, context->common);
+    const nas_observer observer = cli_progress_observer(&progress);
+    if ((status = check_outputs(o, err)) ||
         (status = cli_subnets_open(&subnets, &o->subnet, &o->run.common, err)) ||
-        (status = cli_subnet_find(&subnets, o->arch, (int)o->image_size, choice, &size, err)) ||
-        (status = cli_subnet_take(&model, &arch, &score, &subnets, choice, size, NULL, err)) ||
+        (status = cli_subnet_find(&subnets, o->arch, (int)o->image_size, choice, &size, err)))
+        goto done;
+    nas_log(NAS_LOG_DEBUG, "judging the subnet at %d pixels", size);
+    status = cli_subnet_take(&model, &arch, &score, &subnets, choice, size, &observer, err);
+    if (status == NAS_E_INTERRUPTED)
+        nas_hint(err, "nothing was written; to do it: the same command again");
+    if (status != NAS_OK ||
         (o->epochs > 0 && (status = tune(context, o, &subnets, model, arch, result, err))) ||
         (status = nas_model_save(model, arch, o->out, err)) ||
         (o->net_config != NULL && (status = write_net_config(arch, o->net_config, err))))

@@ -147,6 +147,7 @@ static nas_status sample_run(const cli_context *context, const void *options, na
         list != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "samples: out of memory");
 
     if (status != NAS_OK || (status = cli_check_out(o->subnet.model, o->out, err)) ||
+        (status = cli_check_out(o->subnet.data, o->out, err)) ||
         (status = nas_file_writable(o->out, err)) ||
         (status = cli_subnets_open(&subnets, &o->subnet, &o->run.common, err)) ||
         (status = draw(list, o, subnets.net, err)) ||

@@ -233,6 +233,18 @@ Test(cli_ofa, networks_that_are_not_trained_or_not_there_are_refused)
     expect_exit(NAS("ofa", "extract", "--model", net, "--image-size", "64", "--out", out, QUICK),
                 78, "64 pixels");
     expect_exit(NAS("ofa", "extract", "--model", net, "--out", net, QUICK), 2, "write");
+    expect_exit(NAS("ofa", "extract", "--model", net, "--out", data, QUICK), 2, "write");
+    expect_exit(NAS("ofa", "extract", "--model", net, "--out", out, "--net-config", data, QUICK),
+                2, "write");
+    expect_exit(NAS("ofa", "extract", "--model", net, "--out", out, "--net-config", out, QUICK), 2,
+                "write");
+    expect_exit(NAS("ofa", "sample", "--model", net, "--out", data, QUICK), 2, "write");
+    const process_options stop = {.signal_on = "judging the subnet", .signal = SIGTERM};
+    const char *many = nas_file("many.nasd");
+    expect_exit(NAS("data", "synth", "--out", many, "--size", "16", "--train", "8000", "--quiet"),
+                0, NULL);
+    expect_exit(nas_run(&stop, "ofa", "extract", "-v", "--model", net, "--out", out, "--data", many,
+                        NULL), 75, "the same command again");
     expect_exit(NAS("train", "--from", net, "--data", data), 65, "supernet");
     cr_expect_eq(access(out, R_OK), -1);
     free(net);
