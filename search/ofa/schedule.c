@@ -398,8 +398,9 @@ static nas_status check_sizes(const nas_phase *phase, const nas_space *space, na
             known = known || phase->size[i] == space->resolution[k];
         if (known)
             continue;
-        nas_fail(err, NAS_E_CONFIG, "phase %s: images of %d pixels are not of space %s, whose "
-                 "largest are of %d", phase->name, phase->size[i], space->name, space->image_size);
+        nas_fail(err, NAS_E_CONFIG,
+                 "images of %d pixels are not of space %s, whose largest are of %d", phase->size[i],
+                 space->name, nas_space_largest_size(space));
         nas_hint(err, "the data set's images bound the sizes: import larger ones, or leave it out");
         return NAS_E_CONFIG;
     }
