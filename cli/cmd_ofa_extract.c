@@ -167,9 +167,9 @@ static nas_status extract_run(const cli_context *context, const void *options, n
         goto done;
     const nas_op_cost cost = nas_arch_cost(arch, 0);
     json_object_update_new(
-        result, json_pack("{s:s, s:i, s:f, s:f, s:I, s:I, s:I}", "model", o->out, "image_size",
-                          size, "valid_top1", (double)score.top1 / (double)score.images,
-                          "valid_loss", score.loss / (double)score.images, "images",
+        result, json_pack("{s:s, s:i, s:o, s:o, s:I, s:I, s:I}", "model", o->out, "image_size",
+                          size, "valid_top1", cli_real((double)score.top1 / (double)score.images),
+                          "valid_loss", cli_real(score.loss / (double)score.images), "images",
                           (json_int_t)score.images, "macs", (json_int_t)cost.macs, "parameters",
                           (json_int_t)cost.parameters));
     status = cli_emit(context, json_incref(result), err);

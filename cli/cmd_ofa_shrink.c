@@ -179,9 +179,9 @@ static json_t *phase_json(const nas_phase *phase, const nas_supernet *net,
     json_t *corners = json_array();
 
     for (int i = 0; i < r->corners; i++)
-        json_array_append_new(corners, json_pack("{s:s, s:f, s:f}", "name", r->corner[i].name,
-                                                 "top1", r->corner[i].top1, "loss",
-                                                 r->corner[i].loss));
+        json_array_append_new(corners, json_pack("{s:s, s:o, s:o}", "name", r->corner[i].name,
+                                                 "top1", cli_real(r->corner[i].top1), "loss",
+                                                 cli_real(r->corner[i].loss)));
     return json_pack("{s:s, s:s, s:i, s:I, s:I, s:o, s:o, s:o, s:f}", "phase", phase->name, "run",
                      session->name, "phases", net->phases, "epochs",
                      (json_int_t)(phase->epochs + phase->warmup_epochs), "steps",

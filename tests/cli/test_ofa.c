@@ -249,3 +249,22 @@ Test(cli_ofa, networks_that_are_not_trained_or_not_there_are_refused)
     cr_expect_eq(access(out, R_OK), -1);
     free(net);
 }
+
+Test(cli_ofa, a_supernet_that_was_ruined_is_told_of_with_nulls)
+{
+    prepare();
+    const char *hot = nas_put("hot.json", /* its last step is the one too many */
+                              "{\"phases\": [{\"batch\": 90, \"lr\": 50, \"warmup_lr\": 50,"
+                              " \"decay\": 1, \"momentum\": 0.99}]}");
+    const json_t *end = NAS_JSON("ofa", "shrink", "--space", "ofa-tiny", "--schedule", hot, QUICK);
+    const json_t *phase = json_array_get(json_object_get(end, "phases"), 0);
+    const json_t *corners = json_object_get(phase, "corners");
+    cr_assert_eq(json_array_size(corners), 2); /* one network at two sizes */
+    cr_expect(json_is_null(json_object_get(json_array_get(corners, 0), "loss")));
+    char *net = strdup(text(end, "supernet"));
+    const char *out = nas_file("net.safetensors");
+    const json_t *taken = NAS_JSON("ofa", "extract", "--model", net, "--out", out, QUICK);
+    cr_expect(json_is_null(json_object_get(taken, "valid_loss")));
+    cr_expect_gt(number(taken, "macs"), 0);
+    free(net);
+}
