@@ -1,6 +1,7 @@
 /* nas ofa shrink - trains a supernet, phase by phase: each phase is a run that starts from the one
  * before it. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -220,7 +221,8 @@ static nas_status train_phase(chain *c, nas_supernet *net, const nas_phase *phas
     return status;
 }
 
-/* What run `id` ended with, if it was a phase (yours; else NULL), and the run that it starts from. */
+/* What run `id` ended with, if it was a phase (yours; otherwise NULL), and the run that it starts
+ * from. */
 static nas_status phase_of_run(json_t **about, int64_t *parent, nas_store *store, int64_t id,
                                nas_err *err)
 {
