@@ -21,7 +21,7 @@ static const nas_option export_table[] = {
     {"--model", NAS_OPT_STRING, AT(model), NULL, 0, 0, NULL, "FILE",
      "trained network: model.safetensors of a run", true},
     {"--onnx", NAS_OPT_STRING, AT(onnx), NULL, 0, 0, NULL, "FILE",
-     "write it as ONNX there, float32, batch norm folded", false, true},
+     "write it as ONNX there: float32 or, quantised, QDQ; batch norm folded", false, true},
     {"--net-config", NAS_OPT_STRING, AT(net_config), NULL, 0, 0, NULL, "FILE",
      "write net.config of ProxylessNAS and Once-for-All there", false, true},
     {"--weights", NAS_OPT_STRING, AT(weights), NULL, 0, 0, NULL, "FILE",

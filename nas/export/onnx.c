@@ -31,7 +31,7 @@ static size_t folded_floats(const nas_model *model, size_t *all)
         nas_layer_fold(&model->slot[s].layer[0], NULL, model->bn_eps, &folded, NULL);
         const size_t floats = nas_layer_floats(&folded);
         largest = floats > largest ? floats : largest;
-        *all += floats;
+        *all += model->quant != NULL ? 2 * floats : floats; /* codes, and scales of channels */
     }
     return largest;
 }
@@ -61,6 +61,9 @@ static void put_block(onnx_file *file, const nas_model *model, int index)
     nas_layer_fold(&slot->layer[0], model->params + slot->offset[0], model->bn_eps, &folded,
                    file->folded);
     graph->block = index;
+    graph->layer = &slot->layer[0];
+    graph->params = model->params + slot->offset[0];
+    graph->bn_eps = model->bn_eps;
     nas_onnx__put(graph, &folded, file->folded, index == model->slots - 1 && !slot->shortcut);
     if (slot->shortcut)
         nas_onnx__node(graph, "Add", "shortcut", x, NULL);

@@ -16,7 +16,9 @@ typedef struct nas_onnx_info {
 } nas_onnx_info;
 
 /** Writes `model`, a network of one candidate a slot made from `arch`, all or nothing
- * (nas_writer), in float32 with batch norm folded into the convolutions.
+ * (nas_writer), in float32 with batch norm folded into the convolutions.  Of layers with equal
+ * steps, inputs go through QuantizeLinear and DequantizeLinear, and weights are codes behind
+ * DequantizeLinear; shared weights (kmeans) are written as the floats that they are.
  * Input   "image"  [batch][channels][image_size][image_size], batch is free
  * Output  "logits" [batch][classes]
  * NAS_E_CONFIG if it would be larger than the 2 GiB that the format can hold; NAS_E_IO,

@@ -7,8 +7,9 @@
 #include <string.h>
 
 /* A block of most nodes is an mbconv with squeeze-excite, h-swish and a shortcut (15), one of
- * most constants too (10); the bounds of ReLU6 and the flattening come once. */
-enum { BLOCK_NODES = 18, BLOCK_TENSORS = 12, MORE = 8, NODE_ATTRIBUTES = 6 };
+ * most constants too (10); quantised, each of its three convolutions has 4 nodes and 5 constants
+ * more.  The bounds of ReLU6 and the flattening come once. */
+enum { BLOCK_NODES = 30, BLOCK_TENSORS = 27, MORE = 8, NODE_ATTRIBUTES = 6 };
 /* Bytes of one node with its names and attributes, or of one constant without its values. */
 enum { NODE_BYTES = 8192, TENSOR_BYTES = 1024 };
 
@@ -53,8 +54,9 @@ char *nas_onnx__text(nas_onnx__graph *graph, const char *format, ...)
     return text;
 }
 
-const char *nas_onnx__tensor(nas_onnx__graph *graph, const char *name, int rank,
-                             const int64_t *shape, float **values)
+const char *nas_onnx__tensor_of(nas_onnx__graph *graph, const char *name,
+                                Onnx__TensorProto__DataType type, size_t size, int rank,
+                                const int64_t *shape, void **values)
 {
     Onnx__TensorProto *tensor = take(graph, sizeof *tensor);
     size_t count = 1;
@@ -62,18 +64,29 @@ const char *nas_onnx__tensor(nas_onnx__graph *graph, const char *name, int rank,
     onnx__tensor_proto__init(tensor);
     tensor->name = nas_onnx__text(graph, "block%d.%s", graph->block, name);
     tensor->has_data_type = 1;
-    tensor->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+    tensor->data_type = (int)type;
     tensor->n_dims = (size_t)rank;
     tensor->dims = take(graph, (size_t)rank * sizeof *shape);
     for (int i = 0; i < rank; i++) {
         tensor->dims[i] = shape[i];
         count *= (size_t)shape[i];
     }
-    *values = nas_arena_floats(&graph->arena, count);
+    *values = take(graph, count * size);
     tensor->has_raw_data = 1; /* little endian, as this machine is */
-    tensor->raw_data = (ProtobufCBinaryData){count * sizeof **values, (uint8_t *)*values};
+    tensor->raw_data = (ProtobufCBinaryData){count * size, *values};
     graph->proto.initializer[graph->proto.n_initializer++] = tensor;
     return tensor->name;
+}
+
+const char *nas_onnx__tensor(nas_onnx__graph *graph, const char *name, int rank,
+                             const int64_t *shape, float **values)
+{
+    void *room;
+    const char *tensor = nas_onnx__tensor_of(graph, name, ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT,
+                                             sizeof **values, rank, shape, &room);
+
+    *values = room;
+    return tensor;
 }
 
 Onnx__NodeProto *nas_onnx__node(nas_onnx__graph *graph, const char *op, const char *name,

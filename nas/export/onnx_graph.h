@@ -15,6 +15,9 @@ typedef struct nas_onnx__graph {
     const char *value;      /* the output of what was written so far                             */
     bool flat;              /* it is [batch][channels], not [batch][channels][height][width]     */
     const char *zero, *six; /* bounds of ReLU6; NULL until the first                         */
+    const nas_layer *layer; /* of the block, before batch norm was folded into it              */
+    const float *params;
+    float bn_eps;
 } nas_onnx__graph;
 
 /** Reserves memory for `blocks` blocks of at most `floats` weights; the value is "image". */
@@ -27,6 +30,10 @@ char *nas_onnx__text(nas_onnx__graph *graph, const char *format, ...)
 /** A constant "block3.NAME" of that shape; returns its name, `*values` are yours to fill. */
 const char *nas_onnx__tensor(nas_onnx__graph *graph, const char *name, int rank,
                              const int64_t *shape, float **values);
+/** The same of another type: `size` bytes an element, not yet filled. */
+const char *nas_onnx__tensor_of(nas_onnx__graph *graph, const char *name,
+                                Onnx__TensorProto__DataType type, size_t size, int rank,
+                                const int64_t *shape, void **values);
 /** A node "block3.NAME" whose first input is `graph->value`; its output becomes the value.
  * `second` and `third` input: NULL for none. */
 Onnx__NodeProto *nas_onnx__node(nas_onnx__graph *graph, const char *op, const char *name,
@@ -39,6 +46,14 @@ void nas_onnx__float(nas_onnx__graph *graph, Onnx__NodeProto *node, const char *
 /** An input or output of floats: the batch, which is free, then `shape`. */
 Onnx__ValueInfoProto *nas_onnx__port(nas_onnx__graph *graph, const char *name, int rank,
                                      const int64_t *shape);
+
+/** Rounds the value to the levels of a quantised layer's input: [Clip,] QuantizeLinear,
+ * DequantizeLinear. */
+void nas_onnx__round(nas_onnx__graph *graph, const nas_quant *quant, const char *of);
+/** Folded weights w [out][..] at the offset `at`, in ONNX's layout, as a constant of integers
+ * behind DequantizeLinear; the name of its output. */
+const char *nas_onnx__put_codes(nas_onnx__graph *graph, const nas_quant *quant, const char *of,
+                                int rank, const int64_t *shape, size_t at, const float *w);
 
 /** Appends what a folded layer computes (without a shortcut's sum).  `params` is the folded
  * block; `last`: nothing follows it. */

@@ -104,17 +104,40 @@ static void put_window(nas_onnx__graph *graph, Onnx__NodeProto *node, int kernel
     nas_onnx__ints(graph, node, "pads", 4, (int64_t[]){p, p, p, p});
 }
 
-/* A convolution by parameters at the offsets; `bias` 0: none (a weight lies there). */
-static void put_conv_at(nas_onnx__graph *graph, const nas_layer *layer, const float *params,
-                        const char *name, const nas_conv_geom *geom, size_t at, size_t bias)
+/* Weights (of that rank) and biases at the offsets, as Conv and Gemm take them; where numbers are
+ * rounded, the value becomes so first and weights are codes.  `bias` 0: none (a weight lies
+ * there). */
+static void put_weights(nas_onnx__graph *graph, const nas_layer *layer, const float *params,
+                        const nas_quant *quant, const char *name, int rank, size_t at, size_t bias,
+                        const char *names[2])
 {
     char text[64];
 
-    snprintf(text, sizeof text, "%s.weight", name);
-    const char *w = weight(graph, layer, params, at, text, 4);
+    if (quant != NULL && quant->input_bits > 0)
+        nas_onnx__round(graph, quant, name);
+    if (quant != NULL && quant->weight_bits > 0 && quant->weight_step != NULL) {
+        const nas_param *param = param_at(layer, at);
+        const int64_t shape[] = {param->out, param->in, param->k, param->k};
+        float *room = nas_arena_floats(&graph->arena, param->count);
+        nas_param_to_torch(param, params, room);
+        names[0] = nas_onnx__put_codes(graph, quant, name, rank, shape, at, room);
+    } else {
+        snprintf(text, sizeof text, "%s.weight", name);
+        names[0] = weight(graph, layer, params, at, text, rank);
+    }
     snprintf(text, sizeof text, "%s.bias", name);
-    const char *b = bias != 0 ? weight(graph, layer, params, bias, text, 1) : NULL;
-    Onnx__NodeProto *node = nas_onnx__node(graph, "Conv", name, w, b);
+    names[1] = bias != 0 ? weight(graph, layer, params, bias, text, 1) : NULL;
+}
+
+/* A convolution by parameters at the offsets. */
+static void put_conv_at(nas_onnx__graph *graph, const nas_layer *layer, const float *params,
+                        const nas_quant *quant, const char *name, const nas_conv_geom *geom,
+                        size_t at, size_t bias)
+{
+    const char *names[2];
+
+    put_weights(graph, layer, params, quant, name, 4, at, bias, names);
+    Onnx__NodeProto *node = nas_onnx__node(graph, "Conv", name, names[0], names[1]);
 
     put_window(graph, node, geom->k, geom->stride);
     nas_onnx__int(graph, node, "group", geom->groups);
@@ -123,7 +146,8 @@ static void put_conv_at(nas_onnx__graph *graph, const nas_layer *layer, const fl
 static void put_unit(nas_onnx__graph *graph, const nas_layer *layer, const float *params,
                      const nas_unit *unit, const char *name)
 {
-    put_conv_at(graph, layer, params, name, &unit->geom, unit->weight, unit->bias ? unit->beta : 0);
+    put_conv_at(graph, layer, params, unit->quant, name, &unit->geom, unit->weight,
+                unit->bias ? unit->beta : 0);
     put_act(graph, unit->act, name);
 }
 
@@ -141,10 +165,10 @@ static void put_squeeze_excite(nas_onnx__graph *graph, const nas_layer *layer, c
     const char *x = graph->value;
 
     nas_onnx__node(graph, "GlobalAveragePool", "se.mean", NULL, NULL);
-    put_conv_at(graph, layer, params, "se_reduce", &pointwise, layer->se_reduce,
+    put_conv_at(graph, layer, params, NULL, "se_reduce", &pointwise, layer->se_reduce,
                 layer->se_reduce_bias);
     put_relu(graph, "se_reduce.relu");
-    put_conv_at(graph, layer, params, "se_expand", &pointwise, layer->se_expand,
+    put_conv_at(graph, layer, params, NULL, "se_expand", &pointwise, layer->se_expand,
                 layer->se_expand_bias);
     put_hsigmoid(graph, "se_expand.h_sigmoid");
     nas_onnx__node(graph, "Mul", "se.scale", x, NULL);
@@ -198,13 +222,16 @@ static void put_linear(nas_onnx__graph *graph, const nas_layer *layer, const flo
     const size_t bias = layer->spec.bias ? layer->linear_bias : 0;
 
     if (!last) {
-        put_conv_at(graph, layer, params, "linear", &pointwise, layer->linear, bias);
+        put_conv_at(graph, layer, params, layer->linear_quant, "linear", &pointwise, layer->linear,
+                    bias);
     } else {
         nas_onnx__node(graph, "Flatten", "flatten", NULL, NULL);
         graph->flat = true;
-        const char *w = weight(graph, layer, params, layer->linear, "linear.weight", 2);
-        const char *b = bias != 0 ? weight(graph, layer, params, bias, "linear.bias", 1) : NULL;
-        nas_onnx__int(graph, nas_onnx__node(graph, "Gemm", "linear", w, b), "transB", 1);
+        const char *names[2];
+        put_weights(graph, layer, params, layer->linear_quant, "linear", 2, layer->linear, bias,
+                    names);
+        nas_onnx__int(graph, nas_onnx__node(graph, "Gemm", "linear", names[0], names[1]), "transB",
+                      1);
     }
     put_act(graph, layer->spec.act, "linear");
 }
