@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
-#include "base/stats.h"
 #include "cli/commands.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
@@ -12,8 +10,6 @@
 #include "latency/predict.h"
 #include "latency/table/set.h"
 #include "nas/train/checkpoint.h"
-
-enum { TIMED_RUNS = 30, WARM_RUNS = 3 };
 
 typedef struct eval_options {
     cli_common common;
@@ -87,30 +83,6 @@ static nas_status pick_split(const nas_data_split **out, const nas_dataset *data
     return NAS_E_CONFIG;
 }
 
-static nas_status measure_ms(double *out, const nas_model *model, nas_err *err)
-{
-    const int choice[NAS_MAX_SLOTS] = {0};
-    double ms[TIMED_RUNS];
-    nas_infer *infer = NULL;
-    nas_status status = nas_infer_new(&infer, model, choice, 1, err);
-    float *image = status == NAS_OK ? calloc(nas_infer_input_floats(infer), sizeof *image) : NULL;
-
-    if (status == NAS_OK && image == NULL)
-        status = nas_fail(err, NAS_E_NOMEM, "timing: out of memory");
-    for (int i = -WARM_RUNS; i < TIMED_RUNS && status == NAS_OK; i++) {
-        const double start = nas_clock_seconds();
-
-        nas_infer_run(infer, 1, image);
-        if (i >= 0)
-            ms[i] = 1e3 * (nas_clock_seconds() - start);
-    }
-    if (status == NAS_OK)
-        *out = nas_quantile(ms, TIMED_RUNS, 0.5);
-    free(image);
-    nas_infer_free(infer);
-    return status;
-}
-
 static nas_status latency_ms(double *out, const eval_options *o, const nas_model *model,
                              const nas_arch *arch, nas_err *err)
 {
@@ -120,7 +92,7 @@ static nas_status latency_ms(double *out, const eval_options *o, const nas_model
     nas_status status;
 
     if (o->table == NULL)
-        return measure_ms(out, model, err);
+        return cli_measure_ms(out, model, err);
     if ((status = nas_latency_set_load(&set, o->table, err)) == NAS_OK &&
         (status = nas_latency_set_pick(&table, set, arch->image_size, err)) == NAS_OK &&
         (status = nas_latency_predict(&report, table, arch, 0, err)) == NAS_OK)

@@ -125,7 +125,9 @@ static nas_status train(const cli_context *context, const train_options *o, nas_
     nas_status status;
 
     if ((status = input_digests(&inputs, o, data, model, arch, err)) == NAS_OK)
-        status = cli_session_open(&session, context, inputs, err);
+        status = cli_session_open_from(
+            &session, context,
+            cli_model_run(context->common->store, o->from != NULL ? o->from : o->arch), inputs, err);
     json_decref(inputs);
     if (status != NAS_OK)
         return status;

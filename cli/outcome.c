@@ -4,7 +4,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/file.h"
+#include "base/stats.h"
 #include "nas/train/checkpoint.h"
 
 nas_status cli_outcome_save(cli_session *session, const nas_model *model, const nas_arch *arch,
@@ -119,4 +121,29 @@ nas_status cli_score_split(nas_score *score, const nas_model *model, const nas_d
                            void *user, nas_err *err)
 {
     return nas_evaluate_split(score, model, data, split, threads, visit, user, err);
+}
+
+nas_status cli_measure_ms(double *out, const nas_model *model, nas_err *err)
+{
+    enum { TIMED_RUNS = 30, WARM_RUNS = 3 };
+    const int choice[NAS_MAX_SLOTS] = {0};
+    double ms[TIMED_RUNS];
+    nas_infer *infer = NULL;
+    nas_status status = nas_infer_new(&infer, model, choice, 1, err);
+    float *image = status == NAS_OK ? calloc(nas_infer_input_floats(infer), sizeof *image) : NULL;
+
+    if (status == NAS_OK && image == NULL)
+        status = nas_fail(err, NAS_E_NOMEM, "timing: out of memory");
+    for (int i = -WARM_RUNS; i < TIMED_RUNS && status == NAS_OK; i++) {
+        const double start = nas_clock_seconds();
+
+        nas_infer_run(infer, 1, image);
+        if (i >= 0)
+            ms[i] = 1e3 * (nas_clock_seconds() - start);
+    }
+    if (status == NAS_OK)
+        *out = nas_quantile(ms, TIMED_RUNS, 0.5);
+    free(image);
+    nas_infer_free(infer);
+    return status;
 }

@@ -31,4 +31,7 @@ nas_status cli_score_split(nas_score *score, const nas_model *model, const nas_d
                                                const float *logits, nas_err *err),
                            void *user, nas_err *err);
 
+/** Median time of one image through a network, on this machine. */
+nas_status cli_measure_ms(double *out, const nas_model *model, nas_err *err);
+
 #endif

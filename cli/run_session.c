@@ -261,9 +261,9 @@ static nas_status take_finished(cli_session *session, const nas_store_run *run)
     return NAS_OK;
 }
 
-nas_status cli_session_open_child(cli_session *session, const cli_context *context,
-                                  const char *name, int64_t parent, const json_t *inputs,
-                                  nas_err *err)
+/* `parted`: one of several runs of a command, which leaves those be that are finished. */
+static nas_status open_run(cli_session *session, const cli_context *context, const char *name,
+                           bool parted, int64_t parent, const json_t *inputs, nas_err *err)
 {
     const cli_run_options *options = (const cli_run_options *)context->common;
     nas_store_run *earlier = NULL;
@@ -285,9 +285,10 @@ nas_status cli_session_open_child(cli_session *session, const cli_context *conte
     if (context->run != NULL)
         status = claim(session, context->run, inputs, err);
     else if ((status = find_earlier(&earlier, session, inputs, err)) == NAS_OK)
-        status = earlier == NULL                    ? begin(session, name, parent, inputs, err)
-                 : earlier->state == NAS_STORE_DONE ? take_finished(session, earlier)
-                                                    : claim(session, earlier, inputs, err);
+        status = earlier == NULL ? begin(session, name, parent, inputs, err)
+                 : parted && earlier->state == NAS_STORE_DONE
+                     ? take_finished(session, earlier)
+                     : claim(session, earlier, inputs, err);
     nas_store_run_free(earlier);
     if (status != NAS_OK) {
         nas_store_close(session->store);
@@ -308,17 +309,19 @@ nas_status cli_session_open(cli_session *session, const cli_context *context,
     return cli_session_open_from(session, context, 0, inputs, err);
 }
 
+nas_status cli_session_open_child(cli_session *session, const cli_context *context,
+                                  const char *name, int64_t parent, const json_t *inputs,
+                                  nas_err *err)
+{
+    return open_run(session, context, name, true, parent, inputs, err);
+}
+
 nas_status cli_session_open_from(cli_session *session, const cli_context *context, int64_t parent,
                                  const json_t *inputs, nas_err *err)
 {
     const char *name = ((const cli_run_options *)context->common)->name;
-    const nas_status status = cli_session_open_child(session, context, name, parent, inputs, err);
 
-    if (status != NAS_OK || !session->finished)
-        return status;
-    cli_session_close(session, NAS_OK, NULL, NULL);
-    return nas_fail(err, NAS_E_USAGE, "run %s is done: there is nothing to continue",
-                    session->name);
+    return open_run(session, context, name, false, parent, inputs, err);
 }
 
 static nas_status try_checkpoint(cli_session *session, const nas_store_artifact *file,

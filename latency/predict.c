@@ -1,6 +1,7 @@
 /* Prediction and coverage: both look up every key that a network or a space needs. */
 #include "latency/predict.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,6 +87,39 @@ void nas_latency_report_fini(nas_latency_report *report)
 {
     free(report->layers);
     *report = (nas_latency_report){0};
+}
+
+static int64_t macs_of(const nas_latency_entry *entry)
+{
+    return nas_op_cost_at(&entry->op, entry->h, entry->w).macs;
+}
+
+/* NULL: not in the table, or a block that takes no time. */
+static const nas_latency_stat *stat_of(const nas_latency_table *table,
+                                       const nas_latency_entry *entry)
+{
+    return entry->key[0] != '\0' ? nas_latency_table_find(table, entry->key) : NULL;
+}
+
+double nas_latency_pruned_ms(const nas_latency_table *table, const nas_latency_entry *entries,
+                             const nas_latency_entry *whole, int count)
+{
+    double sum = 0.0;
+
+    for (int i = 0; i < count; i++) {
+        const nas_latency_stat *own = stat_of(table, &entries[i]);
+        const nas_latency_stat *before = stat_of(table, &whole[i]);
+        const int64_t macs = macs_of(&whole[i]);
+
+        if (own != NULL)
+            sum += own->mean;
+        else if (before != NULL)
+            sum += macs > 0 ? before->mean * (double)macs_of(&entries[i]) / (double)macs
+                            : before->mean;
+        else if (whole[i].key[0] != '\0')
+            return NAN;
+    }
+    return sum;
 }
 
 nas_status nas_latency_check(nas_latency_entry **missing, int *count,

@@ -22,6 +22,12 @@ nas_status nas_latency_predict(nas_latency_report *report, const nas_latency_tab
                                const nas_arch *arch, int image_size, nas_err *err);
 void nas_latency_report_fini(nas_latency_report *report);
 
+/** Milliseconds of a network (`entries`) that was made from a larger one of as many blocks
+ * (`whole`): a block's mean where the table has it, otherwise the larger block's in proportion to
+ * MACs.  NAN if the table lacks both of some block. */
+double nas_latency_pruned_ms(const nas_latency_table *table, const nas_latency_entry *entries,
+                             const nas_latency_entry *whole, int count);
+
 /** Entries that `space` needs at image_size (0: its own) and the table lacks, each key
  * once: `*missing` (malloc'ed, yours), `*count` of them, 0 if it covers the space. */
 nas_status nas_latency_check(nas_latency_entry **missing, int *count,

@@ -23,7 +23,6 @@ struct nas_amc {
     float *rest;     /* [groups] share of the MACs of what is read behind      */
     double previous, accuracy, total_macs;
     nas_latency_entry *entries; /* of the unpruned network; latency only       */
-    double *entry_ms;           /* [blocks]                                    */
     int entry_count;
 };
 
@@ -50,11 +49,6 @@ static int least(const nas_amc *a, int group) { return rounded(a, group, a->conf
 
 /* -- costs ------------------------------------------------------------------------------------ */
 
-static int64_t entry_macs(const nas_latency_entry *e)
-{
-    return nas_op_cost_at(&e->op, e->h, e->w).macs;
-}
-
 static double latency(const nas_amc *a, const int *channels)
 {
     nas_latency_entry *entries = NULL;
@@ -64,18 +58,8 @@ static double latency(const nas_amc *a, const int *channels)
 
     if (nas_prune_arch(&arch, a->plan, channels, NULL) == NAS_OK &&
         nas_latency_arch_entries(&entries, &count, arch, a->config.table->grammar, 0, NULL) ==
-            NAS_OK) {
-        sum = 0.0;
-        for (int i = 0; i < count; i++) {
-            const nas_latency_stat *stat =
-                entries[i].key[0] ? nas_latency_table_find(a->config.table, entries[i].key) : NULL;
-            const double before = (double)entry_macs(&a->entries[i]);
-
-            sum += stat != NULL   ? stat->mean
-                   : before > 0.0 ? a->entry_ms[i] * (double)entry_macs(&entries[i]) / before
-                                  : a->entry_ms[i];
-        }
-    }
+            NAS_OK)
+        sum = nas_latency_pruned_ms(a->config.table, entries, a->entries, count);
     free(entries);
     nas_arch_free(arch);
     return sum;
@@ -305,17 +289,8 @@ static nas_status open_table(nas_amc *a, nas_err *err)
     if (status != NAS_OK)
         return status;
     nas_latency_report_fini(&report);
-    status = nas_latency_arch_entries(&a->entries, &a->entry_count, a->plan->arch, table->grammar,
-                                      0, err);
-    if (status != NAS_OK)
-        return status;
-    a->entry_ms = calloc((size_t)a->entry_count + 1, sizeof *a->entry_ms);
-    if (a->entry_ms == NULL)
-        return nas_fail(err, NAS_E_NOMEM, "pruning: out of memory");
-    for (int i = 0; i < a->entry_count; i++)
-        if (a->entries[i].key[0] != '\0')
-            a->entry_ms[i] = nas_latency_table_find(table, a->entries[i].key)->mean;
-    return NAS_OK;
+    return nas_latency_arch_entries(&a->entries, &a->entry_count, a->plan->arch, table->grammar, 0,
+                                    err);
 }
 
 static nas_status check_budget(nas_amc *a, nas_err *err)
@@ -380,7 +355,6 @@ void nas_amc_free(nas_amc *a)
     free(a->features);
     free(a->rest);
     free(a->entries);
-    free(a->entry_ms);
     free(a);
 }
 
