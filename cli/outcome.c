@@ -46,7 +46,8 @@ int64_t cli_model_run(const char *folder, const char *model)
     int64_t run = 0;
     int count = 0;
 
-    if (nas_store_open(&store, folder, NAS_STORE_READ, NULL) == NAS_OK &&
+    /* Not to read only: that refuses a store of an older version, which the run will migrate. */
+    if (nas_store_open(&store, folder, NAS_STORE_EXISTING, NULL) == NAS_OK &&
         nas_store_artifact_list(store, 0, NULL, &list, &count, NULL) == NAS_OK)
         for (int i = 0; i < count && run == 0; i++) {
             char *path = nas_store_path(store, list[i].run, list[i].file);
