@@ -104,6 +104,11 @@ nas_status cli_prune_load(cli_prune_task *t, const char *model, const char *data
                         "the network has %d channels and %d classes, %s has %d and %d",
                         t->arch->channels, t->arch->classes, data, t->data->channels,
                         t->data->classes);
+    if (t->model->quant != NULL) {
+        nas_fail(err, NAS_E_CONFIG, "%s: is quantised: what is left would be floats", model);
+        nas_hint(err, "prune the network of floats that it was made from, then quantise");
+        return NAS_E_CONFIG;
+    }
     if ((status = nas_prune_plan_new(&t->plan, t->arch, err)) ||
         (status = open_environment(t, err)) ||
         (status = nas_pruner_new(&t->pruner, t->model, t->plan, err)))

@@ -150,6 +150,10 @@ Test(cli_prune, what_makes_no_sense_is_refused_with_the_reason)
     expect_exit(NAS(PRUNE("--ratio", "0.5", "--out", model)), 2, "over what is read");
     expect_exit(NAS(PRUNE("--ratio", "0.001")), 3, "the least is");
     expect_exit(NAS(PRUNE("--table", table, "--target-ms", "1")), 3, "lacks");
+    expect_exit(NAS("quantize", "--model", model, "--data", data, "--out", nas_file("q.safetensors"),
+                    "--quiet"), 0, NULL);
+    expect_exit(NAS("prune", "--model", nas_file("q.safetensors"), "--data", data, "--ratio", "0.5"),
+                78, "is quantised");
     expect_exit(NAS("data", "synth", "--out", few, "--size", "16", "--train", "60", "--test", "20",
                     "--quiet"), 0, NULL);
     expect_exit(NAS("prune", "--model", model, "--data", few, "--ratio", "0.5"), 78,
