@@ -227,7 +227,7 @@ Test(nas_onnx_quant, onnxruntime_agrees)
     }
 }
 
-/* Left to itself, onnxruntime rounds biases to integers, too. */
+/* Left to itself, onnxruntime puts integers in place of the graph, and rounds biases, too. */
 Test(nas_onnx_quant, onnxruntime_is_near_when_it_rewrites)
 {
     network net = network_of_space("tiny", 16, 10, 0);
