@@ -37,12 +37,15 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 
 /* ---- logs ---- */
 
+/* A passing error is met by a second try. */
 static bool write_all(int fd, const char *bytes, size_t size)
 {
+    int failures = 0;
+
     while (size > 0) {
         const ssize_t put = write(fd, bytes, size);
 
-        if (put < 0 && errno != EINTR)
+        if (put < 0 && errno != EINTR && ++failures > 1)
             return false;
         bytes += put > 0 ? put : 0;
         size -= put > 0 ? (size_t)put : 0;
@@ -57,7 +60,7 @@ static void log_put(nas_jobs__log *log, const char *bytes, size_t size)
 
     if (log->room < 0)
         return;
-    if (log->fd < 0)
+    for (int tries = 0; log->fd < 0 && tries < 2; tries++)
         log->fd = open(log->path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
     const bool cut = (int64_t)size > log->room;
     size = cut ? (size_t)log->room : size;
