@@ -26,7 +26,7 @@ typedef struct train_options {
 static const nas_option train_table[] = {
     {"--samples", NAS_OPT_STRING, AT(samples), NULL, 0, 0, NULL, "FILE",
      "JSON list of architectures and their top-1 accuracy", true},
-    {"--out", NAS_OPT_STRING, AT(out), NULL, 0, 0, NULL, "FILE", "predictor to write", true},
+    {"--out", NAS_OPT_STRING, AT(out), NULL, 0, 0, NULL, "FILE", "predictor to write", true, true},
     {"--hidden", NAS_OPT_INT, AT(hidden), "400", 1, NAS_PREDICTOR_MAX_WIDTH, NULL, "N",
      "width of the hidden layers"},
     {"--layers", NAS_OPT_INT, AT(layers), "3", 1, NAS_PREDICTOR_MAX_LAYERS - 1, NULL, "N",

@@ -89,8 +89,10 @@ const nas_option *cli_common_options(void);
 /** Applies the common options to the process: log level, colour, OpenMP threads. */
 void cli_common_apply(const cli_common *common);
 
-/** Removes from `config` the settings that change no results (store, threads, ...). */
+/** Removes from `config` the settings that change no results: those of all commands (store,
+ * threads, ...), and those of `command` as well (name, out, ...). */
 void cli_common_strip(json_t *config);
+void cli_neutral_strip(const cli_command *command, json_t *config);
 
 /** "nas help [COMMAND...]", "--help", and for those who make documents "nas help --markdown",
  * "--man [COMMAND...]" and "--commands" (their names, one a line). */

@@ -89,25 +89,52 @@ static nas_status load_config(json_t **out, int argc, const char *const *argv, n
     return NAS_OK;
 }
 
+enum { KEY_SIZE = 64 };
+
+/* The name of an option in a configuration: "--target-ms" is "target_ms". */
+static const char *key_of(const nas_option *option, char key[KEY_SIZE])
+{
+    snprintf(key, KEY_SIZE, "%s", option->flag + 2);
+    for (char *c = key; *c != '\0'; c++)
+        *c = *c == '-' ? '_' : *c;
+    return key;
+}
+
+/* A file that there is, or that could be made: its folder is there.  NULL if neither, or
+ * without memory; yours. */
+static char *absolute_path(const char *path)
+{
+    char *full = realpath(path, NULL), *folder;
+    const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
+
+    if (full != NULL || *name == '\0')
+        return full;
+    char *above = slash == NULL ? strdup(".") : slash == path ? strdup("/")
+                                : strndup(path, (size_t)(slash - path));
+    folder = above != NULL ? realpath(above, NULL) : NULL;
+    if (folder != NULL && asprintf(&full, "%s/%s", strcmp(folder, "/") == 0 ? "" : folder, name) < 0)
+        full = NULL;
+    free(folder);
+    free(above);
+    return full;
+}
+
 /* Stored settings name files so that they are found again from any directory. */
 static void make_paths_absolute(const nas_option *const *tables, json_t *config)
 {
     for (int t = 0; tables[t] != NULL; t++)
         for (const nas_option *o = tables[t]; o->flag != NULL; o++) {
-            char key[64];
+            char key[KEY_SIZE];
 
             if (o->type != NAS_OPT_STRING || o->unit == NULL ||
                 (strcmp(o->unit, "FILE") != 0 && strcmp(o->unit, "DIR") != 0 &&
                  strcmp(o->unit, "SPACE") != 0))
                 continue;
-            snprintf(key, sizeof key, "%s", o->flag + 2);
-            for (char *c = key; *c != '\0'; c++)
-                *c = *c == '-' ? '_' : *c;
-            const char *path = json_string_value(json_object_get(config, key));
+            const char *path = json_string_value(json_object_get(config, key_of(o, key)));
             /* a bare name stays one: a built-in space may be called as a file here is */
-            char *full = path != NULL && strcmp(o->unit, "SPACE") == 0 && strchr(path, '.') == NULL
-                             ? NULL
-                             : path != NULL ? realpath(path, NULL) : NULL;
+            const bool bare = strcmp(o->unit, "SPACE") == 0 && path != NULL &&
+                              strchr(path, '.') == NULL;
+            char *full = path != NULL && !bare ? absolute_path(path) : NULL;
             if (full != NULL)
                 json_object_set_new(config, key, json_string(full));
             free(full);
@@ -195,9 +222,28 @@ void cli_common_apply(const cli_common *common)
     omp_set_num_threads((int)common->threads);
 }
 
+static void strip_neutral(const nas_option *const *tables, json_t *config)
+{
+    for (int t = 0; tables[t] != NULL; t++)
+        for (const nas_option *o = tables[t]; o->flag != NULL; o++) {
+            char key[KEY_SIZE];
+
+            if (o->result_neutral)
+                json_object_del(config, key_of(o, key));
+        }
+}
+
 void cli_common_strip(json_t *config)
 {
-    for (const nas_option *o = common_options; o->flag != NULL; o++)
-        if (o->result_neutral)
-            json_object_del(config, o->flag + 2); /* none of their names has a second dash */
+    const nas_option *tables[] = {common_options, NULL};
+
+    strip_neutral(tables, config);
+}
+
+void cli_neutral_strip(const cli_command *command, json_t *config)
+{
+    const nas_option *tables[CLI_MAX_TABLES + 2];
+
+    cli_command_tables(command, tables);
+    strip_neutral(tables, config);
 }

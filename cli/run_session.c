@@ -117,18 +117,15 @@ static const char inputs_key[] = "inputs"; /* no option has this name */
 
 /* Digest of what a result depends on: the settings, and instead of the names of files what
  * is in them; "" without memory for it. */
-static void config_digest(const json_t *config, const json_t *inputs, char out[NAS_DIGEST_SIZE])
+static void config_digest(const cli_context *context, const json_t *inputs,
+                          char out[NAS_DIGEST_SIZE])
 {
-    json_t *copy = json_deep_copy(config);
+    json_t *copy = json_deep_copy(context->config);
 
     out[0] = '\0';
     if (copy == NULL)
         return;
-    cli_common_strip(copy);
-    json_object_del(copy, "name"); /* what cli_run_table marks as neutral */
-    json_object_del(copy, "checkpoint_seconds");
-    json_object_del(copy, "memory");
-    json_object_del(copy, "dry_run");
+    cli_neutral_strip(context->command, copy);
     char *text = json_object_update(copy, (json_t *)inputs) == 0
                      ? json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17))
                      : NULL;
@@ -172,7 +169,7 @@ static nas_status begin(cli_session *session, const char *name, int64_t parent,
 
     if (config == NULL)
         return nas_fail(err, NAS_E_NOMEM, "run: out of memory");
-    config_digest(context->config, inputs, digest);
+    config_digest(context, inputs, digest);
     cli_command_kind(context->command, kind);
     const nas_store_run_spec spec = {
         .kind = kind, .name = name, .config = config,
@@ -218,7 +215,7 @@ static nas_status check_unchanged(const cli_context *context, const nas_store_ru
         nas_hint(err, "bring the old one back, or begin a new run");
         goto done;
     }
-    config_digest(context->config, inputs, digest);
+    config_digest(context, inputs, digest);
     if (strcmp(digest, run->config_digest) != 0) {
         status = nas_fail(err, NAS_E_DATA,
                           "run %s: its settings are not those that it was begun with (by nas %s)",
@@ -248,7 +245,7 @@ static nas_status find_earlier(nas_store_run **out, const cli_session *session,
 {
     char digest[NAS_DIGEST_SIZE], kind[NAS_STORE_NAME_SIZE];
 
-    config_digest(session->context->config, inputs, digest);
+    config_digest(session->context, inputs, digest);
     cli_command_kind(session->context->command, kind);
     return nas_store_job_run(session->store, kind, digest, out, err);
 }

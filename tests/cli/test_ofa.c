@@ -206,7 +206,8 @@ Test(cli_ofa, sampling_goes_on_where_it_was_stopped)
     expect_exit(NAS("ofa", "sample", "--model", net, "--count", "6", "--out", nas_file("a.json"),
                     QUICK), 0, NULL);
     expect_exit(nas_run(&stop, "ofa", "sample", "--model", net, "--count", "6", "--out",
-                        nas_file("b.json"), QUICK, NULL), 75, "nas resume");
+                        nas_file("./b.json"), QUICK, NULL), 75, "nas resume");
+    nas_put("b.json", "{}"); /* as if it had been killed after it wrote its result */
     expect_exit(NAS("resume"), 0, NULL);
     json_t *a = json_load_file(nas_file("a.json"), 0, NULL);
     json_t *b = json_load_file(nas_file("b.json"), 0, NULL);
