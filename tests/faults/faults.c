@@ -49,8 +49,9 @@ static long most = LONG_MAX, all_tried, all_found;
 /* ---- results ---- */
 
 static const char *const volatile_keys[] = {
-    "run", "arch", "model", "seconds", "peak_rss_mib", "created", "updated", "store", "path",
-    "images_per_second", "attempt", "artifacts", "findings", "orphans", "orphan_bytes"};
+    "run", "arch", "model", "supernet", "samples", "seconds", "peak_rss_mib", "created", "updated",
+    "store", "path", "images_per_second", "attempt", "artifacts", "findings", "orphans",
+    "orphan_bytes"};
 
 static void strip(json_t *value)
 {

@@ -19,6 +19,10 @@
 #define EVOLVE                                                                                 \
     "evolve --space tiny --predictor p.safetensors --table t.yaml --target-ms 1 --rounds 3 "   \
     "--population 20"
+#define JUDGED " --data d.nasd --recalibrate-images 32 --score-images 20"
+#define SHRINK "ofa shrink --space ofa-tiny --schedule plan.json" JUDGED
+#define SUBNET(what) "ofa " what " --model s.safetensors" JUDGED
+#define MODEL(what) what " --model m.safetensors --data d.nasd --batch 32"
 #define CHECK(store) "store verify --quiet --store " store
 
 const scenario scenarios[] = {
@@ -52,6 +56,20 @@ const scenario scenarios[] = {
      "--out q.safetensors --epochs 2 --hidden 8" QUIET,
      .changes = true, .times = true},
     {"resume", "stopped", "resume" QUIET, "runs show 1" QUIET, .run = true, .changes = true},
+    {"ofa shrink", "inputs", SHRINK RUN, .run = true, .changes = true},
+    {"ofa sample", "supernet", SUBNET("sample") " --count 4 --out b.json" RUN, .run = true,
+     .file = "b.json", .changes = true},
+    {"ofa search", "supernet", SUBNET("search") " --max-macs 700000 --population 4 --generations 2"
+     RUN, .run = true, .changes = true},
+    {"ofa extract", "supernet", SUBNET("extract") " --epochs 1 --out x.safetensors" RUN,
+     .run = true, .file = "x.safetensors", .changes = true},
+    {"prune", "store", MODEL("prune") " --ratio 0.6 --episodes 4 --warmup-episodes 2 "
+     "--calibration-images 64 --judge-images 20 --finetune-epochs 1" RUN, .run = true,
+     .changes = true},
+    {"quantize", "store", MODEL("quantize") " --bits 6 --calibration-images 32 --finetune-epochs 1"
+     RUN, .run = true, .changes = true},
+    {"quantize, agent", "store", MODEL("quantize") " --agent ddpg --size-ratio 0.15 --episodes 3 "
+     "--warmup-episodes 2 --calibration-images 32" RUN, .run = true, .changes = true},
     {"eval", "store", "eval --model m.safetensors --data d.nasd" QUIET, .times = true},
     {"data info", "inputs", "data info d.nasd --verify" QUIET},
     {"space list", "inputs", "space list" QUIET},
@@ -174,6 +192,8 @@ static void make_inputs(const char *source)
         " \"arch_every\": 2, \"derive_samples\": 2, \"score_images\": 20,"
         " \"valid_fraction\": 0.3, \"checkpoint_seconds\": 0}},"
         " {\"name\": \"c\", \"run\": [\"space\", \"count\", \"tiny\"], \"after\": [\"s\"]}]}");
+    put("plan.json", "{\"defaults\": {\"batch\": 32, \"lr\": 0.05}, \"phases\": [{\"name\": \"teacher\"},"
+                     " {\"name\": \"kernel\", \"kernel\": [3, 5, 7]}]}");
     make_samples();
     trial_keep("inputs");
 }
@@ -198,6 +218,12 @@ void scenario_prepare(const char *source)
     copy_in((snprintf(command, sizeof command, "%s/store/runs/2/model.safetensors", place.work),
              command), "m.safetensors");
     trial_keep("store");
+
+    trial_copy("inputs");
+    must(SHRINK RUN, 0);
+    copy_in((snprintf(command, sizeof command, "%s/store/runs/2/supernet.safetensors", place.work),
+             command), "s.safetensors");
+    trial_keep("supernet");
 
     /* a search that a kill stopped after some steps */
     trial_copy("inputs");

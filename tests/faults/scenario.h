@@ -7,7 +7,7 @@
 
 typedef struct scenario {
     const char *name;
-    const char *folder;  /* that it starts from: "inputs", "store" or "queue"              */
+    const char *folder;  /* that it starts from: "inputs", "store", "queue", "supernet"... */
     const char *command;
     const char *proof;   /* a command whose stdout proves the result; NULL: that of `command` */
     const char *file;    /* and a file that does; NULL: none                                */
