@@ -125,19 +125,30 @@ static nas_status operations_json(json_t **out, const nas_latency_table *table,
     return status;
 }
 
-static json_t *verification_json(const nas_latency_verification *v, json_t *operations)
+static json_t *choice_json(const int *choice, int slots)
+{
+    json_t *list = json_array();
+
+    for (int s = 0; s < slots; s++)
+        json_array_append_new(list, json_integer(choice[s]));
+    return list;
+}
+
+static json_t *verification_json(const nas_latency_verification *v, int slots, json_t *operations)
 {
     json_t *pairs = json_array();
 
     for (int i = 0; i < v->count; i++)
-        json_array_append_new(pairs,
-                              json_pack("{s:f, s:f}", "predicted_ms", v->pairs[i].predicted_ms,
-                                        "measured_ms", v->pairs[i].measured_ms));
-    return json_pack("{s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "samples",
+        json_array_append_new(
+            pairs, json_pack("{s:f, s:f, s:o}", "predicted_ms", v->pairs[i].predicted_ms,
+                             "measured_ms", v->pairs[i].measured_ms, "choice",
+                             choice_json(v->pairs[i].choice, slots)));
+    return json_pack("{s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "samples",
                      v->count, "threads", omp_get_max_threads(), "mape", cli_real(v->mape),
                      "within_10", cli_real(v->within_10), "bias", cli_real(v->bias), "rmse_ms",
                      cli_real(v->rmse_ms), "spearman", cli_real(v->spearman), "kendall",
-                     cli_real(v->kendall), "disturbed", cli_real(v->disturbed), "operations",
+                     cli_real(v->kendall), "disturbed", cli_real(v->disturbed), "slowed",
+                     cli_real(v->slowed), "slowdown", cli_real(v->slowdown), "operations",
                      operations, "pairs", pairs);
 }
 
@@ -164,7 +175,7 @@ static nas_status verify_run(const cli_context *context, const void *options, na
     cli_progress_end(&progress);
     if (status == NAS_OK &&
         (status = operations_json(&operations, table, space, &found, err)) == NAS_OK) {
-        result = verification_json(&found, operations);
+        result = verification_json(&found, space->count, operations);
         status = cli_table_run(context, "verify", table, o->table, result, err);
         const nas_status printed = cli_emit(context, json_incref(result), err);
         status = printed != NAS_OK ? printed : status;

@@ -10,10 +10,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/stats.h"
+#include "latency/profile/levels.h"
 #include "latency/profile/samples.h"
 #include "latency/profile/turns.h"
 
-enum { LEAST_SAMPLES = 2, MAX_REPEATS = 2 };
+enum { LEAST_SAMPLES = 2, ENOUGH_SAMPLES = 5, MAX_REPEATS = 2 };
 
 static const double drift_limit = 0.03;
 
@@ -24,7 +25,12 @@ typedef struct profile {
     int *key_of;          /* [slots * NAS_MAX_CANDIDATES]: key, -1: has none      */
     int keys;
     nas_latency_entry *entries; /* [keys]                                        */
-    nas_samples *samples; /* [keys]                                              */
+    int *taken;           /* [keys]: times in `levels`                           */
+    bool *scarce;         /* [keys]: too few of them are undisturbed             */
+    nas_levels levels;    /* all that was measured                               */
+    int *turn_key;        /* [slots]: of the turn that is taken                  */
+    double *turn_ms;      /* [slots]                                             */
+    nas_samples *samples; /* [keys]: what counts of it, since the last look      */
     double deadline, started;
     int repeats;          /* how often the older half was measured again         */
     double drift;         /* what remained of it at the end                      */
@@ -62,8 +68,11 @@ static nas_status map_keys(profile *p, nas_err *err)
     for (int s = 0, i = 0; s < p->space->count; s++)
         for (int c = 0; c < p->space->slots[s].count; c++, i++)
             p->key_of[s * NAS_MAX_CANDIDATES + c] = find_key(p->entries, p->keys, all[i].key);
+    p->levels = (nas_levels){.slots = p->space->count, .keys = p->keys, .window = 1};
     p->samples = calloc((size_t)p->keys + 1, sizeof *p->samples);
-    if (p->samples == NULL)
+    p->taken = calloc((size_t)p->keys + 1, sizeof *p->taken);
+    p->scarce = calloc((size_t)p->keys + 1, sizeof *p->scarce);
+    if (p->samples == NULL || p->taken == NULL || p->scarce == NULL)
         status = nas_fail(err, NAS_E_NOMEM, "profile: no memory for %d keys", p->keys);
 
 done:
@@ -78,7 +87,9 @@ static nas_status start(profile *p, nas_err *err)
     p->started = nas_clock_seconds();
     p->deadline = p->started + p->options->seconds;
     p->key_of = calloc(slots * NAS_MAX_CANDIDATES, sizeof *p->key_of);
-    if (!p->key_of)
+    p->turn_key = calloc(slots, sizeof *p->turn_key);
+    p->turn_ms = calloc(slots, sizeof *p->turn_ms);
+    if (!p->key_of || !p->turn_key || !p->turn_ms)
         return nas_fail(err, NAS_E_NOMEM, "profile: no memory for %zu slots", slots);
     return map_keys(p, err);
 }
@@ -88,61 +99,108 @@ static void finish(profile *p)
     nas_turns__close(&p->turns);
     for (int k = 0; p->samples != NULL && k < p->keys; k++)
         nas_samples__fini(&p->samples[k]);
+    nas_levels__fini(&p->levels);
     free(p->samples);
+    free(p->taken);
+    free(p->scarce);
+    free(p->turn_key);
+    free(p->turn_ms);
     free(p->entries);
     free(p->key_of);
 }
 
-/* A sample of each key.  What has no key (a pooling that Logits includes, a skipped block)
+/* A time of each key.  What has no key (a pooling that Logits includes, a skipped block)
  * counts for the next. */
 static nas_status take(void *user, const int *choice, const double *block_ms, nas_err *err)
 {
     profile *p = user;
-    nas_status status = NAS_OK;
     double carried = 0.0;
 
-    for (int s = 0; s < p->space->count && status == NAS_OK; s++) {
+    for (int s = 0; s < p->space->count; s++) {
         const int key = p->key_of[s * NAS_MAX_CANDIDATES + choice[s]];
 
         carried += block_ms[s];
+        p->turn_key[s] = key;
+        p->turn_ms[s] = carried;
         if (key < 0)
             continue;
-        status = nas_samples__add(&p->samples[key], carried, err);
+        p->taken[key]++;
         carried = 0.0;
     }
-    return status;
+    return nas_levels__add(&p->levels, p->turn_key, p->turn_ms, err);
 }
 
-static int fewest_samples(const profile *p)
+static int fewest_taken(const profile *p)
 {
-    int least = p->keys > 0 ? p->samples[0].count : 0;
+    int least = p->keys > 0 ? p->taken[0] : 0;
 
     for (int k = 1; k < p->keys; k++)
-        least = p->samples[k].count < least ? p->samples[k].count : least;
+        least = p->taken[k] < least ? p->taken[k] : least;
     return least;
 }
 
-static int most_samples(const profile *p)
+static int most_taken(const profile *p)
 {
     int most = 0;
 
     for (int k = 0; k < p->keys; k++)
-        most = p->samples[k].count > most ? p->samples[k].count : most;
+        most = p->taken[k] > most ? p->taken[k] : most;
     return most;
 }
 
-/* Counts the keys that are known well enough. */
-static void judge(profile *p)
+/* Adds the times of a turn to the keys of which it counts. */
+static nas_status add_samples(profile *p, int turn, bool scarce, nas_err *err)
 {
+    const nas_levels *l = &p->levels;
+    nas_status status = NAS_OK;
+
+    for (int s = 0; s < l->slots && status == NAS_OK; s++) {
+        const size_t at = (size_t)turn * (size_t)l->slots + (size_t)s;
+        const int key = l->key[at];
+
+        if (key >= 0 && p->scarce[key] == scarce)
+            status = nas_samples__add(&p->samples[key],
+                                      scarce ? l->ms[at] / l->level[turn] : l->ms[at], err);
+    }
+    return status;
+}
+
+/* The samples of every key: its times in turns that nothing disturbed or, where these are few, all
+ * of its times, each over the level of its turn. */
+static nas_status fill_samples(profile *p, nas_err *err)
+{
+    nas_status status = nas_levels__judge(&p->levels, err);
+
+    for (int k = 0; k < p->keys; k++) {
+        p->samples[k].count = 0;
+        p->scarce[k] = false;
+    }
+    for (int t = 0; t < p->levels.count && status == NAS_OK; t++)
+        if (nas_levels__usual(&p->levels, t))
+            status = add_samples(p, t, false, err);
+    for (int k = 0; k < p->keys; k++)
+        if ((p->scarce[k] = p->samples[k].count < ENOUGH_SAMPLES))
+            p->samples[k].count = 0;
+    for (int t = 0; t < p->levels.count && status == NAS_OK; t++)
+        status = add_samples(p, t, true, err);
+    return status;
+}
+
+/* Counts the keys that are known well enough. */
+static nas_status judge(profile *p, nas_err *err)
+{
+    const nas_status status = fill_samples(p, err);
+
     p->settled = 0;
     p->widest = 0.0;
     for (int k = 0; k < p->keys; k++) {
         const double interval = nas_samples__interval(&p->samples[k]);
 
         p->widest = fmax(p->widest, interval);
-        p->settled += p->samples[k].count >= p->options->min_samples &&
+        p->settled += !p->scarce[k] && p->samples[k].count >= p->options->min_samples &&
                       interval <= p->options->interval;
     }
+    return status;
 }
 
 /* Median over the keys of the change from the first half of the samples to the second. */
@@ -174,7 +232,7 @@ static nas_status settle(profile *p, nas_err *err)
     nas_status status = NAS_OK;
 
     while (status == NAS_OK) {
-        const int least = fewest_samples(p);
+        const int least = fewest_taken(p);
         const double now = nas_clock_seconds();
 
         if (nas_observe_stop(p->options->observer)) {
@@ -182,9 +240,10 @@ static nas_status settle(profile *p, nas_err *err)
                             "profile: stopped before every key was measured");
         }
         if (least >= LEAST_SAMPLES && p->turns.count >= next_look) {
-            judge(p);
+            if ((status = judge(p, err)) != NAS_OK)
+                break;
             next_look = p->turns.count + 1 + p->turns.count / 20;
-            if (most_samples(p) >= p->options->max_samples ||
+            if (most_taken(p) >= p->options->max_samples ||
                 (p->settled == p->keys && now >= p->started + p->options->least_seconds))
                 break;
         }
@@ -196,22 +255,30 @@ static nas_status settle(profile *p, nas_err *err)
     return status;
 }
 
+static void forget_half(profile *p)
+{
+    nas_levels__halve(&p->levels);
+    memset(p->taken, 0, (size_t)p->keys * sizeof *p->taken);
+    for (int i = 0; i < p->levels.count * p->levels.slots; i++)
+        if (p->levels.key[i] >= 0)
+            p->taken[p->levels.key[i]]++;
+}
+
 /* A machine that became slower or faster meanwhile: what was measured before is forgotten. */
 static nas_status measure(profile *p, nas_err *err)
 {
     nas_status status = nas_turns__open(&p->turns, p->space, p->options, take, p, err);
 
-    if (status != NAS_OK || (status = settle(p, err)) != NAS_OK)
+    if (status != NAS_OK || (status = settle(p, err)) != NAS_OK ||
+        (status = judge(p, err)) != NAS_OK)
         return status;
     while (fabs(drift(p)) > drift_limit && p->repeats < MAX_REPEATS &&
            nas_clock_seconds() < p->deadline) {
-        for (int k = 0; k < p->keys; k++)
-            nas_samples__halve(&p->samples[k]);
+        forget_half(p);
         p->repeats++;
-        if ((status = settle(p, err)) != NAS_OK)
+        if ((status = settle(p, err)) != NAS_OK || (status = judge(p, err)) != NAS_OK)
             return status;
     }
-    judge(p);
     p->drift = drift(p);
     return NAS_OK;
 }
@@ -219,6 +286,8 @@ static nas_status measure(profile *p, nas_err *err)
 static void describe(const profile *p, nas_latency_meta *meta)
 {
     const nas_facts *facts = &p->turns.facts;
+    double level;
+    const double disturbed = nas_levels__disturbed(&p->levels, &level);
     char load[32] = "unknown";
 
     if (facts->load >= 0.0)
@@ -229,9 +298,10 @@ static void describe(const profile *p, nas_latency_meta *meta)
              facts->engine[0] ? ", " : "", facts->kernels);
     snprintf(meta->space, sizeof meta->space, "%s", p->space->name);
     snprintf(meta->conditions, sizeof meta->conditions,
-             "governor %s, load %s, %lld networks, interval %.1f %%, drift %+.1f %%, repeats %d",
-             facts->governor, load, (long long)p->turns.count, 100.0 * p->widest, 100.0 * p->drift,
-             p->repeats);
+             "governor %s, load %s, %lld networks, %.0f %% of them disturbed (%.2f times as long), "
+             "interval %.1f %%, drift %+.1f %%, repeats %d",
+             facts->governor, load, (long long)p->turns.count, 100.0 * disturbed, level,
+             100.0 * p->widest, 100.0 * p->drift, p->repeats);
     meta->cores = facts->cores;
     meta->threads = facts->threads;
     meta->batch = 1;

@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/stats.h"
 
@@ -26,15 +25,6 @@ void nas_samples__fini(nas_samples *samples)
 {
     free(samples->ms);
     *samples = (nas_samples){0};
-}
-
-void nas_samples__halve(nas_samples *samples)
-{
-    const int dropped = samples->count / 2;
-
-    samples->count -= dropped;
-    if (dropped > 0)
-        memmove(samples->ms, samples->ms + dropped, (size_t)samples->count * sizeof *samples->ms);
 }
 
 /* The samples within 3 deviations of the median, one after another in `kept`. */

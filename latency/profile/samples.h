@@ -11,8 +11,6 @@ typedef struct nas_samples {
 
 nas_status nas_samples__add(nas_samples *samples, double ms, nas_err *err);
 void nas_samples__fini(nas_samples *samples);
-/** Forgets the older half. */
-void nas_samples__halve(nas_samples *samples);
 
 /** Mean and deviation of the samples within 3 deviations (by the median absolute deviation)
  * of the median, median and 95 % quantile of all.  count >= 1. */

@@ -1,6 +1,7 @@
 /* Networks over the whole range of a space, measured in turns. */
 #include "latency/profile/verify.h"
 
+#include <limits.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -10,8 +11,9 @@
 #include "base/stats.h"
 #include "latency/lut.h"
 #include "latency/profile/bench.h"
+#include "latency/profile/levels.h"
 
-enum { MAX_CHANGES = 10000 };
+enum { MAX_CHANGES = 10000, MORE_ROUNDS = 3 };
 
 typedef struct trial {
     const nas_space *space;
@@ -20,7 +22,9 @@ typedef struct trial {
     nas_bench bench;
     nas_latency_pair *pairs;      /* [samples]: borrowed               */
     uint32_t *order;              /* [samples]: of this round          */
-    double *ms;                   /* [samples][rounds]                 */
+    nas_levels levels;            /* a turn: a network                 */
+    int *usual;                   /* [samples]: turns that nothing disturbed */
+    double *ms;                   /* [turns]: room for those of one    */
 } trial;
 
 /* A random network, moved slot by slot towards the fastest or the slowest until its
@@ -52,8 +56,9 @@ static nas_status start(trial *v, nas_err *err)
     nas_rng rng;
 
     v->order = calloc((size_t)samples, sizeof *v->order);
-    v->ms = calloc((size_t)samples * (size_t)v->options->rounds, sizeof *v->ms);
-    if (!v->order || !v->ms)
+    v->usual = calloc((size_t)samples, sizeof *v->usual);
+    v->levels = (nas_levels){.slots = 1, .keys = samples, .window = 3};
+    if (!v->order || !v->usual)
         return nas_fail(err, NAS_E_NOMEM, "verify: no memory for %d networks", samples);
     nas_latency_lut_range(v->lut, v->space, &least, &most, fastest, slowest);
     for (int i = 0; i < samples; i++) {
@@ -75,12 +80,14 @@ static void finish(trial *v)
 {
     nas_bench__fini(&v->bench);
     nas_latency_lut_free(v->lut);
+    nas_levels__fini(&v->levels);
     free(v->order);
+    free(v->usual);
     free(v->ms);
 }
 
-/* One turn of each network, in an order of its own. */
-static nas_status run_round(trial *v, int round, nas_rng *rng, nas_err *err)
+/* One turn of each network that has fewer than `enough` of use, in an order of its own. */
+static nas_status run_round(trial *v, int round, int enough, nas_rng *rng, nas_err *err)
 {
     const nas_latency_verify_options *o = v->options;
 
@@ -91,34 +98,75 @@ static nas_status run_round(trial *v, int round, nas_rng *rng, nas_err *err)
                                  .step = (int64_t)round * o->samples + i,
                                  .images_per_second = NAN, .loss = NAN, .latency_ms = NAN,
                                  .entropy = NAN};
-        const size_t n = v->order[i];
+        const int n = (int)v->order[i];
+        double ms;
 
+        if (v->usual[n] >= enough)
+            continue;
         nas_observe_progress(o->observer, &at);
         if (nas_observe_stop(o->observer))
             return nas_fail(err, NAS_E_INTERRUPTED, "verify: stopped after %d of %d rounds", round,
                             o->rounds);
-        const nas_status status =
-            nas_bench__turn(&v->bench, v->pairs[n].choice,
-                            &v->ms[n * (size_t)o->rounds + (size_t)round], NULL, err);
+        nas_status status = nas_bench__turn(&v->bench, v->pairs[n].choice, &ms, NULL, err);
+        if (status == NAS_OK)
+            status = nas_levels__add(&v->levels, &n, &ms, err);
         if (status != NAS_OK)
             return status;
     }
     return NAS_OK;
 }
 
+/* Counts the turns of each network that nothing disturbed; returns the fewest. */
+static int count_usual(trial *v)
+{
+    int fewest = v->levels.count;
+
+    memset(v->usual, 0, (size_t)v->options->samples * sizeof *v->usual);
+    for (int t = 0; t < v->levels.count; t++)
+        v->usual[v->levels.key[t]] += nas_levels__usual(&v->levels, t);
+    for (int i = 0; i < v->options->samples; i++)
+        fewest = v->usual[i] < fewest ? v->usual[i] : fewest;
+    return fewest;
+}
+
+/* The median of a network's turns that nothing disturbed; without any, of all turns, each over its
+ * level. */
+static double network_ms(const trial *v, int network)
+{
+    const nas_levels *l = &v->levels;
+    int count = 0;
+
+    for (int t = 0; t < l->count; t++)
+        if (l->key[t] == network && (nas_levels__usual(l, t) || v->usual[network] == 0))
+            v->ms[count++] = v->usual[network] > 0 ? l->ms[t] : l->ms[t] / l->level[t];
+    return nas_quantile(v->ms, count, 0.5);
+}
+
+/* All rounds; then, where something disturbed more than half of a network's turns, more of them. */
 static nas_status measure(trial *v, nas_err *err)
 {
     const nas_latency_verify_options *o = v->options;
+    const int enough = (o->rounds + 1) / 2, most = (1 + MORE_ROUNDS) * o->rounds;
     nas_status status = NAS_OK;
     nas_rng rng;
 
     nas_rng_init(&rng, o->seed, "verify order", 0);
-    for (int round = 0; round < o->rounds && status == NAS_OK; round++)
-        status = run_round(v, round, &rng, err);
-    for (int i = 0; i < o->samples && status == NAS_OK; i++)
-        v->pairs[i].measured_ms =
-            nas_quantile(v->ms + (size_t)i * (size_t)o->rounds, o->rounds, 0.5);
-    return status;
+    for (int round = 0; round < most && status == NAS_OK; round++) {
+        status = run_round(v, round, round < o->rounds ? INT_MAX : enough, &rng, err);
+        if (round < o->rounds - 1 || status != NAS_OK)
+            continue;
+        status = nas_levels__judge(&v->levels, err);
+        if (count_usual(v) >= enough)
+            break;
+    }
+    if (status != NAS_OK)
+        return status;
+    v->ms = calloc((size_t)v->levels.count, sizeof *v->ms);
+    if (v->ms == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "verify: no memory for %d turns", v->levels.count);
+    for (int i = 0; i < o->samples; i++)
+        v->pairs[i].measured_ms = network_ms(v, i);
+    return NAS_OK;
 }
 
 static nas_status compare(nas_latency_verification *out, nas_err *err)
@@ -178,6 +226,7 @@ nas_status nas_latency_verify(nas_latency_verification *out, const nas_latency_t
              (status = measure(&v, err)) == NAS_OK &&
              (status = compare(out, err)) == NAS_OK) {
         out->disturbed = (double)v.bench.disturbed / (double)v.bench.runs;
+        out->slowed = nas_levels__disturbed(&v.levels, &out->slowdown);
         warn(table, out);
     }
     finish(&v);

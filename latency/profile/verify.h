@@ -20,6 +20,8 @@ typedef struct nas_latency_verification {
     double spearman, kendall; /* NAN for fewer than two different values             */
     double disturbed;        /* part of the runs that other programs interrupted; such runs are
                                 repeated, but not for ever                            */
+    double slowed, slowdown; /* part of the turns in which the machine was slower than it can be,
+                                and how many times as long they took; others count instead  */
 } nas_latency_verification;
 
 typedef struct nas_latency_verify_options {
@@ -33,7 +35,8 @@ typedef struct nas_latency_verify_options {
 
 /** Measures networks of `space` at its image size with the current number of OpenMP
  * threads (a warning if the table was made with another); a network's time is the median
- * over its turns.  `out` is filled on NAS_OK,
+ * over its turns in which nothing slowed the machine down; where these are fewer than half of
+ * `rounds`, it gets up to three times as many more.  `out` is filled on NAS_OK,
  * yours (nas_latency_verification_fini).  NAS_E_INFEASIBLE names keys that the table
  * lacks; NAS_E_INTERRUPTED, NAS_E_CONFIG, NAS_E_NOMEM. */
 nas_status nas_latency_verify(nas_latency_verification *out, const nas_latency_table *table,
