@@ -55,9 +55,9 @@ double nas_rl__truncated_normal(nas_rng *rng, double mu, double sigma)
 {
     double x;
 
-    do /* mu is inside: at least one of three draws falls on its wider side */
+    do /* mu is inside: at least one of three draws falls on its wider side; or NaN, which stays */
         x = mu + sigma * nas_rng_normal(rng);
-    while (sigma > 0.0 && !(x >= 0.0 && x <= 1.0));
+    while (sigma > 0.0 && (x < 0.0 || x > 1.0));
     return x;
 }
 
@@ -131,8 +131,12 @@ static nas_status act(const nas_env *env, const float *unit, nas_env_outcome *ou
     float low[NAS_ENV_MAX_ACTIONS], high[NAS_ENV_MAX_ACTIONS], action[NAS_ENV_MAX_ACTIONS];
 
     env->bounds(env->user, low, high);
-    for (int i = 0; i < env->actions; i++)
+    for (int i = 0; i < env->actions; i++) {
+        if (!(unit[i] >= 0.0f && unit[i] <= 1.0f))
+            return nas_fail(err, NAS_E_FAIL, "the agent's action is %g, not within 0 to 1",
+                            (double)unit[i]);
         action[i] = low[i] + (high[i] - low[i]) * unit[i];
+    }
     *outcome = (nas_env_outcome){0};
     const nas_status status = env->act(env->user, action, outcome, err);
     if (status == NAS_OK && !isfinite(outcome->reward))

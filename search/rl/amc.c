@@ -19,6 +19,7 @@ struct nas_amc {
     int step;
     int *channels;   /* [groups] decided, and the least of the groups behind   */
     int *trial;      /* [groups] scratch                                       */
+    double *share;   /* [groups] scratch of the published wall                 */
     float *features; /* [groups][STATIC_FEATURES], 0 to 1 over the groups      */
     float *rest;     /* [groups] share of the MACs of what is read behind      */
     double previous, accuracy, total_macs;
@@ -120,17 +121,14 @@ static double real_macs(const nas_prune_plan *plan, const double *share)
  * follows gets the least.  MACs are a*x^2 + b*x + c of one group's share x. */
 static double published_wall(const nas_amc *a, int group)
 {
-    double *share = malloc((size_t)a->plan->groups * sizeof *share), f[3];
+    double f[3];
 
-    if (share == NULL)
-        return a->config.lowest;
     for (int g = 0; g < a->plan->groups; g++)
-        share[g] = g < group ? (double)a->channels[g] / full(a, g) : a->config.lowest;
+        a->share[g] = g < group ? (double)a->channels[g] / full(a, g) : a->config.lowest;
     for (int i = 0; i < 3; i++) {
-        share[group] = i;
-        f[i] = real_macs(a->plan, share);
+        a->share[group] = i;
+        f[i] = real_macs(a->plan, a->share);
     }
-    free(share);
     const double square = 0.5 * (f[2] - 2.0 * f[1] + f[0]), linear = f[1] - f[0] - square;
     const double left = a->config.limit - f[0];
     if (square <= 1e-9 * f[1])
@@ -138,7 +136,7 @@ static double published_wall(const nas_amc *a, int group)
     return (sqrt(fmax(linear * linear + 4.0 * square * left, 0.0)) - linear) / (2.0 * square);
 }
 
-/* Gives channels up until the budget is met with the least of all that follows. */
+/* Gives channels up until the budget is met with the least of all that follows; -1: no memory. */
 static int within_budget(const nas_amc *a, int group, int wanted)
 {
     const int end = least(a, group);
@@ -147,8 +145,11 @@ static int within_budget(const nas_amc *a, int group, int wanted)
     memcpy(a->trial, a->channels, (size_t)a->plan->groups * sizeof *a->trial);
     for (;;) {
         a->trial[group] = now;
-        if (now <= end || nas_amc_cost(a, a->trial) <= a->config.limit)
+        if (now <= end)
             return now;
+        const double cost = nas_amc_cost(a, a->trial);
+        if (cost <= a->config.limit)
+            return cost < 0.0 ? -1 : now;
         now = (now - 1) / MULTIPLE * MULTIPLE;
         now = now < end ? end : now;
     }
@@ -213,7 +214,8 @@ static nas_status act(void *user, const float *action, nas_env_outcome *outcome,
         count = rounded(a, group, fmin(wanted, wall));
     } else if (!a->config.guaranteed) {
         const int free = count;
-        count = within_budget(a, group, free);
+        if ((count = within_budget(a, group, free)) < 0)
+            return nas_fail(err, NAS_E_NOMEM, "pruning: out of memory");
         outcome->forced = count < free;
     }
     a->channels[group] = count;
@@ -328,9 +330,10 @@ nas_status nas_amc_new(nas_amc **out, const nas_prune_plan *plan, const nas_amc_
     a->user = user;
     a->channels = calloc(groups, sizeof *a->channels);
     a->trial = calloc(groups, sizeof *a->trial);
+    a->share = calloc(groups, sizeof *a->share);
     a->features = calloc(groups * STATIC_FEATURES, sizeof *a->features);
     a->rest = calloc(groups, sizeof *a->rest);
-    if (!a->channels || !a->trial || !a->features || !a->rest)
+    if (!a->channels || !a->trial || !a->share || !a->features || !a->rest)
         status = nas_fail(err, NAS_E_NOMEM, "pruning: out of memory");
     else if (config->measure == NAS_AMC_LATENCY)
         status = open_table(a, err);
@@ -352,6 +355,7 @@ void nas_amc_free(nas_amc *a)
         return;
     free(a->channels);
     free(a->trial);
+    free(a->share);
     free(a->features);
     free(a->rest);
     free(a->entries);

@@ -308,6 +308,7 @@ static void learn(nas_agent *agent, const nas_rl__played *played)
 }
 
 enum { ARRAYS = 16 };
+#define MOST_COUNTED (INT64_C(1) << 52) /* by no run that ends */
 
 static int list_learner(const char *const names[4], nas_rl__learner *l, nas_rl__array *out)
 {
@@ -354,8 +355,10 @@ static nas_status read(nas_agent *agent, const nas_safetensors *file, nas_err *e
     nas_rl__array arrays[ARRAYS];
     const nas_status status = nas_rl__read(file, arrays, list(d, arrays), err);
 
-    if (status == NAS_OK && (d->stored < 0 || d->updates < 0))
-        return nas_fail(err, NAS_E_DATA, "the agent's counters are negative");
+    if (status == NAS_OK && (d->stored < 0 || d->stored > MOST_COUNTED || d->updates < 0 ||
+                             d->updates > MOST_COUNTED))
+        return nas_fail(err, NAS_E_DATA, "the agent's counters cannot be: %lld, %lld",
+                        (long long)d->stored, (long long)d->updates);
     return status;
 }
 

@@ -45,7 +45,7 @@ struct nas_agent {
     float *best_actions;
 };
 
-/** Normal with mean `mu` and deviation `sigma`, cut to [0, 1], which holds mu. */
+/** Normal with mean `mu` and deviation `sigma`, cut to [0, 1], which holds mu; NaN if mu is. */
 double nas_rl__truncated_normal(nas_rng *rng, double mu, double sigma);
 
 /** One array of a checkpoint. */

@@ -57,6 +57,66 @@ Test(search_haq, the_published_table_costs_what_it_should)
     free(site);
 }
 
+/* The policies that HAQ's README gives, by its own way of counting. */
+Test(search_haq, the_published_policy_costs_what_it_should)
+{
+    static const int policy[PUBLISHED][2] = { /* weight, input; the image's -1 reads 7 bits */
+        {8, 7}, {7, 7}, {5, 6}, {4, 6}, {5, 6}, {5, 7}, {5, 6}, {7, 4}, {4, 6}, {4, 6}, {7, 7},
+        {5, 6}, {4, 6}, {7, 3}, {5, 7}, {4, 7}, {7, 3}, {5, 7}, {4, 7}, {7, 7}, {4, 7}, {4, 7},
+        {6, 4}, {6, 7}, {4, 7}, {7, 4}, {6, 7}, {5, 7}, {7, 4}, {6, 7}, {5, 7}, {7, 4}, {6, 7},
+        {6, 7}, {6, 4}, {5, 7}, {6, 7}, {6, 4}, {5, 7}, {6, 7}, {7, 7}, {4, 7}, {7, 7}, {7, 7},
+        {4, 7}, {7, 7}, {7, 7}, {4, 7}, {7, 7}, {7, 7}, {4, 7}, {7, 7}, {8, 8}};
+    nas_latency_table *table = NULL;
+    nas_quant_site *site = made_up(PUBLISHED);
+    nas_budget b = {.kind = NAS_BUDGET_TABLE, .count = PUBLISHED, .site = site, .least = 1,
+                    .most = 8, .inputs = true};
+    nas_bits bits[PUBLISHED];
+
+    cr_assert_eq(nas_latency_table_import(&table, published("haq_qmobilenetv2_latency_table.npy"),
+                                          1.0, &err), NAS_OK, "%s", err.message);
+    cr_assert_eq(nas_budget_load(&b, table, "published", &err), NAS_OK, "%s", err.message);
+    for (int i = 0; i < PUBLISHED; i++)
+        bits[i] = (nas_bits){policy[i][0], policy[i][1]};
+    cr_expect_float_eq(nas_budget_cost(&b, bits), 23433.397, 1e-6);
+    cr_expect_float_eq(nas_budget_cost(&b, bits) / nas_budget_full(&b), 0.59138, 1e-5);
+    free(b.table);
+    nas_latency_table_free(table);
+    free(site);
+}
+
+/* ResNet-50: its first layer, then bottlenecks, the first of each stage with a projection. */
+Test(search_haq, the_published_sizes_of_resnet_50_are_what_they_should_be)
+{
+    enum { LAYERS = 54 };
+    static const int policy[LAYERS] = {6, 6, 5, 5, 5, 5, 4, 5, 5, 4, 5, 5, 5, 5, 5, 5, 3, 5,
+                                       4, 3, 5, 4, 3, 4, 4, 4, 2, 5, 4, 3, 3, 5, 3, 2, 5, 3,
+                                       2, 4, 3, 2, 5, 3, 2, 5, 3, 4, 2, 5, 2, 3, 4, 2, 3, 4};
+    static const int blocks[] = {3, 4, 6, 3};
+    nas_quant_site site[LAYERS] = {{.weights = 3 * 64 * 49}};
+    const nas_budget b = {.kind = NAS_BUDGET_SIZE, .count = LAYERS, .site = site, .least = 1,
+                          .most = 8};
+    nas_bits bits[LAYERS];
+    int n = 1, in = 64;
+
+    for (int stage = 0; stage < 4; stage++)
+        for (int block = 0, width = 64 << stage; block < blocks[stage]; block++) {
+            const int out = 4 * width;
+
+            site[n++].weights = in * width;
+            site[n++].weights = 9 * width * width;
+            site[n++].weights = width * out;
+            if (block == 0)
+                site[n++].weights = in * out;
+            in = out;
+        }
+    site[n++].weights = 2048 * 1000;
+    cr_assert_eq(n, LAYERS);
+    for (int i = 0; i < LAYERS; i++)
+        bits[i] = (nas_bits){policy[i], 0};
+    cr_expect_eq(nas_budget_full(&b), 32.0 * 25502912);
+    cr_expect_float_eq(nas_budget_cost(&b, bits) / nas_budget_full(&b), 0.0995816, 1e-7);
+}
+
 /* 150 weights of 8 bits are 1,200; 1,000 may be.  From the last: 50, 40, 30, 20, 10, then 50. */
 Test(search_haq, bits_are_taken_from_the_last_layer_on)
 {

@@ -4,7 +4,7 @@
 #include <omp.h>
 #include <string.h>
 
-#include "search/rl/agent.h"
+#include "search/rl/ddpg.h"
 #include "tests/search/rl/regulator.h"
 #include "tests/search/rl/shares.h"
 #include "tests/support/scratch.h"
@@ -280,6 +280,46 @@ Test(search_rl, a_checkpoint_of_another_agent_is_refused)
     cr_expect_eq(nas_agent_load(agent, k.path, &err), NAS_E_DATA);
     cr_expect(strstr(err.message, "ddpg"), "%s", err.message);
     nas_agent_free(agent);
+}
+
+static void observe_nothing(void *user, float *x)
+{
+    for (int i = 0; i <= SHARES_STEPS; i++)
+        x[i] = NAN;
+}
+
+/* Learnt weights that are no numbers any more ask for no number: an error, not a search for one. */
+Test(search_rl, a_policy_that_went_astray_is_an_error, .timeout = 20)
+{
+    nas_agent_config config = early(NAS_AGENT_DDPG);
+    shares task;
+
+    config.warmup = 0;
+    shares_init(&task);
+    task.env.observe = observe_nothing;
+    nas_agent *agent = start(&task.env, &config);
+    cr_expect_eq(nas_agent_run(agent, 1, NULL, NULL, &err), NAS_E_FAIL);
+    cr_expect(strstr(err.message, "not within 0 to 1"), "%s", err.message);
+    nas_agent_free(agent);
+}
+
+/* Else the next transition would be stored outside the memory of them. */
+Test(search_rl, a_checkpoint_with_impossible_counters_is_refused)
+{
+    const nas_agent_config config = early(NAS_AGENT_DDPG);
+    const int64_t counts[] = {INT64_MAX, -1};
+    shares task;
+
+    shares_init(&task);
+    for (size_t i = 0; i < 2; i++) {
+        nas_agent *agent = start(&task.env, &config);
+        ((nas_rl__ddpg_agent *)agent->state)->stored = counts[i];
+        cr_assert_eq(nas_agent_save(agent, scratch("counters"), &err), NAS_OK);
+        nas_agent_free(agent);
+        agent = start(&task.env, &config);
+        cr_expect_eq(nas_agent_load(agent, scratch("counters"), &err), NAS_E_DATA);
+        nas_agent_free(agent);
+    }
 }
 
 Test(search_rl, settings_out_of_range_are_refused)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "search/rl/amc.h"
+#include "tests/support/allocations.h"
 
 static nas_err err;
 static nas_arch *arch;
@@ -145,6 +146,76 @@ Test(search_amc, parameters_are_a_budget_as_well)
     cr_expect_leq(nas_amc_cost(amc, nas_amc_channels(amc)), 0.4 * total);
     cr_expect_gt(nas_amc_cost(amc, nas_amc_channels(amc)), 0.35 * total);
     nas_amc_free(amc);
+}
+
+/* A table of the unpruned network: a millisecond a million MACs, and 0.01 for each layer. */
+static nas_latency_table *table_of_plan(void)
+{
+    nas_latency_table *table = nas_latency_table_new(&err);
+    nas_latency_entry *entries;
+    int count, h = arch->image_size;
+
+    cr_assert_not_null(table);
+    cr_assert_eq(nas_latency_arch_entries(&entries, &count, arch, table->grammar, 0, &err), NAS_OK);
+    cr_assert_eq(count, arch->count);
+    for (int i = 0; i < count; i++) {
+        const nas_op_cost cost = nas_op_cost_at(&arch->blocks[i].op, h, h);
+        const nas_latency_stat stat = {.mean = 0.01 + (double)cost.macs / 1e6};
+
+        if (entries[i].key[0] != '\0' && nas_latency_table_find(table, entries[i].key) == NULL)
+            cr_assert_eq(nas_latency_table_add(table, entries[i].key, &stat, &err), NAS_OK, "%s",
+                         err.message);
+        h = cost.out_h;
+    }
+    free(entries);
+    return table;
+}
+
+static nas_amc *start_with_table(const nas_latency_table *table, double share)
+{
+    const double whole = 569.0 + 0.01 * arch->count;
+    const nas_amc_config config = {.measure = NAS_AMC_LATENCY, .limit = share * whole,
+                                   .table = table, .lowest = 0.2};
+    nas_amc *amc;
+
+    cr_assert_eq(nas_amc_new(&amc, plan, &config, judge, NULL, &err), NAS_OK, "%s", err.message);
+    return amc;
+}
+
+Test(search_amc, a_table_of_the_unpruned_layers_is_a_budget)
+{
+    nas_latency_table *table = table_of_plan();
+    nas_amc *amc = start_with_table(table, 0.5);
+    double least, most;
+
+    nas_amc_range(amc, &least, &most);
+    cr_expect_float_eq(most, 569.0, 0.5);
+    play(amc, 1.0);
+    const double cost = nas_amc_cost(amc, nas_amc_channels(amc));
+    cr_expect_leq(cost, 0.5 * (569.0 + 0.01 * arch->count));
+    cr_expect_gt(cost, 0.45 * most);
+    nas_amc_free(amc);
+    nas_latency_table_free(table);
+}
+
+/* A cost that cannot be told meets no budget: the episode fails instead. */
+Test(search_amc, without_memory_no_policy_slips_past_the_budget)
+{
+    nas_latency_table *table = table_of_plan();
+    nas_amc *amc = start_with_table(table, 0.5);
+    const nas_env *env = nas_amc_env(amc);
+    const float all = 1.0f;
+    nas_env_outcome outcome = {0};
+
+    for (int after = 0; after < 3; after++) {
+        cr_assert_eq(env->reset(env->user, &err), NAS_OK);
+        allocation_refused = allocations + after;
+        cr_expect_eq(env->act(env->user, &all, &outcome, &err), NAS_E_NOMEM, "call %d", after);
+        allocation_refused = -1;
+    }
+    cr_expect_eq(play(amc, 1.0).reward, 0.7);
+    nas_amc_free(amc);
+    nas_latency_table_free(table);
 }
 
 Test(search_amc, a_budget_out_of_reach_is_refused_with_the_range)
