@@ -51,7 +51,7 @@ static const nas_option prune_table[] = {
     {"--agent", NAS_OPT_CHOICE, AT(agent), "ddpg", 0, 0, "ddpg|random|uniform|evolution", NULL,
      "who chooses how many channels each layer keeps"},
     {"--episodes", NAS_OPT_INT, AT(episodes), "100", 1, 1e6, NULL, "N", "policies that it tries"},
-    {"--warmup-episodes", NAS_OPT_INT, AT(warmup), NULL, 0, 1e6, NULL, "N",
+    {"--warmup-episodes", NAS_OPT_INT, AT(warmup), NULL, 1, 1e6, NULL, "N",
      "ddpg: of these, at the start, at random; default: a quarter, at most 100"},
     {"--least", NAS_OPT_REAL, AT(least), "0.2", 0.01, 1, NULL, "R",
      "share of its channels that every layer keeps"},
@@ -169,19 +169,20 @@ static nas_status keep_policy(work *w, double before, const nas_agent_episode *b
     double least, most;
 
     nas_amc_range(w->task.amc, &least, &most);
+    const double cost = nas_amc_cost(w->task.amc, channels);
     json_t *policy = json_pack(
         "{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o}", "agent",
         nas_agent_name((nas_agent_kind)w->o->agent), "episodes", (json_int_t)w->o->episodes,
         "best_episode", (json_int_t)best->number, "reward", best->reward, "top1_before", before,
         "top1_pruned", nas_amc_accuracy(w->task.amc), "budget", w->task.config.amc.limit, "cost",
-        nas_amc_cost(w->task.amc, channels), "cost_before", most, "macs_before",
+        cost, "cost_before", most, "macs_before",
         (json_int_t)full.macs, "parameters_before", (json_int_t)full.parameters, "policy",
         cli_prune_policy(&w->task, channels));
     char *model_path = cli_session_path(&w->session, pruned_file);
     char *policy_path = cli_session_path(&w->session, policy_file);
     nas_status status = NAS_E_NOMEM;
 
-    if (policy == NULL || model_path == NULL || policy_path == NULL)
+    if (policy == NULL || model_path == NULL || policy_path == NULL || cost < 0.0 || most < 0.0)
         nas_fail(err, status, "pruning: out of memory");
     else if ((status = nas_json_save(policy, policy_path, err)) == NAS_OK &&
              (status = cli_session_artifact(&w->session, "policy", policy_file, w->o->episodes,

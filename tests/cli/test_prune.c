@@ -149,6 +149,7 @@ Test(cli_prune, what_makes_no_sense_is_refused_with_the_reason)
     expect_exit(NAS(PRUNE("--target-ms", "1")), 2, "go together");
     expect_exit(NAS(PRUNE("--ratio", "0.5", "--out", model)), 2, "over what is read");
     expect_exit(NAS(PRUNE("--ratio", "0.001")), 3, "the least is");
+    expect_exit(NAS(PRUNE("--ratio", "0.5", "--warmup-episodes", "0")), 2, "--warmup-episodes");
     expect_exit(NAS(PRUNE("--table", table, "--target-ms", "1")), 3, "lacks");
     expect_exit(NAS("quantize", "--model", model, "--data", data, "--out", nas_file("q.safetensors"),
                     "--quiet"), 0, NULL);
