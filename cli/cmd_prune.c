@@ -322,18 +322,18 @@ static nas_status input_digests(json_t **out, const work *w, nas_err *err)
 
 static nas_status prune(work *w, const cli_context *context, nas_err *err)
 {
+    const int64_t parent = cli_model_run(context->common->store, w->o->model);
     nas_train_result trained = {0};
     json_t *inputs = NULL;
     bool chosen = false;
     nas_status status;
 
     if ((status = input_digests(&inputs, w, err)) == NAS_OK)
-        status = cli_session_open_from(&w->session, context,
-                                       cli_model_run(context->common->store, w->o->model), inputs,
-                                       err);
+        status = cli_session_open_from(&w->session, context, parent, inputs, err);
     json_decref(inputs);
     if (status != NAS_OK)
         return status;
+    cli_warn_trained_on(&w->session, parent, w->o->valid_fraction);
     w->task.observer = &w->session.observer;
     if ((w->o->table == NULL ||
          (status = cli_table_record(w->session.store, w->session.attempt,

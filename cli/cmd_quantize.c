@@ -382,11 +382,12 @@ static nas_status quantize_run(const cli_context *context, const void *options, 
     if ((status = check(w.o, err)) != NAS_OK || (status = load(&w, err)) != NAS_OK)
         goto done;
     json_t *from = inputs(&w);
-    status = cli_session_open_from(&w.session, context,
-                                   cli_model_run(context->common->store, w.o->model), from, err);
+    const int64_t parent = cli_model_run(context->common->store, w.o->model);
+    status = cli_session_open_from(&w.session, context, parent, from, err);
     json_decref(from);
     if (status != NAS_OK)
         goto done;
+    cli_warn_trained_on(&w.session, parent, w.o->valid_fraction);
     status = quantise(&w, err);
     status = cli_session_close(&w.session, status, status == NAS_OK ? w.result : NULL, err);
     if (status == NAS_OK)

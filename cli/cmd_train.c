@@ -119,18 +119,20 @@ static nas_status train(const cli_context *context, const train_options *o, nas_
                         const nas_dataset *data, const nas_model *model, const nas_arch *arch,
                         json_t *result, nas_err *err)
 {
+    const int64_t parent =
+        cli_model_run(context->common->store, o->from != NULL ? o->from : o->arch);
     cli_session session;
     nas_train_result trained;
     json_t *inputs = NULL;
     nas_status status;
 
     if ((status = input_digests(&inputs, o, data, model, arch, err)) == NAS_OK)
-        status = cli_session_open_from(
-            &session, context,
-            cli_model_run(context->common->store, o->from != NULL ? o->from : o->arch), inputs, err);
+        status = cli_session_open_from(&session, context, parent, inputs, err);
     json_decref(inputs);
     if (status != NAS_OK)
         return status;
+    if (o->from != NULL)
+        cli_warn_trained_on(&session, parent, o->valid_fraction);
     if ((status = cli_session_restore(&session, load, trainer, err)) == NAS_OK &&
         (status = nas_trainer_run(trainer, &session.observer, &trained, err)) == NAS_OK &&
         (status = cli_outcome_save(&session, model, arch, trained.steps, result, err)) == NAS_OK)

@@ -2,10 +2,13 @@
 #include "cli/outcome.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/stats.h"
 #include "nas/train/checkpoint.h"
 
@@ -59,6 +62,31 @@ int64_t cli_model_run(const char *folder, const char *model)
     free(list);
     nas_store_close(store);
     return run;
+}
+
+void cli_warn_trained_on(const cli_session *session, int64_t parent, double valid_fraction)
+{
+    static const char *const kinds[] = {"train", "prune", "quantize"};
+    nas_store_run *run = NULL;
+    json_t *config = NULL;
+    bool trained = false;
+    char id[32];
+
+    snprintf(id, sizeof id, "%lld", (long long)parent);
+    if (parent > 0 && nas_store_run_get(session->store, id, &run, NULL) == NAS_OK &&
+        cli_session_config(&config, run, NULL) == NAS_OK) {
+        const double share = json_number_value(json_object_get(config, "valid_fraction"));
+
+        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+            trained = trained || strcmp(run->kind, kinds[i]) == 0;
+        if (trained && ((int64_t)run->seed != session->context->common->seed ||
+                        share < valid_fraction))
+            nas_log(NAS_LOG_WARN, "run %s held other images out (--seed %lld --valid-fraction %g): "
+                    "accuracies of this one are too good, as it was trained on some that judge here",
+                    run->name, (long long)run->seed, share);
+    }
+    json_decref(config);
+    nas_store_run_free(run);
 }
 
 nas_status cli_candidate_arch(nas_arch **out, const nas_space *space,

@@ -14,6 +14,10 @@ nas_status cli_outcome_save(cli_session *session, const nas_model *model, const 
 /** Id of the run of `store` whose file `model` is; 0: of none. */
 int64_t cli_model_run(const char *store, const char *model);
 
+/** Warns where the run `parent` (0: none) has trained on images that are held out here: they are
+ * drawn by the seed, and a larger share holds all of a smaller one. */
+void cli_warn_trained_on(const cli_session *session, int64_t parent, double valid_fraction);
+
 /** The network of a candidate, for its image size. */
 nas_status cli_candidate_arch(nas_arch **out, const nas_space *space,
                               const nas_candidate *candidate, nas_err *err);

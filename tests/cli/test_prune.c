@@ -92,6 +92,21 @@ Test(cli_prune, a_latency_table_is_a_budget)
     cr_expect_lt(number(result, "macs"), number(result, "macs_before"));
 }
 
+/* Held out by another seed, images that judge are images that the network was trained on. */
+Test(cli_prune, another_seed_than_the_trainings_is_warned_of)
+{
+    const char *warned = "held other images out (--seed 1 --valid-fraction 0.1)";
+    const process_result *same = NAS(PRUNE("--ratio", "0.7"));
+
+    expect_exit(same, 0, NULL);
+    cr_expect_null(strstr(same->err, "held other"), "%s", same->err);
+    expect_exit(NAS(PRUNE("--ratio", "0.7", "--seed", "5")), 0, warned);
+    expect_exit(NAS(PRUNE("--ratio", "0.7", "--valid-fraction", "0.2")), 0, warned);
+    expect_exit(NAS("quantize", "--model", model, "--data", data, "--seed", "5"), 0, warned);
+    expect_exit(NAS("train", "--from", model, "--data", data, "--epochs", "1", "--seed", "5"), 0,
+                warned);
+}
+
 static char *file_digest(const json_t *result)
 {
     const char *path = json_string_value(json_object_get(result, "model"));
