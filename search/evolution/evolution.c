@@ -26,8 +26,9 @@ static double excess(const nas_problem *p, const nas_candidate *candidate)
     double sum = 0.0;
 
     for (int k = 0; k < NAS_COSTS; k++) {
-        const double cost = nas_problem_cost(p, (nas_cost)k, candidate);
-
+        if (p->limit[k] == INFINITY)
+            continue;
+        const double cost = nas_problem_strain(p, (nas_cost)k, candidate);
         if (cost > p->limit[k])
             sum += fmax(DBL_EPSILON, cost / p->limit[k] - 1.0);
     }

@@ -5,6 +5,12 @@
 
 #include "search/evolution/evolution.h"
 
+/** Costs of the candidates of all slots at the size of that index: the slot's begin at
+ * problem->first. */
+double *nas_evolution__values(const nas_problem *problem, nas_cost cost, int size);
+/** True of a cost that is a block's, not the sum of all. */
+bool nas_evolution__is_peak(nas_cost cost);
+
 /** Every architecture that was scored, each once, in order of scoring. */
 typedef struct nas_evolution__archive {
     const nas_problem *problem;

@@ -1,20 +1,14 @@
 /* Costs as arrays, limits, and repair of what exceeds them. */
-#include "search/evolution/problem.h"
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const struct {
-    const char *verb, *unit; /* as messages have them */
-    int digits;
-} costs[NAS_COSTS] = {
-    [NAS_COST_LATENCY] = {"takes", "ms", 6},
-    [NAS_COST_MACS] = {"computes", "MACs", 15},
-    [NAS_COST_PARAMETERS] = {"has", "parameters", 15},
-};
+#include "nas/space/memory.h"
+#include "search/evolution/private.h"
 
-static double *values(const nas_problem *p, nas_cost cost, int size)
+bool nas_evolution__is_peak(nas_cost cost) { return cost == NAS_COST_MEMORY; }
+
+double *nas_evolution__values(const nas_problem *p, nas_cost cost, int size)
 {
     const size_t row = (size_t)p->first[p->space->count];
 
@@ -24,9 +18,10 @@ static double *values(const nas_problem *p, nas_cost cost, int size)
 /* Candidates of a slot agree in the size that they put out. */
 static void fill(nas_problem *p, int size, const nas_latency_lut *lut)
 {
-    double *latency = values(p, NAS_COST_LATENCY, size);
-    double *macs = values(p, NAS_COST_MACS, size);
-    double *parameters = values(p, NAS_COST_PARAMETERS, size);
+    double *latency = nas_evolution__values(p, NAS_COST_LATENCY, size);
+    double *macs = nas_evolution__values(p, NAS_COST_MACS, size);
+    double *parameters = nas_evolution__values(p, NAS_COST_PARAMETERS, size);
+    double *memory = nas_evolution__values(p, NAS_COST_MEMORY, size);
     int side = p->image_size[size];
 
     for (int s = 0; s < p->space->count; s++) {
@@ -39,6 +34,8 @@ static void fill(nas_problem *p, int size, const nas_latency_lut *lut)
             latency[p->first[s] + c] = lut != NULL ? lut->ms[s][c] : 0.0;
             macs[p->first[s] + c] = (double)cost.macs;
             parameters[p->first[s] + c] = (double)cost.parameters;
+            memory[p->first[s] + c] =
+                (double)nas_op_memory(&slot->candidates[c], slot->shortcut, side, side);
             side_out = cost.out_h;
         }
         side = side_out;
@@ -98,23 +95,43 @@ int nas_problem_size(const nas_problem *p, int image_size)
 
 double nas_problem_cost(const nas_problem *p, nas_cost cost, const nas_candidate *candidate)
 {
-    const double *value = values(p, cost, nas_problem_size(p, candidate->image_size));
-    double sum = 0.0;
+    const double *value = nas_evolution__values(p, cost, nas_problem_size(p, candidate->image_size));
+    const bool peak = nas_evolution__is_peak(cost);
+    double total = 0.0;
 
+    for (int s = 0; s < p->space->count; s++) {
+        const double own = value[p->first[s] + candidate->choice[s]];
+
+        total = peak ? fmax(total, own) : total + own;
+    }
+    return total;
+}
+
+double nas_problem_strain(const nas_problem *p, nas_cost cost, const nas_candidate *candidate)
+{
+    const double whole = nas_problem_cost(p, cost, candidate), limit = p->limit[cost];
+
+    if (!nas_evolution__is_peak(cost) || whole <= limit)
+        return whole;
+    const double *value =
+        nas_evolution__values(p, cost, nas_problem_size(p, candidate->image_size));
+    double strain = limit;
     for (int s = 0; s < p->space->count; s++)
-        sum += value[p->first[s] + candidate->choice[s]];
-    return sum;
+        strain += fmax(0.0, value[p->first[s] + candidate->choice[s]] - limit);
+    return strain;
 }
 
 void nas_problem_range(const nas_problem *p, nas_cost cost, double *min, double *max)
 {
+    const bool peak = nas_evolution__is_peak(cost);
+
     *min = INFINITY;
     *max = 0.0;
     for (int i = 0; i < p->sizes; i++) {
         double least = 0.0, most = 0.0;
 
         for (int s = 0; s < p->space->count; s++) {
-            const double *value = values(p, cost, i) + p->first[s];
+            const double *value = nas_evolution__values(p, cost, i) + p->first[s];
             const int count = p->space->slots[s].count;
             const bool zero = nas_slot_has_zero(&p->space->slots[s]);
             double low = value[0], high = value[0];
@@ -123,8 +140,9 @@ void nas_problem_range(const nas_problem *p, nas_cost cost, double *min, double 
                 low = fmin(low, value[c]);
                 high = fmax(high, value[c]);
             }
-            least += zero ? 0.0 : low; /* what can be skipped can be skipped always */
-            most += high;
+            low = zero ? 0.0 : low; /* what can be skipped can be skipped always */
+            least = peak ? fmax(least, low) : least + low;
+            most = peak ? fmax(most, high) : most + high;
         }
         *min = fmin(*min, least);
         *max = fmax(*max, most);
@@ -137,23 +155,6 @@ bool nas_problem_feasible(const nas_problem *p, const nas_candidate *candidate)
         if (p->limit[k] < INFINITY && nas_problem_cost(p, (nas_cost)k, candidate) > p->limit[k])
             return false;
     return true;
-}
-
-nas_status nas_problem_check(const nas_problem *p, nas_err *err)
-{
-    for (int k = 0; k < NAS_COSTS; k++) {
-        double min, max;
-
-        nas_problem_range(p, (nas_cost)k, &min, &max);
-        if (min <= p->limit[k])
-            continue;
-        nas_fail(err, NAS_E_INFEASIBLE, "no architecture of %s %s at most %.*g %s",
-                 p->space->name, costs[k].verb, costs[k].digits, p->limit[k], costs[k].unit);
-        nas_hint(err, "reachable: %.*g to %.*g %s", costs[k].digits, min, costs[k].digits, max,
-                 costs[k].unit);
-        return NAS_E_INFEASIBLE;
-    }
-    return NAS_OK;
 }
 
 void nas_problem_sample(const nas_problem *p, nas_rng *rng, nas_candidate *candidate)
@@ -199,8 +200,8 @@ static double saving(const nas_problem *p, const nas_candidate *from, const nas_
     for (int k = 0; k < NAS_COSTS; k++) {
         if (p->limit[k] == INFINITY)
             continue;
-        const double before = nas_problem_cost(p, (nas_cost)k, from);
-        const double after = nas_problem_cost(p, (nas_cost)k, to);
+        const double before = nas_problem_strain(p, (nas_cost)k, from);
+        const double after = nas_problem_strain(p, (nas_cost)k, to);
 
         if (after > p->limit[k] && after > before)
             return -1.0;

@@ -6,8 +6,14 @@
 #include "latency/lut.h"
 #include "search/evaluator.h"
 
-/** Costs that are sums over an architecture's blocks. */
-typedef enum nas_cost { NAS_COST_LATENCY, NAS_COST_MACS, NAS_COST_PARAMETERS, NAS_COSTS } nas_cost;
+/** What an architecture costs: sums over its blocks, and one peak. */
+typedef enum nas_cost {
+    NAS_COST_LATENCY,    /* milliseconds                                            */
+    NAS_COST_MACS,
+    NAS_COST_PARAMETERS,
+    NAS_COST_MEMORY,     /* bytes of activations of its largest block (nas/space/memory.h) */
+    NAS_COSTS
+} nas_cost;
 
 enum { NAS_MAX_SIZES = 64 };
 
@@ -31,13 +37,22 @@ void nas_problem_fini(nas_problem *problem);
 /** Place of an image size among the problem's; 0 for one that is not there. */
 int nas_problem_size(const nas_problem *problem, int image_size);
 
-/** Milliseconds, multiply-accumulates or parameters of a candidate. */
 double nas_problem_cost(const nas_problem *problem, nas_cost cost, const nas_candidate *candidate);
+/** As _cost, but a peak above its limit is that limit and what each block exceeds it by: it falls
+ * with every block that comes nearer, not with the largest alone. */
+double nas_problem_strain(const nas_problem *problem, nas_cost cost,
+                          const nas_candidate *candidate);
 /** Least and greatest of a cost over all architectures and image sizes. */
 void nas_problem_range(const nas_problem *problem, nas_cost cost, double *min, double *max);
 /** True if every limit is met. */
 bool nas_problem_feasible(const nas_problem *problem, const nas_candidate *candidate);
-/** NAS_E_INFEASIBLE if a limit is below what anything costs; the hint tells the range. */
+
+/** A bound: `cost` of an architecture that meets the other limits is at least this (INFINITY: they
+ * exclude each other).  Exact beside a limit on the peak; beside limits on sums what networks mixed
+ * of several would reach, and so near it. */
+double nas_problem_least(const nas_problem *problem, nas_cost cost);
+/** NAS_E_INFEASIBLE if a limit is below what anything costs, or limits exclude each other for all
+ * that nas_problem_least can tell; the hint says what is in reach. */
 nas_status nas_problem_check(const nas_problem *problem, nas_err *err);
 
 /** Draws an image size, then an architecture uniformly. */

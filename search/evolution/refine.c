@@ -13,7 +13,7 @@ enum { EXCHANGES = 160, GENES = 3, TRIPLE_MOVES = 128 /* more moves: pairs only 
 /* One gene at another value: slot and candidate, or slot == slots and an image size. */
 typedef struct move {
     int slot, value;
-    double gain, cost[NAS_COSTS]; /* against the network at hand */
+    double gain, cost[NAS_COSTS]; /* against the network at hand; of costs without a limit 0 */
 } move;
 
 typedef struct exchange {
@@ -96,7 +96,8 @@ static void keep_useful(refinement *r)
         for (end = first; end < r->moves && r->move[end].slot == r->move[first].slot; end++)
             continue;
         for (int i = first; i < end; i++) {
-            useful[i - first] = !dominates(p, NULL, &r->move[i]);
+            useful[i - first] = r->move[i].cost[NAS_COST_MEMORY] < INFINITY &&
+                                !dominates(p, NULL, &r->move[i]);
             for (int j = first; j < end && useful[i - first]; j++)
                 useful[i - first] = j == i || !dominates(p, &r->move[j], &r->move[i]);
         }
@@ -105,6 +106,18 @@ static void keep_useful(refinement *r)
                 r->move[kept++] = r->move[i];
     }
     r->moves = kept;
+}
+
+/* What a change costs.  A peak does not add up: it is kept, or the change is of no use. */
+static double cost_of(const refinement *r, nas_cost k, const nas_candidate *changed)
+{
+    const nas_problem *p = r->archive->problem;
+
+    if (p->limit[k] == INFINITY)
+        return 0.0;
+    if (nas_evolution__is_peak(k))
+        return nas_problem_cost(p, k, changed) <= p->limit[k] ? 0.0 : INFINITY;
+    return nas_problem_cost(p, k, changed) - nas_problem_cost(p, k, r->at);
 }
 
 /* Scores every single change. */
@@ -120,8 +133,7 @@ static nas_status measure_moves(refinement *r, nas_evolution__elite *elite, nas_
     for (int i = 0; i < r->moves; i++) {
         r->move[i].gain = a->score[r->place[i]] - r->at->score;
         for (int k = 0; k < NAS_COSTS; k++)
-            r->move[i].cost[k] = nas_problem_cost(p, (nas_cost)k, &r->list[i]) -
-                                 nas_problem_cost(p, (nas_cost)k, r->at);
+            r->move[i].cost[k] = cost_of(r, (nas_cost)k, &r->list[i]);
         nas_evolution__elite_enter(elite, a, r->place[i]);
     }
     for (int k = 0; k < NAS_COSTS; k++)

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "nas/space/memory.h"
 #include "search/evolution/evolution.h"
 #include "tests/support/table.h"
 
@@ -108,6 +109,8 @@ Test(search_problem, costs_are_those_of_the_network)
                      (double)cost.parameters);
         cr_expect_eq(nas_problem_cost(&problem, NAS_COST_LATENCY, &candidate),
                      nas_latency_lut_total(luts[at], candidate.choice));
+        cr_expect_eq(nas_problem_cost(&problem, NAS_COST_MEMORY, &candidate),
+                     (double)nas_arch_memory(arch, candidate.image_size));
         nas_arch_free(arch);
     }
 }
@@ -125,6 +128,16 @@ Test(search_problem, the_range_spans_all_image_sizes)
     nas_problem_range(&problem, NAS_COST_MACS, &min, &max);
     cr_expect_float_eq(min, 63.241e6, 500);
     cr_expect_float_eq(max, 566.171e6, 500);
+    nas_problem_range(&problem, NAS_COST_MEMORY, &min, &max);
+    for (int i = 0; i < 200; i++) {
+        nas_candidate candidate;
+        nas_rng rng;
+
+        nas_rng_init(&rng, 1, "range", (uint64_t)i);
+        nas_problem_sample(&problem, &rng, &candidate);
+        cr_expect_geq(nas_problem_cost(&problem, NAS_COST_MEMORY, &candidate), min);
+        cr_expect_leq(nas_problem_cost(&problem, NAS_COST_MEMORY, &candidate), max);
+    }
 }
 
 Test(search_problem, a_size_that_the_space_has_not_is_refused)
@@ -187,6 +200,84 @@ Test(search_problem, exchanges_leave_nothing_that_two_changes_would_improve)
                 }
 }
 
+/* Beside a peak the least of a sum is exact: slot by slot, the cheapest of what may be there. */
+static double least_by_hand(double peak)
+{
+    double best = INFINITY;
+
+    for (int i = 0; i < SIZES; i++) {
+        double sum = 0.0;
+        int side = sizes[i];
+
+        for (int s = 0; s < space->count; s++) {
+            const nas_slot *slot = &space->slots[s];
+            double least = INFINITY;
+
+            for (int c = 0; c < slot->count; c++)
+                if ((double)nas_op_memory(&slot->candidates[c], slot->shortcut, side, side) <= peak)
+                    least = fmin(least, luts[i]->ms[s][c]);
+            sum += least;
+            side = nas_op_cost_at(&slot->candidates[0], side, side).out_h;
+        }
+        best = fmin(best, sum);
+    }
+    return best;
+}
+
+Test(search_problem, a_peak_bounds_what_else_can_be_reached)
+{
+    double min, max;
+
+    nas_problem_range(&problem, NAS_COST_MEMORY, &min, &max);
+    for (int i = 0; i <= 10; i++) {
+        const double by_hand = least_by_hand(min + 0.1 * i * (max - min));
+
+        problem.limit[NAS_COST_MEMORY] = min + 0.1 * i * (max - min);
+        cr_expect_float_eq(nas_problem_least(&problem, NAS_COST_LATENCY), by_hand, 1e-6 * by_hand);
+        problem.limit[NAS_COST_LATENCY] = 0.999 * by_hand;
+        cr_expect_eq(nas_problem_check(&problem, NULL), NAS_E_INFEASIBLE);
+        problem.limit[NAS_COST_LATENCY] = 1.001 * by_hand;
+        cr_expect_eq(nas_problem_check(&problem, NULL), NAS_OK);
+    }
+}
+
+Test(search_problem, the_search_keeps_a_peak_beside_other_limits)
+{
+    nas_evolution_config config = nas_evolution_thorough(5);
+    nas_candidate best[50];
+    double min, max;
+    int found;
+
+    config.rounds = 2;
+    nas_problem_range(&problem, NAS_COST_MEMORY, &min, &max);
+    problem.limit[NAS_COST_MEMORY] = min + 0.05 * (max - min);
+    problem.limit[NAS_COST_LATENCY] = 30.0;
+    run(&config, best, &found);
+    cr_assert_eq(found, 50);
+    for (int i = 0; i < found; i++)
+        cr_expect(nas_problem_feasible(&problem, &best[i]));
+    for (int s = 0; s < space->count; s++) /* no single change improves it */
+        for (int c = 0; c < space->slots[s].count; c++) {
+            nas_candidate other = best[0];
+            other.choice[s] = c;
+            nas_choice_normalise(space, other.choice);
+            if (!nas_problem_feasible(&problem, &other))
+                continue;
+            benefit(NULL, &other, 1, NULL);
+            cr_assert_leq(other.score, best[0].score + 1e-12);
+        }
+    nas_candidate repaired = {.image_size = sizes[0]};
+    nas_rng rng;
+    nas_rng_init(&rng, 1, "repair", 0);
+    problem.limit[NAS_COST_LATENCY] = INFINITY;
+    problem.limit[NAS_COST_MEMORY] = min;
+    for (int i = 0; i < 20; i++) { /* several blocks are too large, one after the other shrinks */
+        nas_space_sample(space, &rng, repaired.choice);
+        cr_assert(nas_candidate_repair(&problem, NULL, &repaired));
+        cr_assert_eq(nas_problem_cost(&problem, NAS_COST_MEMORY, &repaired), min);
+    }
+}
+
 Test(search_problem, exchanges_improve_what_evolution_finds)
 {
     nas_evolution_config config = nas_evolution_default(4);
@@ -223,6 +314,17 @@ Test(search_problem, limits_that_exclude_each_other_are_said_to)
     cr_expect_eq(nas_evolution_run(&odd, &config, &evaluator, best, &found, &evaluations, &err),
                  NAS_E_INFEASIBLE);
     cr_expect(strstr(err.message, "all limits at once") != NULL, "%s", err.message);
+    cr_expect(strstr(err.hint, "ms, or ") != NULL, "%s", err.hint);
+    cr_expect_eq(scored, 0); /* at once */
+    const double least = nas_problem_least(&odd, NAS_COST_LATENCY);
+    odd.limit[NAS_COST_LATENCY] = 0.999 * least;
+    cr_expect_eq(nas_problem_check(&odd, NULL), NAS_E_INFEASIBLE);
+    odd.limit[NAS_COST_LATENCY] = least; /* the smallest network alone is left */
+    cr_expect_eq(nas_problem_check(&odd, NULL), NAS_OK);
+    odd.limit[NAS_COST_PARAMETERS] *= 1.0 + 1e-9;
+    odd.limit[NAS_COST_LATENCY] *= 1.0 + 1e-6;
+    cr_expect_eq(nas_evolution_run(&odd, &config, &evaluator, best, &found, &evaluations, &err),
+                 NAS_OK, "%s", err.message);
     nas_problem_fini(&odd);
 }
 
