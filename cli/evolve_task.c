@@ -1,4 +1,4 @@
-/* Loads what a search by a predictor needs, and checks that it fits together. */
+/* Loads what a search under limits needs, and checks that it fits together. */
 #include "cli/evolve_task.h"
 
 #include <math.h>
@@ -6,6 +6,22 @@
 #include <string.h>
 
 #include "cli/load.h"
+
+static const double MIB = 1 << 20;
+
+nas_status cli_limits_check(const cli_limit_options *o, const char *out, nas_err *err)
+{
+    const bool limited =
+        o->target_ms > 0 || o->max_macs > 0 || o->max_parameters > 0 || o->max_memory_mib > 0;
+
+    if (o->targets != NULL && (o->table != NULL || out != NULL || limited))
+        return nas_fail(err, NAS_E_USAGE, "--targets names tables and limits itself, and writes "
+                        "into the run: it goes without --table, limits and --out");
+    if (o->points > 0 && !o->pareto)
+        return nas_fail(err, NAS_E_USAGE, "--points is how many limits --pareto searches: it goes "
+                        "with --pareto");
+    return NAS_OK;
+}
 
 /* The tables' latencies, by image size. */
 static nas_status timed_problem(cli_evolve_target *t, const cli_evolve_task *task, nas_err *err)
@@ -20,8 +36,10 @@ static nas_status timed_problem(cli_evolve_target *t, const cli_evolve_task *tas
     for (int i = 0; i < t->tables->count && status == NAS_OK; i++) {
         const int size = nas_latency_table_image_size(t->tables->tables[i]);
 
-        sizes[i] = size > 0 ? size : task->space->image_size;
-        if ((status = nas_encoding_check_size(&task->encoding, sizes[i], err)) == NAS_OK)
+        sizes[i] = size > 0 ? size : task->image_size;
+        if (task->predictor != NULL)
+            status = nas_encoding_check_size(&task->encoding, sizes[i], err);
+        if (status == NAS_OK)
             status = nas_latency_lut_new(&luts[i], t->tables->tables[i], task->space, sizes[i],
                                          err);
     }
@@ -33,12 +51,15 @@ static nas_status timed_problem(cli_evolve_target *t, const cli_evolve_task *tas
     return status;
 }
 
-/* Every image size that both space and predictor know. */
+/* Every image size of the space, of which the predictor, if there is one, knows. */
 static nas_status untimed_problem(cli_evolve_target *t, const cli_evolve_task *task, nas_err *err)
 {
     const nas_space *space = task->space;
     int sizes[NAS_MAX_SIZES], count = 0;
 
+    if (task->predictor == NULL)
+        return nas_problem_init(&t->problem, space, space->resolutions, space->resolution, NULL,
+                                err);
     for (int i = 0; i < space->resolutions && task->encoding.sizes > 0; i++)
         if (nas_encoding_check_size(&task->encoding, space->resolution[i], NULL) == NAS_OK)
             sizes[count++] = space->resolution[i];
@@ -71,7 +92,8 @@ static nas_status read_target(cli_evolve_target *t, const json_t *json, const ch
                               nas_err *err)
 {
     static const char *const known[] = {"name", "table", "target_ms", "max_macs",
-                                        "max_parameters", NULL};
+                                        "max_parameters", "max_memory_mib", NULL};
+    double memory_mib = 0.0;
     char where[512];
     const char *name = NULL;
     nas_status status;
@@ -85,8 +107,11 @@ static nas_status read_target(cli_evolve_target *t, const json_t *json, const ch
         (status = nas_json_real(json, where, "max_macs", false, 1, 1e15,
                                 &t->limit[NAS_COST_MACS], err)) ||
         (status = nas_json_real(json, where, "max_parameters", false, 1, 1e12,
-                                &t->limit[NAS_COST_PARAMETERS], err)))
+                                &t->limit[NAS_COST_PARAMETERS], err)) ||
+        (status = nas_json_real(json, where, "max_memory_mib", false, 1e-6, 1e9, &memory_mib,
+                                err)))
         return status;
+    t->limit[NAS_COST_MEMORY] = memory_mib * MIB;
     if (nas_store_name_check(name, "name", err) != NAS_OK || strlen(name) >= sizeof t->name) {
         nas_fail(err, NAS_E_DATA, "%s.name: '%.64s' is not a name", where, name);
         nas_hint(err, "up to %d of letters, digits, '.', '_' and '-'", CLI_TARGET_NAME_SIZE - 1);
@@ -122,44 +147,49 @@ static nas_status read_targets(cli_evolve_task *task, const char *path, nas_err 
     return status;
 }
 
-static nas_status check_limits(const cli_evolve_target *t, bool front, nas_err *err)
+static nas_status check_limits(const cli_evolve_task *task, const cli_evolve_target *t,
+                               nas_err *err)
 {
     const bool named = t->name[0] != '\0'; /* in a file, not on the command line */
-    const char *name = named ? t->name : "evolve";
+    const char *name = named ? t->name : "limits";
+    const bool front = task->options->pareto;
     const nas_status wrong = named ? NAS_E_DATA : NAS_E_USAGE;
 
     if ((t->limit[NAS_COST_LATENCY] > 0.0 || front) && t->table == NULL)
         return nas_fail(err, wrong, "%s: latency needs a latency table", name);
-    if (front)
+    if (front || (task->unlimited && !named))
         return NAS_OK;
     for (int k = 0; k < NAS_COSTS; k++)
         if (t->limit[k] > 0.0)
             return NAS_OK;
     nas_fail(err, wrong, "%s: no limit is given", name);
-    nas_hint(err, "give a table and target_ms, max_macs or max_parameters");
+    nas_hint(err, "give a table and target_ms, max_macs, max_parameters or max_memory_mib");
     return wrong;
 }
 
-static nas_status list_targets(cli_evolve_task *task, const char *targets, const char *table,
-                               const double limit[NAS_COSTS], bool front, nas_err *err)
+static nas_status list_targets(cli_evolve_task *task, nas_err *err)
 {
+    const cli_limit_options *o = task->options;
     nas_status status = NAS_OK;
 
-    if (targets != NULL) {
-        if ((status = read_targets(task, targets, err)) != NAS_OK)
+    if (o->targets != NULL) {
+        if ((status = read_targets(task, o->targets, err)) != NAS_OK)
             return status;
     } else {
         task->targets = calloc(1, sizeof *task->targets);
         if (task->targets == NULL)
-            return nas_fail(err, NAS_E_NOMEM, "evolve: out of memory");
+            return nas_fail(err, NAS_E_NOMEM, "search: out of memory");
         task->count = 1;
-        task->targets->table = table;
-        memcpy(task->targets->limit, limit, sizeof task->targets->limit);
+        task->targets->table = o->table;
+        task->targets->limit[NAS_COST_LATENCY] = o->target_ms;
+        task->targets->limit[NAS_COST_MACS] = o->max_macs;
+        task->targets->limit[NAS_COST_PARAMETERS] = o->max_parameters;
+        task->targets->limit[NAS_COST_MEMORY] = o->max_memory_mib * MIB;
     }
     for (int i = 0; i < task->count && status == NAS_OK; i++)
-        status = check_limits(&task->targets[i], front, err);
-    if (status != NAS_OK && targets != NULL)
-        nas_err_prefix(err, "%s", targets);
+        status = check_limits(task, &task->targets[i], err);
+    if (status != NAS_OK && o->targets != NULL)
+        nas_err_prefix(err, "%s", o->targets);
     return status;
 }
 
@@ -171,7 +201,7 @@ static nas_status load_tables(cli_evolve_task *task, nas_err *err)
 
         if (t->table == NULL ||
             ((status = nas_latency_set_load(&t->tables, t->table, err)) == NAS_OK &&
-             (status = cli_tables_trust(t->tables, task->emulated, err)) == NAS_OK))
+             (status = cli_tables_trust(t->tables, task->options->allow_emulated, err)) == NAS_OK))
             continue;
         if (t->name[0] != '\0')
             nas_err_prefix(err, "target %s", t->name);
@@ -198,25 +228,46 @@ static nas_status load_space(cli_evolve_task *task, const cli_space_options *opt
     return status;
 }
 
+static nas_status prepare_targets(cli_evolve_task *task, nas_err *err)
+{
+    nas_status status = NAS_OK;
+
+    if (task->predictor != NULL)
+        status = nas_predictor_evaluator_new(&task->evaluator, task->predictor, &task->encoding,
+                                             err);
+    for (int i = 0; i < task->count && status == NAS_OK; i++)
+        status = prepare_target(&task->targets[i], task, err);
+    return status;
+}
+
 nas_status cli_evolve_prepare(cli_evolve_task *task, const cli_space_options *space,
-                              const char *predictor, const char *targets, const char *table,
-                              const double limit[NAS_COSTS], bool front, bool emulated,
+                              const char *predictor, const cli_limit_options *options,
                               nas_err *err)
 {
     nas_status status;
 
-    memset(task, 0, sizeof *task);
-    task->emulated = emulated;
-    if ((status = list_targets(task, targets, table, limit, front, err)) ||
+    *task = (cli_evolve_task){.options = options};
+    if ((status = list_targets(task, err)) ||
         (status = nas_predictor_load(&task->predictor, predictor, err)) ||
-        (status = load_tables(task, err)) ||
-        (status = load_space(task, space, err)) ||
-        (status = nas_predictor_evaluator_new(&task->evaluator, task->predictor, &task->encoding,
-                                              err)))
+        (status = load_tables(task, err)) || (status = load_space(task, space, err)))
         return status;
-    for (int i = 0; i < task->count && status == NAS_OK; i++)
-        status = prepare_target(&task->targets[i], task, err);
-    return status;
+    task->image_size = task->space->image_size;
+    return prepare_targets(task, err);
+}
+
+nas_status cli_evolve_prepare_in(cli_evolve_task *task, nas_space *space, const char *predictor,
+                                 const cli_limit_options *options, nas_err *err)
+{
+    nas_status status;
+
+    *task = (cli_evolve_task){.options = options, .space = space, .unlimited = true,
+                              .image_size = nas_space_largest_size(space)};
+    if ((status = list_targets(task, err)) || (status = load_tables(task, err)) ||
+        (predictor != NULL &&
+         ((status = nas_predictor_load(&task->predictor, predictor, err)) ||
+          (status = nas_encoding_for(&task->encoding, space, task->predictor, err)))))
+        return status;
+    return prepare_targets(task, err);
 }
 
 void cli_evolve_finish(cli_evolve_task *task)
@@ -239,7 +290,7 @@ static nas_status digest_tables(const cli_evolve_task *task, char out[NAS_DIGEST
 {
     nas_hash *hash = nas_hash_new();
     nas_status status =
-        hash != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "evolve: out of memory");
+        hash != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "search: out of memory");
 
     for (int i = 0; i < task->count; i++) {
         const nas_latency_set *set = task->targets[i].tables;
@@ -258,23 +309,21 @@ static nas_status digest_tables(const cli_evolve_task *task, char out[NAS_DIGEST
     return status;
 }
 
-nas_status cli_evolve_inputs(json_t **out, const cli_evolve_task *task, nas_err *err)
+nas_status cli_evolve_inputs(json_t *inputs, const cli_evolve_task *task, nas_err *err)
 {
-    char space[NAS_DIGEST_SIZE], tables[NAS_DIGEST_SIZE];
-    nas_status status;
+    char digest[NAS_DIGEST_SIZE];
+    const nas_status status = digest_tables(task, digest, err);
 
-    if ((status = nas_space_digest(task->space, space, err)) ||
-        (status = digest_tables(task, tables, err)))
+    if (status != NAS_OK)
         return status;
-    *out = json_pack("{s:s, s:s, s:s}", "space", space, "predictor", task->predictor->digest,
-                     "table", tables);
+    json_object_set_new(inputs, "table", json_string(digest));
+    if (task->predictor != NULL)
+        json_object_set_new(inputs, "predictor", json_string(task->predictor->digest));
     char *text = task->file != NULL ? json_dumps(task->file, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     if (text != NULL) {
-        char digest[NAS_DIGEST_SIZE];
-
         nas_digest(text, strlen(text), digest);
-        json_object_set_new(*out, "targets", json_string(digest));
+        json_object_set_new(inputs, "targets", json_string(digest));
     }
     free(text);
-    return *out != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "evolve: out of memory");
+    return NAS_OK;
 }

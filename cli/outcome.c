@@ -15,8 +15,17 @@
 nas_status cli_outcome_save(cli_session *session, const nas_model *model, const nas_arch *arch,
                             int64_t step, json_t *result, nas_err *err)
 {
-    static const char arch_file[] = "arch.json", model_file[] = "model.safetensors";
+    return cli_outcome_save_one(session, model, arch, "", step, result, err);
+}
+
+nas_status cli_outcome_save_one(cli_session *session, const nas_model *model, const nas_arch *arch,
+                                const char *suffix, int64_t step, json_t *result, nas_err *err)
+{
+    char arch_file[NAS_STORE_NAME_SIZE + 32], model_file[NAS_STORE_NAME_SIZE + 32];
     const nas_op_cost cost = nas_arch_cost(arch, 0);
+
+    snprintf(arch_file, sizeof arch_file, "arch%s.json", suffix);
+    snprintf(model_file, sizeof model_file, "model%s.safetensors", suffix);
     char *arch_path = cli_session_path(session, arch_file);
     char *model_path = cli_session_path(session, model_file);
     nas_status status;

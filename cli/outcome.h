@@ -10,6 +10,9 @@
  * `arch`, `model`, `macs` and `parameters` into `result`. */
 nas_status cli_outcome_save(cli_session *session, const nas_model *model, const nas_arch *arch,
                             int64_t step, json_t *result, nas_err *err);
+/** The same for one network of several, into arch<suffix>.json and model<suffix>.safetensors. */
+nas_status cli_outcome_save_one(cli_session *session, const nas_model *model, const nas_arch *arch,
+                                const char *suffix, int64_t step, json_t *result, nas_err *err);
 
 /** Id of the run of `store` whose file `model` is; 0: of none. */
 int64_t cli_model_run(const char *store, const char *model);

@@ -22,10 +22,10 @@ struct nas_judge {
     const int (*origin)[NAS_MAX_CANDIDATES];
     const nas_observer *observer;
     int64_t expected;
-    int64_t asked, fresh; /* in this process; the first `count` are remembered */
+    int64_t asked, fresh; /* in this process                 */
     int64_t count, capacity;
-    verdict *verdict;     /* [count] */
-    uint8_t *genome;      /* [count][slots] */
+    verdict *verdict;     /* [count] distinct networks       */
+    uint8_t *genome;      /* [count][slots]                  */
     double started;
 };
 
@@ -226,41 +226,42 @@ nas_status nas_judge_load(nas_judge *j, const char *path, nas_err *err)
     return status;
 }
 
-static bool same(const nas_judge *j, int64_t i, const int *choice, int image_size)
+/* Place of a network among those remembered; `count`, where it would be, if it is none.  To look at
+ * all costs little beside judging one. */
+static int64_t find(const nas_judge *j, const uint8_t *genome, int image_size)
 {
-    const int slots = j->supernet->space->count;
+    const size_t slots = (size_t)j->supernet->space->count;
+    int64_t i = 0;
 
-    for (int s = 0; s < slots; s++)
-        if (j->genome[i * slots + s] != choice[s])
-            return false;
-    return j->verdict[i].image_size == image_size;
+    while (i < j->count && (j->verdict[i].image_size != image_size ||
+                            memcmp(j->genome + (size_t)i * slots, genome, slots) != 0))
+        i++;
+    return i;
 }
 
-/* The next one that was asked for: as remembered, or judged now. */
-static nas_status judge_next(nas_judge *j, const int *choice, int image_size, double *top1,
-                             nas_err *err)
+/* As remembered, or judged now. */
+static nas_status judge_one(nas_judge *j, const int *choice, int image_size, double *top1,
+                            nas_err *err)
 {
     const int slots = j->supernet->space->count;
+    uint8_t genome[NAS_MAX_SLOTS];
     nas_score score = {0};
     nas_status status;
 
-    if (j->asked < j->count) {
-        if (!same(j, j->asked, choice, image_size))
-            return nas_fail(err, NAS_E_DATA, "the checkpoint is of other networks");
-        *top1 = j->verdict[j->asked++].top1;
-        return NAS_OK;
-    }
-    if ((status = reserve(j, j->count + 1, err)) != NAS_OK)
-        return status;
-    if ((status = nas_judge_score(j, choice, image_size, j->observer, &score, err)) != NAS_OK)
-        return status;
-    *top1 = (double)score.top1 / (double)score.images;
-    j->verdict[j->count] = (verdict){*top1, image_size};
     for (int s = 0; s < slots; s++)
-        j->genome[j->count * slots + s] = (uint8_t)choice[s];
-    j->count++;
+        genome[s] = (uint8_t)choice[s];
+    const int64_t at = find(j, genome, image_size);
+    if (at == j->count) {
+        if ((status = reserve(j, j->count + 1, err)) ||
+            (status = nas_judge_score(j, choice, image_size, j->observer, &score, err)))
+            return status;
+        j->verdict[at] = (verdict){(double)score.top1 / (double)score.images, image_size};
+        memcpy(j->genome + (size_t)(at * slots), genome, (size_t)slots);
+        j->count++;
+        j->fresh++;
+    }
+    *top1 = j->verdict[at].top1;
     j->asked++;
-    j->fresh++;
     return NAS_OK;
 }
 
@@ -290,7 +291,7 @@ static nas_status judge_list(void *user, nas_candidate *list, int count, nas_err
 
         for (int s = 0; s < j->supernet->space->count; s++)
             choice[s] = j->origin != NULL ? j->origin[s][list[i].choice[s]] : list[i].choice[s];
-        status = judge_next(j, choice, size, &list[i].score, err);
+        status = judge_one(j, choice, size, &list[i].score, err);
         if (status == NAS_OK && (status = report(j, err)) == NAS_OK)
             status = nas_observe_go_on(j->observer, "judging networks", err);
         if (status == NAS_E_INTERRUPTED) {
@@ -312,5 +313,4 @@ nas_evaluator nas_judge_evaluator(nas_judge *j, const int (*origin)[NAS_MAX_CAND
     return (nas_evaluator){.user = j, .score = judge_list};
 }
 
-int64_t nas_judge_count(const nas_judge *j) { return j->asked; }
 int64_t nas_judge_fresh(const nas_judge *j) { return j->fresh; }

@@ -40,14 +40,13 @@ nas_status nas_judge_recalibrate(nas_judge *judge, const int *choice, int image_
 nas_status nas_judge_score(nas_judge *judge, const int *choice, int image_size,
                            const nas_observer *observer, nas_score *score, nas_err *err);
 
-/** As an evaluator (score: top-1) that remembers.  Candidates are of a space whose candidate c of
+/** As an evaluator (score: top-1) that judges no network twice.  Candidates are of a space whose candidate c of
  * slot s is origin[s][c] of the supernet's (borrowed; NULL: of its own).  After every one it
  * reports progress ("judging", `expected` of them) and writes checkpoints when they are due;
  * NAS_E_INTERRUPTED, after one, when the observer says stop. */
 nas_evaluator nas_judge_evaluator(nas_judge *judge, const int (*origin)[NAS_MAX_CANDIDATES],
                                   const nas_observer *observer, int64_t expected);
-/** How many it was asked for so far, and how many of these it had to judge now. */
-int64_t nas_judge_count(const nas_judge *judge);
+/** How many it had to judge, and did not remember. */
 int64_t nas_judge_fresh(const nas_judge *judge);
 /** Reads a checkpoint of the same work: those that it remembers are not judged again. */
 nas_status nas_judge_load(nas_judge *judge, const char *path, nas_err *err);

@@ -232,7 +232,7 @@ Test(cli_evolve, a_target_that_turns_out_impossible_leaves_the_others_theirs)
 
     table = make_odd_table();
     snprintf(content, sizeof content, "{\"targets\": ["
-             "{\"name\": \"bad\", \"table\": \"%s\", \"target_ms\": 16, \"max_macs\": 260000},"
+             "{\"name\": \"bad\", \"table\": \"%s\", \"target_ms\": 25.5, \"max_macs\": 250000},"
              "{\"name\": \"good\", \"table\": \"%s\", \"target_ms\": 30}]}", table, table);
     const process_result *run = NAS(EVOLVE, "--targets", nas_put("targets.json", content), "--json");
     expect_exit(run, 3, "1 of 2 targets cannot be met: target bad: ");
@@ -243,7 +243,7 @@ Test(cli_evolve, a_target_that_turns_out_impossible_leaves_the_others_theirs)
     cr_expect_str_eq(text(bad, "name"), "bad");
     cr_expect(json_is_false(json_object_get(bad, "feasible")));
     cr_expect(json_is_null(json_object_get(bad, "arch")));
-    cr_expect_eq(number(bad, "target_ms"), 16);
+    cr_expect_eq(number(bad, "target_ms"), 25.5);
     cr_expect_leq(number(good, "latency_ms"), 30);
     cr_expect_eq(access(text(good, "arch"), R_OK), 0);
     json_decref(told);
@@ -251,10 +251,43 @@ Test(cli_evolve, a_target_that_turns_out_impossible_leaves_the_others_theirs)
     cr_expect_str_eq(text(shown, "state"), "done");
     cr_expect_eq(json_array_size(json_object_get(json_object_get(shown, "summary"), "targets")), 2);
 
-    run = NAS(EVOLVE, "--table", table, "--target-ms", "16", "--max-macs", "260000", "--json");
-    expect_exit(run, 3, "meets all limits at once");
+    run = NAS(EVOLVE, "--table", table, "--target-ms", "25.5", "--max-macs", "250000", "--json");
+    expect_exit(run, 3, "was found that meets all limits at once");
     cr_expect_not_null(strstr(run->out, "\"feasible\": false"));
     cr_expect_not_null(strstr(run->out, "\"reachable\""));
+}
+
+Test(cli_evolve, limits_that_exclude_each_other_are_refused_at_once)
+{
+    table = make_odd_table();
+    const process_result *run =
+        NAS(EVOLVE, "--table", table, "--target-ms", "16", "--max-macs", "260000", "--json");
+    expect_exit(run, 3, "meets all limits at once: 16 ms, 260000 MACs");
+    json_t *told = json_loads(run->out, 0, NULL);
+    const json_t *beside = json_object_get(told, "least_beside_other_limits");
+    cr_expect_gt(number(beside, "latency_ms"), 16);
+    cr_expect_gt(number(beside, "macs"), 260000);
+    json_decref(told);
+    expect_exit(NAS("runs", "list"), 74, NULL); /* nothing was begun */
+}
+
+Test(cli_evolve, memory_is_a_limit_alone_and_beside_latency)
+{
+    prepare();
+    const json_t *free = NAS_JSON(EVOLVE, "--max-macs", "9e9");
+    const double most = number(free, "activation_mib"), top1 = number(free, "predicted_top1");
+    const json_t *found = NAS_JSON(EVOLVE, "--max-memory", "0.03");
+    cr_expect_gt(most, 0.03);
+    cr_expect_leq(number(found, "activation_mib"), 0.03);
+    cr_expect_lt(number(found, "predicted_top1"), top1);
+    found = NAS_JSON(LIMITED, "--max-memory", "0.03");
+    cr_expect_leq(number(found, "activation_mib"), 0.03);
+    cr_expect_leq(number(found, "latency_ms"), 1.0);
+    expect_exit(NAS(EVOLVE, "--max-memory", "0.01"), 3, "reachable: 0.0234375 to 0.0390625 MiB");
+    const json_t *targets = json_object_get(
+        NAS_JSON(EVOLVE, "--targets", put_targets(", {\"name\": \"small\", \"max_memory_mib\": "
+                                                  "0.03}")), "targets");
+    cr_expect_leq(number(json_array_get(targets, 2), "activation_mib"), 0.03);
 }
 
 Test(cli_evolve, files_of_fronts_and_targets_have_different_names)

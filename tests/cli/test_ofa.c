@@ -165,7 +165,10 @@ Test(cli_ofa, subnets_are_found_judged_and_taken_out)
     cr_expect_geq(number(found, "evaluations"), 4);
     cr_expect(isfinite(number(found, "valid_top1")));
     arch = strdup(text(found, "arch"));
-    expect_exit(NAS("ofa", "search", "--model", net, "--max-macs", "5", QUICK), 3, "reachable");
+    const process_result *refused = NAS("ofa", "search", "--model", net, "--max-macs", "5",
+                                        "--json", QUICK);
+    expect_exit(refused, 3, "reachable");
+    cr_expect_not_null(strstr(refused->out, "\"feasible\": false"));
     expect_exit(NAS("ofa", "search", "--model", net, "--target-ms", "5", QUICK), 2, "table");
 
     model = nas_file("net.safetensors");
@@ -190,6 +193,53 @@ Test(cli_ofa, subnets_are_found_judged_and_taken_out)
              "--epochs", "3", "--out", predictor);
     free(net);
     free(arch);
+}
+
+#define SEARCH "ofa", "search", "--model", net, "--population", "4", "--generations", "1", QUICK
+
+/* Targets that lie side by side are judged once; each gives what it gives alone. */
+Test(cli_ofa, many_targets_and_a_front_are_found_in_one_call)
+{
+    char content[1024];
+    json_t *point;
+    size_t i;
+    double latency = 0, top1 = -1;
+
+    prepare();
+    char *net = strdup(text(NAS_JSON(FRESH), "supernet"));
+    const char *table = make_table_of("ofa-tiny", "expanded_conv-input:1x1x1-output:1x1x1-expand:1-"
+                                      "kernel:3-stride:1-idskip:0-se:0-hs:0: {mean: 1.0}\n");
+    const json_t *alone = NAS_JSON(SEARCH, "--max-macs", "700000", "--max-memory", "0.05");
+    const double best = number(alone, "valid_top1");
+    cr_expect_leq(number(alone, "activation_mib"), 0.05);
+    snprintf(content, sizeof content, "{\"targets\": ["
+             "{\"name\": \"board\", \"max_macs\": 700000, \"max_memory_mib\": 0.05},"
+             "{\"name\": \"phone\", \"table\": \"%s\", \"target_ms\": 1000}]}", table);
+    const char *file = nas_put("targets.json", content);
+    const json_t *targets = json_object_get(NAS_JSON(SEARCH, "--targets", file), "targets");
+    cr_assert_eq(json_array_size(targets), 2);
+    const json_t *board = json_array_get(targets, 0), *phone = json_array_get(targets, 1);
+    cr_expect_str_eq(text(board, "name"), "board");
+    cr_expect_eq(number(board, "valid_top1"), best);
+    cr_expect_leq(number(phone, "latency_ms"), 1000);
+    const char *models[] = {text(board, "model"), text(phone, "model")};
+    for (int m = 0; m < 2; m++)
+        cr_expect_eq(access(models[m], R_OK), 0, "%s", models[m]);
+    cr_expect_str_neq(models[0], models[1]);
+    expect_exit(NAS(SEARCH, "--targets", file, "--max-macs", "9e9"), 2, "--targets");
+    expect_exit(NAS(SEARCH, "--points", "3"), 2, "--pareto");
+
+    const json_t *result = NAS_JSON(SEARCH, "--table", table, "--pareto", "--points", "3");
+    json_array_foreach(json_object_get(result, "front"), i, point) {
+        cr_expect_gt(number(point, "latency_ms"), latency);
+        cr_expect_gt(number(point, "valid_top1"), top1);
+        cr_expect_eq(access(text(point, "arch"), R_OK), 0);
+        latency = number(point, "latency_ms");
+        top1 = number(point, "valid_top1");
+    }
+    cr_expect_gt(i, 0);
+    cr_expect_eq(top1, number(result, "valid_top1"));
+    free(net);
 }
 
 Test(cli_ofa, sampling_goes_on_where_it_was_stopped)
