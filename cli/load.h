@@ -53,6 +53,10 @@ nas_status cli_check_out(const char *in, const char *out, nas_err *err);
 /** NAS_E_CONFIG if a table of the set was made under an emulator, unless that is `allowed`. */
 nas_status cli_tables_trust(const nas_latency_set *set, bool allowed, nas_err *err);
 
+/** NAS_E_CONFIG if the table names another processor than this machine's: what is measured here
+ * says nothing of another device.  `who` measures. */
+nas_status cli_table_check_here(const nas_latency_table *table, const char *who, nas_err *err);
+
 /** Keeps a table's content, which came from or went to `path`, with a run. */
 nas_status cli_table_record(nas_store *store, nas_store_attempt attempt,
                             const nas_latency_table *table, const char *path, nas_err *err);

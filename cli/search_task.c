@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/system.h"
 #include "cli/load.h"
 #include "latency/profile/verify.h"
 
@@ -37,20 +36,6 @@ static nas_status measure(void *user, nas_candidate *list, int count, const nas_
     return status;
 }
 
-/* What is measured here says nothing of another device. */
-static nas_status check_device(const nas_latency_table *table, nas_err *err)
-{
-    char here[sizeof table->meta.device];
-
-    nas_system_cpu_name(here, sizeof here);
-    if (table->meta.device[0] == '\0' || strcmp(table->meta.device, here) == 0)
-        return NAS_OK;
-    nas_fail(err, NAS_E_CONFIG, "the table is of \"%s\", but --verify-top measures on this "
-             "machine, \"%s\"", table->meta.device, here);
-    nas_hint(err, "leave --verify-top out, or search on that device");
-    return NAS_E_CONFIG;
-}
-
 nas_status cli_search_prepare(cli_search_task *task, const char *data, const char *space,
                               const char *table, bool emulated,
                               const nas_search_config *config, nas_err *err)
@@ -67,7 +52,7 @@ nas_status cli_search_prepare(cli_search_task *task, const char *data, const cha
         (status = cli_table_load(&task->tables, &task->table, table, task->space->image_size,
                                  err)) ||
         (status = cli_tables_trust(task->tables, emulated, err)) ||
-        (config->verify_top > 0 && (status = check_device(task->table, err))) ||
+        (config->verify_top > 0 && (status = cli_table_check_here(task->table, "--verify-top", err))) ||
         (status = nas_latency_lut_new(&task->lut, task->table, task->space, 0, err)))
         return status;
     task->config.measurer = (nas_measurer){.user = task, .measure = measure};

@@ -73,6 +73,7 @@ nas_status nas_bench__init(nas_bench *bench, const nas_space *space, uint64_t se
 
 void nas_bench__fini(nas_bench *bench)
 {
+    nas_infer_free(bench->probe);
     nas_model_free(bench->model);
     free(bench->image);
     free(bench->input);
@@ -164,4 +165,20 @@ nas_status nas_bench__warm_up(nas_bench *bench, const int *choice, double second
             return status;
     }
     return NAS_OK;
+}
+
+nas_status nas_bench__set_probe(nas_bench *bench, const int *choice, nas_err *err)
+{
+    const nas_status status = nas_infer_new(&bench->probe, bench->model, choice, 1, err);
+
+    if (status == NAS_OK)
+        run_ms(bench, bench->probe, NULL);
+    return status;
+}
+
+double nas_bench__probe(nas_bench *bench)
+{
+    const double cold = run_ms(bench, bench->probe, NULL), warm = run_ms(bench, bench->probe, NULL);
+
+    return warm < cold ? warm : cold;
 }

@@ -11,6 +11,7 @@ typedef struct nas_bench {
     size_t floats;       /* of each                                            */
     double *stamps;      /* [RUNS][slots + 1]                                  */
     double clock_ms;     /* what reading the clock costs                       */
+    nas_infer *probe;    /* what nas_bench__probe runs                         */
     long runs, disturbed; /* on the clock; of these, whole ones with an interruption */
 } nas_bench;
 
@@ -26,5 +27,10 @@ nas_status nas_bench__warm_up(nas_bench *bench, const int *choice, double second
  * of these one is given, the other NULL.  NAS_E_NOMEM. */
 nas_status nas_bench__turn(nas_bench *bench, const int *choice, double *total_ms, double *block_ms,
                            nas_err *err);
+
+/** The network that nas_bench__probe runs from now on.  NAS_E_NOMEM. */
+nas_status nas_bench__set_probe(nas_bench *bench, const int *choice, nas_err *err);
+/** Time of that network, now: how fast the machine is. */
+double nas_bench__probe(nas_bench *bench);
 
 #endif

@@ -9,8 +9,6 @@
 
 enum { FIRST_TURNS = 64, ITERATIONS = 6, MAX_SHIFTS = 30 };
 
-static const double same_level = 1.08;
-
 /* ------------------------------------------------------------------ the turns */
 
 static bool grow(void **array, size_t count, size_t size)
@@ -115,28 +113,18 @@ static void find_medians(sorted *s, const nas_levels *l)
     }
 }
 
-/* The median of the turns around one. */
-static double smooth(const double *ratio, int count, int turn, int window)
-{
-    int first = turn - window / 2, last = turn + window / 2;
-
-    first = first > 0 ? first : 0;
-    last = last < count - 1 ? last : count - 1;
-    return nas_quantile(ratio + first, last - first + 1, 0.5);
-}
-
 /* Walks from the tenth percentile to the middle of the turns around it; `near` is room. */
-static double lowest_mode(const double *level, int count, double *near)
+static double lowest_mode(const nas_levels *l, double *near)
 {
-    double mode = nas_quantile(level, count, 0.1);
+    double mode = nas_quantile(l->level, l->count, 0.1);
 
     for (int i = 0; i < MAX_SHIFTS; i++) {
         const double last = mode;
         int n = 0;
 
-        for (int t = 0; t < count; t++)
-            if (level[t] >= mode / same_level && level[t] <= mode * same_level)
-                near[n++] = level[t];
+        for (int t = 0; t < l->count; t++)
+            if (l->level[t] >= mode / l->limit && l->level[t] <= mode * l->limit)
+                near[n++] = l->level[t];
         if (n == 0 || (mode = nas_quantile(near, n, 0.5)) == last)
             break;
     }
@@ -154,11 +142,9 @@ static void find_levels(sorted *s, nas_levels *l)
                 expected += s->median[l->key[row + (size_t)i]];
                 taken += l->ms[row + (size_t)i];
             }
-        s->times[t] = expected > 0.0 && taken > 0.0 ? taken / expected : 1.0;
+        l->level[t] = expected > 0.0 && taken > 0.0 ? taken / expected : 1.0;
     }
-    for (int t = 0; t < l->count; t++)
-        l->level[t] = smooth(s->times, l->count, t, l->window);
-    const double mode = lowest_mode(l->level, l->count, s->times);
+    const double mode = lowest_mode(l, s->times);
     for (int t = 0; t < l->count; t++)
         l->level[t] /= mode;
 }
@@ -178,7 +164,7 @@ nas_status nas_levels__judge(nas_levels *l, nas_err *err)
     return status;
 }
 
-bool nas_levels__usual(const nas_levels *l, int turn) { return l->level[turn] <= same_level; }
+bool nas_levels__usual(const nas_levels *l, int turn) { return l->level[turn] <= l->limit; }
 
 double nas_levels__disturbed(const nas_levels *l, double *typical)
 {

@@ -12,7 +12,7 @@
 
 typedef struct nas_levels {
     int slots, keys;     /* values of a turn; things that they are times of        */
-    int window;          /* odd: turns whose median counts as the level of the middle one */
+    double limit;        /* turns at one level differ by at most that: 1.06 is 6 %  */
     int count, capacity; /* turns                                                  */
     int *key;            /* [count][slots]: -1: no value                           */
     double *ms;          /* [count][slots]                                         */
@@ -29,8 +29,7 @@ void nas_levels__halve(nas_levels *levels);
  * machine was for a good part of the time: the mode next to the tenth percentile.  NAS_E_NOMEM. */
 nas_status nas_levels__judge(nas_levels *levels, nas_err *err);
 
-/** True if nothing disturbed the turn: its level is at most 8 % above 1, more than turns at one
- * level differ by and less than disturbances cost. */
+/** True if nothing disturbed the turn: its level is at most `limit`. */
 bool nas_levels__usual(const nas_levels *levels, int turn);
 /** Part of the turns that were disturbed, and the median of their levels (1 if there are none). */
 double nas_levels__disturbed(const nas_levels *levels, double *typical);

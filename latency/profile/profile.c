@@ -17,6 +17,8 @@
 enum { LEAST_SAMPLES = 2, ENOUGH_SAMPLES = 5, MAX_REPEATS = 2 };
 
 static const double drift_limit = 0.03;
+/* Turns of one level: sums over some twenty blocks, from networks that share caches differently. */
+static const double same_level = 1.06;
 
 typedef struct profile {
     const nas_space *space;
@@ -68,7 +70,7 @@ static nas_status map_keys(profile *p, nas_err *err)
     for (int s = 0, i = 0; s < p->space->count; s++)
         for (int c = 0; c < p->space->slots[s].count; c++, i++)
             p->key_of[s * NAS_MAX_CANDIDATES + c] = find_key(p->entries, p->keys, all[i].key);
-    p->levels = (nas_levels){.slots = p->space->count, .keys = p->keys, .window = 1};
+    p->levels = (nas_levels){.slots = p->space->count, .keys = p->keys, .limit = same_level};
     p->samples = calloc((size_t)p->keys + 1, sizeof *p->samples);
     p->taken = calloc((size_t)p->keys + 1, sizeof *p->taken);
     p->scarce = calloc((size_t)p->keys + 1, sizeof *p->scarce);

@@ -13,7 +13,10 @@
 #include "latency/profile/bench.h"
 #include "latency/profile/levels.h"
 
-enum { MAX_CHANGES = 10000, MORE_ROUNDS = 3 };
+enum { MAX_CHANGES = 10000, MORE_ROUNDS = 9 };
+
+/* Times of one network while nothing changes. */
+static const double same_level = 1.04;
 
 typedef struct trial {
     const nas_space *space;
@@ -22,9 +25,12 @@ typedef struct trial {
     nas_bench bench;
     nas_latency_pair *pairs;      /* [samples]: borrowed               */
     uint32_t *order;              /* [samples]: of this round          */
-    nas_levels levels;            /* a turn: a network                 */
+    nas_levels levels;            /* by the probe, beside each turn    */
+    int *network;                 /* [turns]: which network it was     */
+    double *ms;                   /* [turns]: its time                 */
+    double *room;                 /* [turns]                           */
     int *usual;                   /* [samples]: turns that nothing disturbed */
-    double *ms;                   /* [turns]: room for those of one    */
+    double probe_ms;              /* after the last turn               */
 } trial;
 
 /* A random network, moved slot by slot towards the fastest or the slowest until its
@@ -51,20 +57,26 @@ static void draw(const trial *v, nas_rng *rng, double target_ms, const int *fast
 static nas_status start(trial *v, nas_err *err)
 {
     const int samples = v->options->samples;
+    const size_t turns = (size_t)samples * (size_t)v->options->rounds * (1 + MORE_ROUNDS);
     int fastest[NAS_MAX_SLOTS], slowest[NAS_MAX_SLOTS];
     double least, most;
     nas_rng rng;
+    nas_status status;
 
     v->order = calloc((size_t)samples, sizeof *v->order);
     v->usual = calloc((size_t)samples, sizeof *v->usual);
-    v->levels = (nas_levels){.slots = 1, .keys = samples, .window = 3};
-    if (!v->order || !v->usual)
+    v->levels = (nas_levels){.slots = 1, .keys = 1, .limit = same_level};
+    v->network = calloc(turns, sizeof *v->network);
+    v->ms = calloc(turns, sizeof *v->ms);
+    v->room = calloc(turns, sizeof *v->room);
+    if (!v->order || !v->usual || !v->network || !v->ms || !v->room)
         return nas_fail(err, NAS_E_NOMEM, "verify: no memory for %d networks", samples);
     nas_latency_lut_range(v->lut, v->space, &least, &most, fastest, slowest);
     for (int i = 0; i < samples; i++) {
         nas_latency_pair *pair = &v->pairs[i];
 
-        nas_rng_init(&rng, v->options->seed, "verify", (uint64_t)i);
+        nas_rng_init(&rng, v->options->seed, v->options->stream ? v->options->stream : "verify",
+                     (uint64_t)i);
         v->order[i] = (uint32_t)i;
         if (v->options->choice != NULL)
             memcpy(pair->choice, v->options->choice[i], sizeof pair->choice);
@@ -73,7 +85,8 @@ static nas_status start(trial *v, nas_err *err)
                  pair->choice);
         pair->predicted_ms = nas_latency_lut_total(v->lut, pair->choice);
     }
-    return nas_bench__init(&v->bench, v->space, v->options->seed, err);
+    status = nas_bench__init(&v->bench, v->space, v->options->seed, err);
+    return status == NAS_OK ? nas_bench__set_probe(&v->bench, slowest, err) : status;
 }
 
 static void finish(trial *v)
@@ -83,7 +96,24 @@ static void finish(trial *v)
     nas_levels__fini(&v->levels);
     free(v->order);
     free(v->usual);
+    free(v->network);
     free(v->ms);
+    free(v->room);
+}
+
+/* A turn of one network, between two looks at how fast the machine is. */
+static nas_status run_turn(trial *v, int network, nas_err *err)
+{
+    const int turn = v->levels.count;
+    const double before = v->probe_ms;
+    const nas_status status =
+        nas_bench__turn(&v->bench, v->pairs[network].choice, &v->ms[turn], NULL, err);
+
+    if (status != NAS_OK)
+        return status;
+    v->network[turn] = network;
+    v->probe_ms = nas_bench__probe(&v->bench);
+    return nas_levels__add(&v->levels, &(int){0}, &(double){fmax(before, v->probe_ms)}, err);
 }
 
 /* One turn of each network that has fewer than `enough` of use, in an order of its own. */
@@ -99,7 +129,6 @@ static nas_status run_round(trial *v, int round, int enough, nas_rng *rng, nas_e
                                  .images_per_second = NAN, .loss = NAN, .latency_ms = NAN,
                                  .entropy = NAN};
         const int n = (int)v->order[i];
-        double ms;
 
         if (v->usual[n] >= enough)
             continue;
@@ -107,9 +136,7 @@ static nas_status run_round(trial *v, int round, int enough, nas_rng *rng, nas_e
         if (nas_observe_stop(o->observer))
             return nas_fail(err, NAS_E_INTERRUPTED, "verify: stopped after %d of %d rounds", round,
                             o->rounds);
-        nas_status status = nas_bench__turn(&v->bench, v->pairs[n].choice, &ms, NULL, err);
-        if (status == NAS_OK)
-            status = nas_levels__add(&v->levels, &n, &ms, err);
+        const nas_status status = run_turn(v, n, err);
         if (status != NAS_OK)
             return status;
     }
@@ -123,7 +150,7 @@ static int count_usual(trial *v)
 
     memset(v->usual, 0, (size_t)v->options->samples * sizeof *v->usual);
     for (int t = 0; t < v->levels.count; t++)
-        v->usual[v->levels.key[t]] += nas_levels__usual(&v->levels, t);
+        v->usual[v->network[t]] += nas_levels__usual(&v->levels, t);
     for (int i = 0; i < v->options->samples; i++)
         fewest = v->usual[i] < fewest ? v->usual[i] : fewest;
     return fewest;
@@ -137,9 +164,9 @@ static double network_ms(const trial *v, int network)
     int count = 0;
 
     for (int t = 0; t < l->count; t++)
-        if (l->key[t] == network && (nas_levels__usual(l, t) || v->usual[network] == 0))
-            v->ms[count++] = v->usual[network] > 0 ? l->ms[t] : l->ms[t] / l->level[t];
-    return nas_quantile(v->ms, count, 0.5);
+        if (v->network[t] == network && (nas_levels__usual(l, t) || v->usual[network] == 0))
+            v->room[count++] = v->usual[network] > 0 ? v->ms[t] : v->ms[t] / l->level[t];
+    return nas_quantile(v->room, count, 0.5);
 }
 
 /* All rounds; then, where something disturbed more than half of a network's turns, more of them. */
@@ -151,6 +178,7 @@ static nas_status measure(trial *v, nas_err *err)
     nas_rng rng;
 
     nas_rng_init(&rng, o->seed, "verify order", 0);
+    v->probe_ms = nas_bench__probe(&v->bench);
     for (int round = 0; round < most && status == NAS_OK; round++) {
         status = run_round(v, round, round < o->rounds ? INT_MAX : enough, &rng, err);
         if (round < o->rounds - 1 || status != NAS_OK)
@@ -161,9 +189,6 @@ static nas_status measure(trial *v, nas_err *err)
     }
     if (status != NAS_OK)
         return status;
-    v->ms = calloc((size_t)v->levels.count, sizeof *v->ms);
-    if (v->ms == NULL)
-        return nas_fail(err, NAS_E_NOMEM, "verify: no memory for %d turns", v->levels.count);
     for (int i = 0; i < o->samples; i++)
         v->pairs[i].measured_ms = network_ms(v, i);
     return NAS_OK;

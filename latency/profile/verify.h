@@ -30,13 +30,15 @@ typedef struct nas_latency_verify_options {
     const int (*choice)[NAS_MAX_SLOTS]; /* [samples] measures these instead; NULL: draws */
     int rounds;    /* turns of each network, those of all interleaved                    */
     uint64_t seed; /* of the networks                                                    */
+    const char *stream; /* of random numbers that they are drawn from; NULL: that of a
+                           verification, which no other purpose shall use                */
     const nas_observer *observer; /* may be NULL                                         */
 } nas_latency_verify_options;
 
 /** Measures networks of `space` at its image size with the current number of OpenMP
  * threads (a warning if the table was made with another); a network's time is the median
  * over its turns in which nothing slowed the machine down; where these are fewer than half of
- * `rounds`, it gets up to three times as many more.  `out` is filled on NAS_OK,
+ * `rounds`, it gets up to nine times as many more.  `out` is filled on NAS_OK,
  * yours (nas_latency_verification_fini).  NAS_E_INFEASIBLE names keys that the table
  * lacks; NAS_E_INTERRUPTED, NAS_E_CONFIG, NAS_E_NOMEM. */
 nas_status nas_latency_verify(nas_latency_verification *out, const nas_latency_table *table,

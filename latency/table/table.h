@@ -27,6 +27,7 @@ typedef struct nas_latency_meta {
     char space[64];       /* the space it was made for                   */
     int cores, threads, batch, image_size;
     int emulated; /* 1: an emulator's times, which say nothing about a device */
+    char fitted_from[NAS_DIGEST_SIZE]; /* the table that was fitted to networks; "": none */
 } nas_latency_meta;
 
 typedef struct nas_latency_row {

@@ -42,6 +42,7 @@ static const nas_table__field meta_fields[] = {
     META_TEXT(created),
     META_TEXT(space),
     META_INTEGER(emulated),
+    META_TEXT(fitted_from),
 };
 
 #define COUNT_OF(array) ((int)(sizeof(array) / sizeof *(array)))
@@ -327,7 +328,8 @@ static void put_meta(FILE *f, const nas_latency_table *table)
     for (int i = 0; i < COUNT_OF(meta_fields); i++) {
         const char *member = (const char *)&raw + meta_fields[i].offset;
 
-        if (member == (const char *)&raw.meta.emulated && raw.meta.emulated == 0)
+        if ((member == (const char *)&raw.meta.emulated && raw.meta.emulated == 0) ||
+            (member == raw.meta.fitted_from && *member == '\0'))
             continue; /* said only where it is so */
         if (meta_fields[i].type == NAS_TABLE__TEXT)
             put_text(f, meta_fields[i].name, member);

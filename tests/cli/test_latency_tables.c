@@ -184,3 +184,34 @@ Test(cli_latency_tables, what_is_no_table_is_refused_and_leaves_nothing)
     expect_exit(NAS("latency", "import", "--out", out), 2, "argument is missing");
     cr_assert_null(fopen(out, "r"));
 }
+
+/* The table is made up: networks that are measured here are far from it. */
+Test(cli_latency_tables, a_table_is_fitted_to_networks_measured_here_and_fitted_once)
+{
+    const char *table = make_table(), *fitted = nas_file("fitted.yaml");
+    const json_t *result =
+        NAS_JSON("latency", "fit", "--table", table, "--space", "tiny", "--samples", "20",
+                 "--rounds", "3", "--threads", "1", "--out", fitted);
+
+    cr_assert_eq(number(result, "networks"), 20);
+    cr_assert(number(result, "mape") <= number(result, "table_mape"));
+    cr_assert_str_eq(text(result, "table"), fitted);
+    cr_assert_not_null(strstr(content(fitted), "fitted to 20 networks"));
+    NAS_JSON("latency", "check", "--table", fitted, "--space", "tiny");
+    expect_exit(NAS("latency", "fit", "--table", fitted, "--space", "tiny", "--out",
+                    nas_file("twice.yaml")), 78, "fitted already");
+    expect_exit(NAS("latency", "fit", "--table", table, "--space", "tiny", "--out", table), 2,
+                "--out");
+    expect_exit(NAS("latency", "fit", "--table", nas_put("small.yaml", small), "--space", "tiny",
+                    "--out", nas_file("twice.yaml")), 3, "lacks");
+    expect_exit(NAS("latency", "fit", "--table",
+                    nas_put("phone.yaml", "onepath: {format: 1, device: a phone}\n"
+                                          "Conv-input:4x4x3-output:4x4x8: {mean: 2}\n...\n"),
+                    "--space", "tiny", "--out", nas_file("twice.yaml")), 78, "a phone");
+    expect_exit(NAS("latency", "fit", "--table",
+                    nas_put("three.yaml", "onepath: {format: 1, threads: 3}\n"
+                                          "Conv-input:4x4x3-output:4x4x8: {mean: 2}\n...\n"),
+                    "--space", "tiny", "--threads", "1", "--out", nas_file("twice.yaml")), 78,
+                "--threads 3");
+    cr_assert_null(fopen(nas_file("twice.yaml"), "r"));
+}

@@ -52,6 +52,8 @@ const scenario scenarios[] = {
      QUIET, .file = "w.pt", .changes = true},
     {"profile", "inputs", "profile --space tiny --out h.yaml --max-seconds 0.2" QUIET,
      .changes = true, .times = true},
+    {"latency fit", "inputs", "latency fit --table t.yaml --space tiny --samples 10 --rounds 1 "
+     "--out f.yaml" QUIET, .changes = true, .times = true},
     {"predictor train", "inputs", "predictor train --space tiny --samples a.json "
      "--out q.safetensors --epochs 2 --hidden 8" QUIET,
      .changes = true, .times = true},

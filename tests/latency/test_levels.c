@@ -28,7 +28,7 @@ static void add_turn(nas_levels *levels, nas_rng *rng, double level)
 /* The first part of every `period` turns is slow. */
 static nas_levels machine(int period, int slow, double level)
 {
-    nas_levels levels = {.slots = SLOTS, .keys = KEYS, .window = 1};
+    nas_levels levels = {.slots = SLOTS, .keys = KEYS, .limit = 1.08};
     nas_rng rng;
 
     nas_rng_init(&rng, 1, "machine", 0);
@@ -78,35 +78,9 @@ Test(latency_levels, machine_that_is_quiet_has_one_level)
     nas_levels__fini(&levels);
 }
 
-/* Networks that are measured whole, in rounds: what a turn took says by itself nothing of the
- * machine, what the turns around it took does. */
-Test(latency_levels, network_that_met_only_slow_turns_is_known_by_the_turns_around)
-{
-    enum { NETWORKS = 20, ROUNDS = 9, UNLUCKY = 7 };
-    nas_levels levels = {.slots = 1, .keys = NETWORKS, .window = 3};
-    nas_rng rng;
-
-    nas_rng_init(&rng, 2, "machine", 0);
-    for (int t = 0; t < NETWORKS * ROUNDS; t++) {
-        const int network = t % NETWORKS;
-        const bool slow = network >= UNLUCKY - 2 && network <= UNLUCKY + 2;
-        const double ms = (1.0 + network) * (slow ? 1.5 : 1.0) *
-                          (1.0 + 0.01 * nas_rng_normal(&rng));
-
-        /* Its neighbours are slow in half of the rounds. */
-        cr_assert_eq(nas_levels__add(&levels, &network,
-                                     &(double){slow && network != UNLUCKY && t / NETWORKS % 2
-                                                   ? ms / 1.5 : ms}, NULL), NAS_OK);
-    }
-    cr_assert_eq(nas_levels__judge(&levels, NULL), NAS_OK);
-    for (int t = UNLUCKY; t < NETWORKS * ROUNDS; t += 2 * NETWORKS)
-        cr_assert(!nas_levels__usual(&levels, t), "%g", levels.level[t]);
-    nas_levels__fini(&levels);
-}
-
 Test(latency_levels, halving_keeps_the_younger_turns)
 {
-    nas_levels levels = {.slots = 2, .keys = 2, .window = 1};
+    nas_levels levels = {.slots = 2, .keys = 2, .limit = 1.08};
 
     for (int t = 0; t < 5; t++)
         cr_assert_eq(nas_levels__add(&levels, (const int[]){0, -1}, (const double[]){t, 100}, NULL),
@@ -120,7 +94,7 @@ Test(latency_levels, halving_keeps_the_younger_turns)
 
 Test(latency_levels, values_without_a_key_and_no_turns_at_all_are_fine)
 {
-    nas_levels levels = {.slots = 2, .keys = 1, .window = 3};
+    nas_levels levels = {.slots = 2, .keys = 1, .limit = 1.08};
 
     cr_assert_eq(nas_levels__judge(&levels, NULL), NAS_OK);
     cr_assert_eq(nas_levels__add(&levels, (const int[]){0, -1}, (const double[]){2, 0}, NULL),

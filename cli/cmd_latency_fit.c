@@ -1,0 +1,123 @@
+/* nas latency fit - a table that takes into account what sums of entries miss. */
+#include <omp.h>
+#include <stddef.h>
+
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/describe.h"
+#include "cli/load.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "latency/fit.h"
+
+typedef struct fit_options {
+    cli_space_options space;
+    const char *table, *out;
+    int64_t samples, rounds;
+} fit_options;
+
+static const nas_option fit_table[] = {
+    {"--table", NAS_OPT_STRING, offsetof(fit_options, table), NULL, 0, 0, NULL, "FILE",
+     "latency table that was measured on this machine, or a folder of tables by image size", true},
+    {"--out", NAS_OPT_STRING, offsetof(fit_options, out), NULL, 0, 0, NULL, "TABLE",
+     "table to write (YAML)", true, true},
+    {"--samples", NAS_OPT_INT, offsetof(fit_options, samples), "50", 10, 10000, NULL, "N",
+     "networks to measure whole"},
+    {"--rounds", NAS_OPT_INT, offsetof(fit_options, rounds), "9", 1, 1000, NULL, "N",
+     "turns of each of them"},
+    {0},
+};
+
+/* Networks are measured here and now: the table must be of here, and not be fitted already. */
+static nas_status check_table(const nas_latency_table *table, nas_err *err)
+{
+    const int threads = omp_get_max_threads();
+
+    if (table->meta.fitted_from[0] != '\0') {
+        nas_fail(err, NAS_E_CONFIG, "the table is fitted already, to networks of %s",
+                 table->meta.space);
+        nas_hint(err, "fit the table that was measured");
+        return NAS_E_CONFIG;
+    }
+    if (table->meta.threads > 0 && table->meta.threads != threads) {
+        nas_fail(err, NAS_E_CONFIG, "the table was made with %d threads, this is with %d",
+                 table->meta.threads, threads);
+        nas_hint(err, "add --threads %d", table->meta.threads);
+        return NAS_E_CONFIG;
+    }
+    return cli_table_check_here(table, "latency fit", err);
+}
+
+static json_t *fit_json(const nas_latency_fit *fit, const nas_latency_table *table)
+{
+    json_t *result = cli_table_json(table), *terms = json_object();
+
+    for (int t = 0; t < NAS_LATENCY_TERMS; t++)
+        if (fit->used[t])
+            json_object_set_new(terms, nas_latency_term_name((nas_latency_term)t),
+                                cli_real(fit->factor[t]));
+    json_object_set_new(result, "networks", json_integer(fit->networks));
+    json_object_set_new(result, "terms", terms);
+    json_object_set_new(result, "table_mape", cli_real(fit->table_mape));
+    json_object_set_new(result, "table_within_10", cli_real(fit->table_within_10));
+    json_object_set_new(result, "mape", cli_real(fit->mape));
+    json_object_set_new(result, "within_10", cli_real(fit->within_10));
+    return result;
+}
+
+static nas_status measure(nas_latency_verification *found, const cli_context *context,
+                          const fit_options *o, const nas_latency_table *table,
+                          const nas_space *space, nas_err *err)
+{
+    cli_progress progress;
+
+    cli_progress_init(&progress, context->common);
+    const nas_observer observer = cli_progress_observer(&progress);
+    const nas_latency_verify_options how = {.samples = (int)o->samples, .rounds = (int)o->rounds,
+                                            .seed = (uint64_t)context->common->seed,
+                                            .stream = "fit", .observer = &observer};
+    const nas_status status = nas_latency_verify(found, table, space, &how, err);
+    cli_progress_end(&progress);
+    return status;
+}
+
+static nas_status fit_run(const cli_context *context, const void *options, nas_err *err)
+{
+    const fit_options *o = options;
+    nas_latency_set *set = NULL;
+    const nas_latency_table *table;
+    nas_latency_table *fitted = NULL;
+    nas_space *space = NULL;
+    nas_latency_verification found = {0};
+    nas_latency_fit fit;
+    nas_status status;
+
+    if ((status = cli_check_out(o->table, o->out, err)) ||
+        (status = nas_file_writable(o->out, err)) ||
+        (status = nas_latency_set_load(&set, o->table, err)) ||
+        (status = cli_space_load_for(&space, &o->space, set, err)) ||
+        (status = nas_latency_set_pick(&table, set, space->image_size, err)) ||
+        (status = check_table(table, err)) ||
+        (status = measure(&found, context, o, table, space, err)) ||
+        (status = nas_latency_fit_find(&fit, table, space, found.pairs, found.count, err)) ||
+        (status = nas_latency_fit_apply(&fitted, &fit, table, space, err)) ||
+        (status = nas_latency_table_save(fitted, o->out, err)))
+        goto done;
+    json_t *result = fit_json(&fit, fitted);
+    json_object_set_new(result, "table", json_string(o->out));
+    status = cli_emit(context, result, err);
+
+done:
+    nas_latency_verification_fini(&found);
+    nas_latency_table_free(fitted);
+    nas_space_free(space);
+    nas_latency_set_free(set);
+    return status;
+}
+
+const cli_command cmd_latency_fit = {
+    .name = "latency fit", .summary = "correct a table by networks that are measured whole",
+    .example = "latency fit --table here.yaml --space proxyless-cifar-0.5 --out fitted.yaml",
+    .tables = {fit_table, cli_space_table}, .size = sizeof(fit_options), .stop = CLI_STOP_ENDS,
+    .run = fit_run,
+};
