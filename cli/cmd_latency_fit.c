@@ -12,7 +12,7 @@
 
 typedef struct fit_options {
     cli_space_options space;
-    const char *table, *out;
+    const char *table, *out, *cores;
     int64_t samples, rounds;
 } fit_options;
 
@@ -25,6 +25,8 @@ static const nas_option fit_table[] = {
      "networks to measure whole"},
     {"--rounds", NAS_OPT_INT, offsetof(fit_options, rounds), "9", 1, 1000, NULL, "N",
      "turns of each of them"},
+    {"--cores", NAS_OPT_STRING, offsetof(fit_options, cores), "any", 0, 0, NULL, "LIST",
+     "cores to bind the threads to, one each: 0,2-3"},
     {0},
 };
 
@@ -74,7 +76,7 @@ static nas_status measure(nas_latency_verification *found, const cli_context *co
     cli_progress_init(&progress, context->common);
     const nas_observer observer = cli_progress_observer(&progress);
     const nas_latency_verify_options how = {.samples = (int)o->samples, .rounds = (int)o->rounds,
-                                            .seed = (uint64_t)context->common->seed,
+                                            .seed = (uint64_t)context->common->seed, .cores = o->cores,
                                             .stream = "fit", .observer = &observer};
     const nas_status status = nas_latency_verify(found, table, space, &how, err);
     cli_progress_end(&progress);

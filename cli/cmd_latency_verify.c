@@ -14,7 +14,7 @@
 
 typedef struct verify_options {
     cli_space_options space;
-    const char *table;
+    const char *table, *cores;
     int64_t samples, rounds;
 } verify_options;
 
@@ -25,6 +25,8 @@ static const nas_option verify_table[] = {
      "networks to measure whole"},
     {"--rounds", NAS_OPT_INT, offsetof(verify_options, rounds), "9", 1, 1000, NULL, "N",
      "turns of each of them"},
+    {"--cores", NAS_OPT_STRING, offsetof(verify_options, cores), "any", 0, 0, NULL, "LIST",
+     "cores to bind the threads to, one each: 0,2-3"},
     {0},
 };
 
@@ -166,7 +168,7 @@ static nas_status verify_run(const cli_context *context, const void *options, na
     cli_progress_init(&progress, context->common);
     const nas_observer observer = cli_progress_observer(&progress);
     const nas_latency_verify_options how = {.samples = (int)o->samples, .rounds = (int)o->rounds,
-                                            .seed = (uint64_t)context->common->seed,
+                                            .seed = (uint64_t)context->common->seed, .cores = o->cores,
                                             .observer = &observer};
     if ((status = nas_latency_set_load(&set, o->table, err)) == NAS_OK &&
         (status = cli_space_load_for(&space, &o->space, set, err)) == NAS_OK &&

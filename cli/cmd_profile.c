@@ -22,7 +22,7 @@ enum { PATH_SIZE = 4096 };
 
 typedef struct profile_options {
     cli_space_options space;
-    const char *out, *via, *program;
+    const char *out, *via, *program, *cores;
     bool emulated, dry_run;
     double interval, max_seconds;
 } profile_options;
@@ -36,6 +36,8 @@ static const nas_option profile_table[] = {
      "where to measure: local (here), exec:COMMAND, ssh:HOST, adb or adb:SERIAL"},
     {"--program", NAS_OPT_STRING, AT(program), NULL, 0, 0, NULL, "FILE",
      "nas-profile for that device; default: the one for aarch64 that was built beside nas"},
+    {"--cores", NAS_OPT_STRING, AT(cores), "any", 0, 0, NULL, "LIST",
+     "cores to bind the threads to, one each: 0,2-3"},
     {"--emulated", NAS_OPT_FLAG, AT(emulated), NULL, 0, 0, NULL, NULL,
      "the device is an emulator, whatever it says: mark the table so"},
     {"--interval", NAS_OPT_REAL, AT(interval), "0.015", 0.0001, 1, NULL, "X",
@@ -95,6 +97,7 @@ static nas_status profile(nas_latency_table **table, const cli_context *context,
     how.observer = &observer;
     how.via = &via;
     how.threads = context->common->threads_given ? (int)context->common->threads : 0;
+    how.cores = o->cores;
     how.emulated = o->emulated;
     how.journal = journal;
     status = nas_latency_profile(table, space, &how, err);

@@ -37,12 +37,12 @@ static nas_status measure(const nas_job *job, const nas_space *space, nas_err *e
     int64_t turn = 0;
     nas_status status;
 
-    if ((status = nas_bench__init(&bench, space, job->seed, err)) ||
+    nas_facts__here(&facts, "nas " NAS_VERSION); /* before a thread is bound: it tells all cores */
+    if ((status = nas_bench__init(&bench, space, job->seed, job->cores, err)) ||
         (status = nas_deck__init(&deck, space, job->seed, err)))
         goto done;
     for (nas_deck__deal(&deck); turn < job->first; turn++)
         nas_deck__deal(&deck);
-    nas_facts__here(&facts, "nas " NAS_VERSION);
     nas_line__put_facts(stdout, &facts);
     if (!flush() || (status = nas_bench__warm_up(&bench, deck.choice, job->seconds / 4, err)))
         goto done;

@@ -48,13 +48,15 @@ static double clock_cost_ms(void)
     return least * 1e3;
 }
 
-nas_status nas_bench__init(nas_bench *bench, const nas_space *space, uint64_t seed, nas_err *err)
+nas_status nas_bench__init(nas_bench *bench, const nas_space *space, uint64_t seed,
+                           const char *cores, nas_err *err)
 {
     const size_t side = (size_t)space->image_size;
-    const nas_status status = nas_model_new(&bench->model, space, err);
+    nas_status status = nas_cores__parse(&bench->cores, cores, err);
     nas_rng rng;
 
-    if (status != NAS_OK)
+    if (status != NAS_OK || (status = nas_cores__bind(&bench->cores, err)) != NAS_OK ||
+        (status = nas_model_new(&bench->model, space, err)) != NAS_OK)
         return status;
     bench->floats = side * side * (size_t)space->channels;
     bench->image = malloc(bench->floats * sizeof *bench->image);
@@ -73,6 +75,7 @@ nas_status nas_bench__init(nas_bench *bench, const nas_space *space, uint64_t se
 
 void nas_bench__fini(nas_bench *bench)
 {
+    nas_cores__release(&bench->cores);
     nas_infer_free(bench->probe);
     nas_model_free(bench->model);
     free(bench->image);

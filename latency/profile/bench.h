@@ -3,6 +3,7 @@
 #ifndef NAS_LATENCY_PROFILE_BENCH_H
 #define NAS_LATENCY_PROFILE_BENCH_H
 
+#include "latency/profile/cores.h"
 #include "nas/model/infer.h"
 
 typedef struct nas_bench {
@@ -11,11 +12,15 @@ typedef struct nas_bench {
     size_t floats;       /* of each                                            */
     double *stamps;      /* [RUNS][slots + 1]                                  */
     double clock_ms;     /* what reading the clock costs                       */
+    nas_cores cores;     /* that the threads are bound to                      */
     nas_infer *probe;    /* what nas_bench__probe runs                         */
     long runs, disturbed; /* on the clock; of these, whole ones with an interruption */
 } nas_bench;
 
-nas_status nas_bench__init(nas_bench *bench, const nas_space *space, uint64_t seed, nas_err *err);
+/** Binds the threads to `cores` (as nas_cores__parse) until nas_bench__fini, which is called after
+ * an error, too.  NAS_E_CONFIG, NAS_E_NOMEM. */
+nas_status nas_bench__init(nas_bench *bench, const nas_space *space, uint64_t seed,
+                           const char *cores, nas_err *err);
 void nas_bench__fini(nas_bench *bench);
 
 /** The same network until two turns agree, at most `seconds`: clock speed and caches are those

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VERSION = 1, MAX_WORDS = 16 };
+enum { VERSION = 2, MAX_WORDS = 16 };
 
 static const char head[] = "onepath.profile";
 
@@ -25,8 +25,8 @@ nas_status nas_job__text(char **text, size_t *size, const nas_job *job, const na
     FILE *f = open_memstream(text, size);
 
     if (f != NULL) {
-        fprintf(f, "%s %d\nthreads %d\nseed %llu\nfirst %lld\nseconds %.9g\n", head, VERSION,
-                job->threads, (unsigned long long)job->seed, (long long)job->first, job->seconds);
+        fprintf(f, "%s %d\nthreads %d\ncores %s\nseed %llu\nfirst %lld\nseconds %.9g\n", head, VERSION,
+                job->threads, job->cores, (unsigned long long)job->seed, (long long)job->first, job->seconds);
         fprintf(f, "image %d %d\nclasses %d\nslots %d\n", space->image_size, space->channels,
                 space->classes, space->count);
         for (int s = 0; s < space->count; s++) {
@@ -161,6 +161,16 @@ static nas_status read_slot(reader *r, nas_space *space)
     return nas_space_add_slot(space, candidates, (int)count, shortcut != 0, -1, r->err);
 }
 
+static nas_status read_cores(reader *r, nas_job *job)
+{
+    nas_cores cores;
+
+    if (nas_cores__parse(&cores, r->word[1], NULL) != NAS_OK)
+        return nas_fail(r->err, NAS_E_DATA, "job:%d: '%.40s' are no cores", r->line, r->word[1]);
+    memcpy(job->cores, cores.text, sizeof job->cores);
+    return NAS_OK;
+}
+
 static nas_status read_head(reader *r, nas_job *job, nas_space *space, int64_t *slots)
 {
     int64_t version, threads, seed, side, channels, classes;
@@ -172,6 +182,7 @@ static nas_status read_head(reader *r, nas_job *job, nas_space *space, int64_t *
         return nas_fail(r->err, NAS_E_DATA, "job:1: version %lld, this program knows %d",
                         (long long)version, VERSION);
     if ((status = read_setting(r, "threads", 0, 1024, &threads)) ||
+        (status = next_line(r, "cores", 2)) || (status = read_cores(r, job)) ||
         (status = read_setting(r, "seed", 0, INT64_MAX, &seed)) ||
         (status = read_setting(r, "first", 0, INT64_C(1) << 40, &job->first)) ||
         (status = next_line(r, "seconds", 2)) || (status = read_real(r, 1, 1e7, &job->seconds)) ||

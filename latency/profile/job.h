@@ -3,12 +3,14 @@
 #ifndef NAS_LATENCY_PROFILE_JOB_H
 #define NAS_LATENCY_PROFILE_JOB_H
 
+#include "latency/profile/cores.h"
 #include "nas/space/space.h"
 
 enum { NAS_JOB_MAX_BYTES = 4 << 20 };
 
 typedef struct nas_job {
     int threads;    /* 0: as many as the device has cores      */
+    char cores[NAS_CORES_SIZE]; /* "any", or the list that threads are bound to */
     uint64_t seed;  /* of networks, parameters and image       */
     int64_t first;  /* turn to begin with                      */
     double seconds; /* then the device ends                    */

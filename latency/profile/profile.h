@@ -24,6 +24,7 @@ typedef struct nas_latency_profile_options {
     const nas_observer *observer; /* progress and stop; may be NULL                      */
     const nas_via *via;   /* device to measure on; NULL: this one                        */
     int threads;          /* of that device, 0: its cores; here it is OpenMP's number    */
+    const char *cores;    /* of it that the threads are bound to, as "0,2-3"; NULL: none */
     bool emulated;        /* the device is an emulator, whatever it says                 */
     const char *journal;  /* file that keeps what is measured until the table is written
                              (by the caller, who removes it then), so that the same call

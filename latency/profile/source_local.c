@@ -16,11 +16,11 @@ static nas_status local_open(nas_source *source, const nas_job *job, const int *
                              nas_facts *facts, nas_err *err)
 {
     local *l = (local *)source;
-    const nas_status status = nas_bench__init(&l->bench, l->space, job->seed, err);
 
+    nas_facts__here(facts, l->engine); /* before a thread is bound: it tells all cores */
+    const nas_status status = nas_bench__init(&l->bench, l->space, job->seed, job->cores, err);
     if (status != NAS_OK)
         return status;
-    nas_facts__here(facts, l->engine);
     return nas_bench__warm_up(&l->bench, choice, job->seconds / 4, err);
 }
 

@@ -2,6 +2,7 @@
 #include "latency/profile/turns.h"
 
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -20,9 +21,12 @@ static bool is_remote(const nas_turns *t)
 
 static nas_job job_of(const nas_turns *t)
 {
-    return (nas_job){.threads = is_remote(t) ? t->options->threads : omp_get_max_threads(),
+    nas_job job = {.threads = is_remote(t) ? t->options->threads : omp_get_max_threads(),
                      .seed = t->options->seed, .first = t->count,
                      .seconds = t->options->seconds + (is_remote(t) ? spare_seconds : 0.0)};
+
+    snprintf(job.cores, sizeof job.cores, "%s", t->cores.text);
+    return job;
 }
 
 static nas_status take(nas_turns *t, const double *block_ms, nas_err *err)
@@ -176,6 +180,8 @@ nas_status nas_turns__open(nas_turns *t, const nas_space *space,
     nas_status status;
 
     *t = (nas_turns){.space = space, .options = options, .taker = taker, .user = user};
+    if ((status = nas_cores__parse(&t->cores, options->cores, err)) != NAS_OK)
+        return status;
     t->block_ms = calloc((size_t)space->count, sizeof *t->block_ms);
     if (t->block_ms == NULL)
         return nas_fail(err, NAS_E_NOMEM, "profile: no memory for %d slots", space->count);

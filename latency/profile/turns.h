@@ -20,6 +20,7 @@ typedef struct nas_turns {
     nas_deck deck;     /* its choice is that of the next turn                     */
     nas_source *source;
     nas_journal *journal;
+    nas_cores cores;   /* that its threads are bound to; its list alone is used   */
     nas_facts facts;   /* of the device, once it is known                         */
     bool known;
     double *block_ms;  /* [slots]                                                 */

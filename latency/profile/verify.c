@@ -85,7 +85,7 @@ static nas_status start(trial *v, nas_err *err)
                  pair->choice);
         pair->predicted_ms = nas_latency_lut_total(v->lut, pair->choice);
     }
-    status = nas_bench__init(&v->bench, v->space, v->options->seed, err);
+    status = nas_bench__init(&v->bench, v->space, v->options->seed, v->options->cores, err);
     return status == NAS_OK ? nas_bench__set_probe(&v->bench, slowest, err) : status;
 }
 

@@ -32,6 +32,7 @@ typedef struct nas_latency_verify_options {
     uint64_t seed; /* of the networks                                                    */
     const char *stream; /* of random numbers that they are drawn from; NULL: that of a
                            verification, which no other purpose shall use                */
+    const char *cores; /* that the threads are bound to, as "0,2-3"; NULL: none          */
     const nas_observer *observer; /* may be NULL                                         */
 } nas_latency_verify_options;
 

@@ -8,7 +8,7 @@
 #include "tests/latency/published.h"
 
 static nas_err err;
-static const nas_job asked = {.threads = 4, .seed = 7, .first = 12, .seconds = 60.5};
+static const nas_job asked = {.threads = 4, .cores = "4-7", .seed = 7, .first = 12, .seconds = 60.5};
 
 static char *text_of(const nas_space *space, size_t *size)
 {
@@ -35,6 +35,7 @@ Test(latency_job, every_built_in_space_arrives_as_it_was)
         nas_job job;
 
         REQUIRE_OK(nas_job__parse(&job, &there, text, size, &err));
+        cr_assert_str_eq(job.cores, "4-7");
         cr_assert(job.threads == 4 && job.seed == 7 && job.first == 12 && job.seconds == 60.5);
         cr_assert_eq(there->image_size, space->image_size);
         cr_assert_eq(there->count, space->count);
@@ -93,8 +94,9 @@ static nas_status read_changed(const char *from, const char *to)
 Test(latency_job, other_versions_and_wrong_values_are_refused)
 {
     static const char *const wrong[][2] = {
-        {"onepath.profile 1", "onepath.profile 2"}, {"onepath.profile", "profile"},
+        {"onepath.profile 2", "onepath.profile 1"}, {"onepath.profile", "profile"},
         {"threads 4", "threads -4"}, {"threads 4", "threads 4x"}, {"threads 4", "threads"},
+        {"cores 4-7", "cores 7-4"}, {"cores 4-7", "cores 4-"}, {"cores 4-7\n", ""},
         {"threads 4", "threads 4 4"}, {"threads 4", "threads 99999999999999999999"},
         {"seconds 60.5", "seconds nan"}, {"seconds 60.5", "seconds 1e99"},
         {"image 16 3", "image 0 3"}, {"image 16 3", "image 99999 3"}, {"classes", "klasses"},

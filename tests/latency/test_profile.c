@@ -128,7 +128,8 @@ Test(latency_profile, time_limit_is_kept)
     nas_space_free(space);
 }
 
-/* Without a goal that could be missed, every key gets what was asked for and hardly more. */
+/* Without a goal that could be missed, it is over long before the limit: how many turns that takes
+ * is up to the other programs, which make some of them useless. */
 Test(latency_profile, ends_when_every_key_is_known_well_enough)
 {
     nas_space *space = load("tiny");
@@ -137,12 +138,14 @@ Test(latency_profile, ends_when_every_key_is_known_well_enough)
     options.seconds = 60;
     options.interval = 1e9;
     options.min_samples = 5;
+    const double begin = nas_clock_seconds();
     nas_latency_table *table = profile(space, &options);
     int64_t least = INT64_MAX;
 
     for (int i = 0; i < table->count; i++)
         least = table->rows[i].stat.count < least ? table->rows[i].stat.count : least;
-    cr_assert(least >= 5 && least <= 12, "%lld", (long long)least);
+    cr_assert(least >= 5, "%lld", (long long)least);
+    cr_assert_lt(nas_clock_seconds() - begin, 50.0);
     nas_latency_table_free(table);
     nas_space_free(space);
 }
