@@ -213,5 +213,9 @@ Test(cli_latency_tables, a_table_is_fitted_to_networks_measured_here_and_fitted_
                                           "Conv-input:4x4x3-output:4x4x8: {mean: 2}\n...\n"),
                     "--space", "tiny", "--threads", "1", "--out", nas_file("twice.yaml")), 78,
                 "--threads 3");
+    expect_exit(NAS("profile", "--space", "tiny", "--cores", "3-2", "--out",
+                    nas_file("twice.yaml")), 78, "'3-2'");
+    expect_exit(NAS("latency", "verify", "--table", table, "--space", "tiny", "--cores", "1023",
+                    "--threads", "1"), 78, "core 1023");
     cr_assert_null(fopen(nas_file("twice.yaml"), "r"));
 }
