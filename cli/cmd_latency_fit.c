@@ -76,7 +76,8 @@ static nas_status measure(nas_latency_verification *found, const cli_context *co
     cli_progress_init(&progress, context->common);
     const nas_observer observer = cli_progress_observer(&progress);
     const nas_latency_verify_options how = {.samples = (int)o->samples, .rounds = (int)o->rounds,
-                                            .seed = (uint64_t)context->common->seed, .cores = o->cores,
+                                            .seed = (uint64_t)context->common->seed,
+                                            .cores = o->cores,
                                             .stream = "fit", .observer = &observer};
     const nas_status status = nas_latency_verify(found, table, space, &how, err);
     cli_progress_end(&progress);

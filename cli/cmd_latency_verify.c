@@ -168,8 +168,8 @@ static nas_status verify_run(const cli_context *context, const void *options, na
     cli_progress_init(&progress, context->common);
     const nas_observer observer = cli_progress_observer(&progress);
     const nas_latency_verify_options how = {.samples = (int)o->samples, .rounds = (int)o->rounds,
-                                            .seed = (uint64_t)context->common->seed, .cores = o->cores,
-                                            .observer = &observer};
+                                            .seed = (uint64_t)context->common->seed,
+                                            .cores = o->cores, .observer = &observer};
     if ((status = nas_latency_set_load(&set, o->table, err)) == NAS_OK &&
         (status = cli_space_load_for(&space, &o->space, set, err)) == NAS_OK &&
         (status = nas_latency_set_pick(&table, set, space->image_size, err)) == NAS_OK)

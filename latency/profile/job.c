@@ -25,7 +25,8 @@ nas_status nas_job__text(char **text, size_t *size, const nas_job *job, const na
     FILE *f = open_memstream(text, size);
 
     if (f != NULL) {
-        fprintf(f, "%s %d\nthreads %d\ncores %s\nseed %llu\nfirst %lld\nseconds %.9g\n", head, VERSION,
+        fprintf(f, "%s %d\nthreads %d\ncores %s\n"
+                "seed %llu\nfirst %lld\nseconds %.9g\n", head, VERSION,
                 job->threads, job->cores, (unsigned long long)job->seed, (long long)job->first, job->seconds);
         fprintf(f, "image %d %d\nclasses %d\nslots %d\n", space->image_size, space->channels,
                 space->classes, space->count);

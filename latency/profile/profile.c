@@ -300,10 +300,10 @@ static void describe(const profile *p, nas_latency_meta *meta)
              facts->engine[0] ? ", " : "", facts->kernels);
     snprintf(meta->space, sizeof meta->space, "%s", p->space->name);
     snprintf(meta->conditions, sizeof meta->conditions,
-             "governor %s, cores %s, load %s, %lld networks, %.0f %% of them disturbed (%.2f times as long), "
-             "interval %.1f %%, drift %+.1f %%, repeats %d",
-             facts->governor, p->turns.cores.text, load, (long long)p->turns.count, 100.0 * disturbed, level,
-             100.0 * p->widest, 100.0 * p->drift, p->repeats);
+             "governor %s, cores %s, load %s, %lld networks, %.0f %% of them disturbed "
+             "(%.2f times as long), interval %.1f %%, drift %+.1f %%, repeats %d",
+             facts->governor, p->turns.cores.text, load, (long long)p->turns.count,
+             100.0 * disturbed, level, 100.0 * p->widest, 100.0 * p->drift, p->repeats);
     meta->cores = facts->cores;
     meta->threads = facts->threads;
     meta->batch = 1;

@@ -88,7 +88,8 @@ Test(latency_fit, planted_factors_are_found_exactly)
     measure(&w, 1.2, -0.05, 0.004, 0.0);
     const nas_latency_fit fit = fit_of(&w);
     expect(&fit, NAS_LATENCY_TIME, 1.2);
-    expect(&fit, NAS_LATENCY_CONSTANT, -0.05 + 0.004); /* the mean pool is no entry: Logits has it */
+    /* The mean pool is no entry: Logits has it. */
+    expect(&fit, NAS_LATENCY_CONSTANT, -0.05 + 0.004);
     expect(&fit, NAS_LATENCY_BLOCKS, 0.004);
     cr_assert_lt(fit.mape, 1e-9);
     cr_assert_eq(fit.within_10, 1.0);
