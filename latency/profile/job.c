@@ -27,7 +27,8 @@ nas_status nas_job__text(char **text, size_t *size, const nas_job *job, const na
     if (f != NULL) {
         fprintf(f, "%s %d\nthreads %d\ncores %s\n"
                 "seed %llu\nfirst %lld\nseconds %.9g\n", head, VERSION,
-                job->threads, job->cores, (unsigned long long)job->seed, (long long)job->first, job->seconds);
+                job->threads, job->cores, (unsigned long long)job->seed, (long long)job->first,
+                job->seconds);
         fprintf(f, "image %d %d\nclasses %d\nslots %d\n", space->image_size, space->channels,
                 space->classes, space->count);
         for (int s = 0; s < space->count; s++) {
