@@ -117,7 +117,7 @@ static nas_status load_network(nas_model **model, nas_arch **arch, const eval_op
         return o->arch == NULL
                    ? nas_model_load(model, arch, o->model, err)
                    : nas_fail(err, NAS_E_USAGE, "--arch is for supernets, but %s is none", o->model);
-    if ((status = cli_subnets_open(&subnets, &options, &o->common, err)) == NAS_OK &&
+    if ((status = cli_subnets_open(&subnets, &options, &o->common, true, err)) == NAS_OK &&
         (status = cli_subnet_find(&subnets, o->arch, 0, choice, &size, err)) == NAS_OK)
         status = cli_subnet_take(model, arch, NULL, &subnets, choice, size, NULL, err);
     cli_subnets_close(&subnets);

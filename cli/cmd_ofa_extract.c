@@ -69,27 +69,18 @@ static nas_status inputs_of(json_t **out, const cli_subnets *subnets, const nas_
     return NAS_OK;
 }
 
-static nas_status tune_in_run(cli_session *session, const extract_options *o,
-                              const cli_subnets *subnets, nas_model *model, const nas_arch *arch,
-                              json_t *result, nas_err *err)
+static nas_status tune_in_run(cli_session *session, const extract_options *o, nas_trainer *trainer,
+                              nas_model *model, const nas_arch *arch, json_t *result, nas_err *err)
 {
-    const nas_train_config config = {
-        .epochs = o->epochs, .batch = (int)o->batch, .lr = o->lr, .momentum = o->momentum,
-        .decay = o->decay, .label_smoothing = o->label_smoothing, .augment = o->augment,
-        .valid_fraction = subnets->net->valid_fraction, .seed = subnets->net->seed,
-        .loader_threads = (int)o->run.common.threads, .memory = (nas_memory)o->run.memory};
-    nas_trainer *trainer = NULL;
     nas_train_result trained;
     nas_status status;
 
-    if ((status = nas_trainer_new(&trainer, model, subnets->data, &config, err)) == NAS_OK &&
-        (status = cli_session_restore(session, load_checkpoint, trainer, err)) == NAS_OK &&
+    if ((status = cli_session_restore(session, load_checkpoint, trainer, err)) == NAS_OK &&
         (status = nas_trainer_run(trainer, &session->observer, &trained, err)) == NAS_OK &&
         (status = cli_outcome_save(session, model, arch, trained.steps, result, err)) == NAS_OK) {
         json_object_set_new(result, "epochs", json_integer(o->epochs));
         json_object_set_new(result, "valid_top1_tuned", cli_real(trained.valid_top1));
     }
-    nas_trainer_free(trainer);
     return status;
 }
 
@@ -98,17 +89,25 @@ static nas_status tune(const cli_context *context, const extract_options *o,
                        const cli_subnets *subnets, nas_model *model, const nas_arch *arch,
                        json_t *result, nas_err *err)
 {
+    const nas_train_config config = {
+        .epochs = o->epochs, .batch = (int)o->batch, .lr = o->lr, .momentum = o->momentum,
+        .decay = o->decay, .label_smoothing = o->label_smoothing, .augment = o->augment,
+        .valid_fraction = subnets->net->valid_fraction, .seed = subnets->net->seed,
+        .loader_threads = (int)o->run.common.threads, .memory = (nas_memory)o->run.memory};
+    nas_trainer *trainer = NULL;
     json_t *inputs = NULL;
     cli_session session;
-    nas_status status = inputs_of(&inputs, subnets, arch, err);
+    nas_status status; /* what makes no sense is refused before there is a run */
 
-    if (status == NAS_OK)
-        status = cli_session_open(&session, context, inputs, err);
+    if ((status = nas_trainer_new(&trainer, model, subnets->data, &config, err)) == NAS_OK &&
+        (status = inputs_of(&inputs, subnets, arch, err)) == NAS_OK &&
+        (status = cli_session_open(&session, context, inputs, err)) == NAS_OK) {
+        status = tune_in_run(&session, o, trainer, model, arch, result, err);
+        status = cli_session_close(&session, status, status == NAS_OK ? result : NULL, err);
+    }
     json_decref(inputs);
-    if (status != NAS_OK)
-        return status;
-    status = tune_in_run(&session, o, subnets, model, arch, result, err);
-    return cli_session_close(&session, status, status == NAS_OK ? result : NULL, err);
+    nas_trainer_free(trainer);
+    return status;
 }
 
 static nas_status write_net_config(const nas_arch *arch, const char *path, nas_err *err)
@@ -152,8 +151,13 @@ static nas_status extract_run(const cli_context *context, const void *options, n
 
     cli_progress_init(&progress, context->common);
     const nas_observer observer = cli_progress_observer(&progress);
+    const char *idle = o->epochs == 0 ? cli_option_changed(tune_table, o, sizeof *o) : NULL;
+    if (idle != NULL) {
+        status = nas_fail(err, NAS_E_USAGE, "%s is of fine-tuning: it goes with --epochs", idle);
+        goto done;
+    }
     if ((status = check_outputs(o, err)) ||
-        (status = cli_subnets_open(&subnets, &o->subnet, &o->run.common, err)) ||
+        (status = cli_subnets_open(&subnets, &o->subnet, &o->run.common, false, err)) ||
         (status = cli_subnet_find(&subnets, o->arch, (int)o->image_size, choice, &size, err)))
         goto done;
     nas_log(NAS_LOG_DEBUG, "judging the subnet at %d pixels", size);

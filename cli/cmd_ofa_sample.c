@@ -9,7 +9,9 @@
 #include "cli/load.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
+#include "cli/samples.h"
 #include "cli/subnet.h"
+#include "search/ofa/draw.h"
 
 typedef struct sample_options {
     cli_run_options run;
@@ -19,13 +21,13 @@ typedef struct sample_options {
 } sample_options;
 
 #define AT(field) offsetof(sample_options, field)
-enum { TRIES = 200, MOST = 10000 };
+enum { MOST = 10000 };
 
 static const nas_option sample_table[] = {
     CLI_SUBNET_ROWS(AT(subnet)),
     {"--count", NAS_OPT_INT, AT(count), "1000", 1, MOST, NULL, "N", "subnets, all distinct"},
-    {"--first", NAS_OPT_INT, AT(first), "0", 0, 1e9, NULL, "N",
-     "number of the first draw: to share the work, 0, 1000, 2000 for three of 1000 each"},
+    {"--first", NAS_OPT_INT, AT(first), "0", 0, 1e6, NULL, "N",
+     "so many of the list are others' work: to share it, 0, 1000, 2000 for three of 1000 each"},
     {"--out", NAS_OPT_STRING, AT(out), NULL, 0, 0, NULL, "FILE",
      "samples to write, as nas predictor train reads them", true, true},
     {0},
@@ -39,67 +41,25 @@ static const nas_option name_table[] = {
     {0},
 };
 
-static bool listed(const nas_candidate *list, int64_t count, const nas_candidate *c)
+/* How the subnets are judged: files that tell the same belong together. */
+static json_t *judged_json(const sample_options *o, const cli_subnets *subnets)
 {
-    for (int64_t i = 0; i < count; i++)
-        if (list[i].image_size == c->image_size &&
-            memcmp(list[i].choice, c->choice, sizeof c->choice) == 0)
-            return true;
-    return false;
+    return json_pack("{s:s, s:s, s:I, s:I, s:I}", "supernet", subnets->net->digest, "data",
+                     subnets->data->digest, "recalibrate_images",
+                     (json_int_t)o->subnet.recalibrate_images, "score_images",
+                     (json_int_t)o->subnet.score_images, "seed",
+                     (json_int_t)o->run.common.seed);
 }
 
-/* Subnets as Once-for-All draws them; an image size is drawn with each. */
 static nas_status draw(nas_candidate *list, const sample_options *o, const nas_supernet *net,
                        nas_err *err)
 {
-    const nas_space *space = net->space;
     nas_elastic_mask mask;
-    const nas_status status = nas_elastic_mask_make(&mask, space, &net->trained, err);
+    const nas_status status = nas_elastic_mask_make(&mask, net->space, &net->trained, err);
 
-    for (int64_t i = 0; i < o->count && status == NAS_OK; i++) {
-        nas_rng rng;
-        int tries = 0;
-
-        nas_rng_init(&rng, (uint64_t)o->run.common.seed, "ofa sample", (uint64_t)(o->first + i));
-        do {
-            list[i] = (nas_candidate){
-                .image_size = space->resolutions > 0
-                                  ? space->resolution[nas_rng_below(
-                                        &rng, (uint32_t)space->resolutions)]
-                                  : space->image_size};
-            nas_elastic_sample(space, &mask, &rng, list[i].choice);
-        } while (listed(list, i, &list[i]) && ++tries < TRIES);
-        if (tries == TRIES)
-            return nas_fail(err, NAS_E_INFEASIBLE,
-                            "space %s has hardly more than %lld subnets that are trained",
-                            space->name, (long long)i);
-    }
-    return status;
-}
-
-static nas_status write_samples(const sample_options *o, const nas_space *space,
-                                const nas_candidate *list, nas_err *err)
-{
-    json_t *samples = json_array(), *file = json_pack("{s:o}", "samples", samples);
-    nas_status status = NAS_OK;
-
-    for (int64_t i = 0; i < o->count && status == NAS_OK; i++) {
-        nas_arch *arch = NULL;
-
-        status = cli_candidate_arch(&arch, space, &list[i], err);
-        if (status == NAS_OK)
-            json_array_append_new(samples, json_pack("{s:o, s:f}", "arch", nas_arch_to_json(arch),
-                                                     "top1", list[i].score));
-        nas_arch_free(arch);
-    }
-    /* on one line: thousands of networks stay within what a reader of JSON takes */
-    char *line = status == NAS_OK ? json_dumps(file, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
-    if (status == NAS_OK)
-        status = line != NULL ? nas_file_write(o->out, line, strlen(line), err)
-                              : nas_fail(err, NAS_E_NOMEM, "samples: out of memory");
-    free(line);
-    json_decref(file);
-    return status;
+    return status == NAS_OK ? nas_ofa_draw(list, net->space, &mask, (uint64_t)o->run.common.seed,
+                                           o->first, o->count, err)
+                            : status;
 }
 
 static nas_status load_checkpoint(void *self, const char *path, nas_err *err)
@@ -111,7 +71,9 @@ static nas_status judge_all(cli_session *session, const sample_options *o, cli_s
                             nas_candidate *list, json_t *result, nas_err *err)
 {
     double *top1 = malloc((size_t)o->count * sizeof *top1);
-    nas_status status = top1 != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "out of memory");
+    json_t *judged = judged_json(o, subnets);
+    nas_status status =
+        top1 != NULL && judged != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "out of memory");
 
     if (status == NAS_OK)
         status = cli_session_restore(session, load_checkpoint, subnets->judge, err);
@@ -120,7 +82,8 @@ static nas_status judge_all(cli_session *session, const sample_options *o, cli_s
             nas_judge_evaluator(subnets->judge, NULL, &session->observer, o->count);
         status = e.score(e.user, list, (int)o->count, err);
     }
-    if (status == NAS_OK && (status = write_samples(o, subnets->net->space, list, err)) == NAS_OK) {
+    if (status == NAS_OK && (status = cli_samples_write(o->out, subnets->net->space, list, o->count,
+                                                         judged, err)) == NAS_OK) {
         for (int64_t i = 0; i < o->count; i++)
             top1[i] = list[i].score;
         json_object_update_new(
@@ -132,6 +95,7 @@ static nas_status judge_all(cli_session *session, const sample_options *o, cli_s
                       nas_quantile(top1, (int)o->count, 1), "seconds",
                       nas_clock_seconds() - session->started));
     }
+    json_decref(judged);
     free(top1);
     return status;
 }
@@ -149,7 +113,7 @@ static nas_status sample_run(const cli_context *context, const void *options, na
     if (status != NAS_OK || (status = cli_check_out(o->subnet.model, o->out, err)) ||
         (status = cli_check_out(o->subnet.data, o->out, err)) ||
         (status = nas_file_writable(o->out, err)) ||
-        (status = cli_subnets_open(&subnets, &o->subnet, &o->run.common, err)) ||
+        (status = cli_subnets_open(&subnets, &o->subnet, &o->run.common, false, err)) ||
         (status = draw(list, o, subnets.net, err)) ||
         (status = cli_subnets_inputs(&inputs, &subnets, err)) ||
         (status = cli_session_open(&session, context, inputs, err)))

@@ -60,7 +60,7 @@ static nas_status prepare(task *t, nas_err *err)
     nas_status status;
 
     if ((status = cli_limits_check(&o->limits, NULL, err)) ||
-        (status = cli_subnets_open(&t->subnets, &o->subnet, &o->run.common, err)))
+        (status = cli_subnets_open(&t->subnets, &o->subnet, &o->run.common, false, err)))
         return status;
     const nas_supernet *net = t->subnets.net;
     if (net->phases == 0)

@@ -29,8 +29,8 @@ static const nas_option shrink_table[] = {
     {"--data", NAS_OPT_STRING, AT(data), NULL, 0, 0, NULL, "FILE", "packed images"},
     {"--space", NAS_OPT_STRING, AT(space), NULL, 0, 0, NULL, "SPACE",
      "name of a built-in space, or its JSON file; default: that of --from"},
-    {"--preset", NAS_OPT_STRING, AT(preset), "ofa", 0, 0, NULL, "NAME",
-     "schedule: ofa (as published), cifar-small or sandwich"},
+    {"--preset", NAS_OPT_STRING, AT(preset), NULL, 0, 0, NULL, "NAME",
+     "schedule: ofa (as published), cifar-small or sandwich; default: ofa"},
     {"--schedule", NAS_OPT_STRING, AT(schedule), NULL, 0, 0, NULL, "FILE",
      "schedule of one's own, instead of a preset"},
     {"--from", NAS_OPT_STRING, AT(from), NULL, 0, 0, NULL, "FILE",
@@ -39,13 +39,15 @@ static const nas_option shrink_table[] = {
      "last phase to do; default: the schedule's"},
     {"--epochs-scale", NAS_OPT_REAL, AT(epochs_scale), "1", 1e-6, 1000, NULL, "X",
      "multiplies the epochs of every phase"},
-    {"--valid-fraction", NAS_OPT_REAL, AT(valid_fraction), "0.1", 0.001, 0.9, NULL, "X",
-     "of the training images, held out to judge subnets"},
+    {"--valid-fraction", NAS_OPT_REAL, AT(valid_fraction), NULL, 0.001, 0.9, NULL, "X",
+     "of the training images, held out to judge subnets; default: 0.1, or that of --from"},
     CLI_JUDGE_ROWS(AT(recalibrate_images), AT(score_images)),
     {"--show-schedule", NAS_OPT_FLAG, AT(show_schedule), NULL, 0, 0, NULL, NULL,
      "print the schedule as JSON and do nothing"},
     {0},
 };
+
+static const double VALID_FRACTION = 0.1;
 
 /* A chain of phases on its way. */
 typedef struct chain {
@@ -54,10 +56,15 @@ typedef struct chain {
     nas_dataset *data;
     nas_ofa_schedule schedule;
     char *from;     /* supernet that the next phase starts from; NULL: none */
-    int64_t parent; /* run of the phase before; 0: none                     */
     json_t *phases; /* what each ended with                                 */
-    char last[NAS_STORE_NAME_SIZE]; /* run */
+    int count;      /* of phases that were run or found finished here       */
+    cli_session session[2]; /* of the last one, and that of the one before; by turns */
+    cli_context child[2];   /* what they were opened with                            */
+    json_t *about;  /* what the last one ended with; NULL: found finished   */
 } chain;
+
+/* The run of the last phase is open until the next one is begun. */
+static cli_session *last_session(chain *c) { return &c->session[c->count % 2]; }
 
 /* ---- what it is made from ---- */
 
@@ -80,6 +87,11 @@ static nas_status check_space(const chain *c, const nas_supernet *net, nas_err *
         c->data->height != net->space->image_size)
         return nas_fail(err, NAS_E_CONFIG, "%s: is of images of %d pixels, those of %s are of %d",
                         c->from, net->space->image_size, c->data->path, c->data->height);
+    if ((status = nas_judge_check_data(net, c->data, err)) != NAS_OK)
+        return status;
+    if (c->options->valid_fraction > 0.0 && c->options->valid_fraction != net->valid_fraction)
+        return nas_fail(err, NAS_E_CONFIG, "--valid-fraction: %s was begun with %g, and goes on with it",
+                        c->from, net->valid_fraction);
     if (c->options->space == NULL)
         return NAS_OK;
     if ((status = load_fitted(&space, c->options, c->data, err)) == NAS_OK &&
@@ -111,17 +123,20 @@ static nas_status load_net(nas_supernet **net, const chain *c, int batch, nas_er
         return status;
     }
     status = nas_supernet_new(net, space, largest, memory, (uint64_t)o->run.common.seed, err);
-    if (status == NAS_OK)
-        (*net)->valid_fraction = o->valid_fraction;
+    if (status == NAS_OK) {
+        (*net)->valid_fraction = o->valid_fraction > 0.0 ? o->valid_fraction : VALID_FRACTION;
+        snprintf((*net)->data, sizeof (*net)->data, "%s", c->data->digest);
+    }
     return status;
 }
 
 static nas_status load_schedule(chain *c, const nas_space *space, nas_err *err)
 {
     const shrink_options *o = c->options;
+    const char *preset = o->preset != NULL ? o->preset : nas_ofa_schedule_presets[0];
     const nas_status status = o->schedule != NULL
                                   ? nas_ofa_schedule_load(&c->schedule, o->schedule, space, err)
-                                  : nas_ofa_schedule_preset(&c->schedule, o->preset, space, err);
+                                  : nas_ofa_schedule_preset(&c->schedule, preset, space, err);
     bool found = o->until == NULL;
 
     if (status != NAS_OK)
@@ -275,53 +290,82 @@ static nas_status child_context(cli_context *out, json_t **config, const chain *
         (c->from != NULL && json_object_set_new(*config, "from", json_string(c->from)) != 0))
         return nas_fail(err, NAS_E_NOMEM, "phase: out of memory");
     out->config = *config;
-    if (c->parent > 0)
+    if (c->count > 0)
         out->run = NULL; /* only the first one is what `nas resume` continues */
     return NAS_OK;
+}
+
+/* Opens the run of a phase, which ends that of the phase before. */
+static nas_status open_phase(chain *c, cli_session *session, const nas_supernet *net, int index,
+                             nas_err *err)
+{
+    const char *prefix = c->options->run.name;
+    char full[NAS_STORE_NAME_SIZE + NAS_PHASE_NAME_SIZE];
+    const char *name = prefix != NULL ? full : NULL;
+    cli_context *context = &c->child[session - c->session];
+    json_t *inputs = NULL, *config = NULL;
+    nas_status status;
+
+    snprintf(full, sizeof full, "%s-%s", prefix != NULL ? prefix : "",
+             c->schedule.phase[index].name);
+    if ((status = make_inputs(&inputs, c, net, index, err)) == NAS_OK &&
+        (status = child_context(context, &config, c, err)) == NAS_OK)
+        status = c->count > 0
+                     ? cli_session_open_next(session, last_session(c), c->about, context, name,
+                                             inputs, err)
+                     : cli_session_open_child(session, context, name, 0, inputs, err);
+    context->config = c->context->config; /* the settings are written down */
+    json_decref(config);
+    json_decref(inputs);
+    return status;
+}
+
+/* Ends the run of the last phase, where the next one did not. */
+static nas_status end_phase(chain *c, nas_err *err)
+{
+    nas_status status = NAS_OK;
+
+    if (c->count > 0)
+        status = cli_session_close(last_session(c), NAS_OK, c->about, err);
+    json_decref(c->about);
+    c->about = NULL;
+    return status;
 }
 
 /* Runs a phase in a run of its own; what comes next starts from it. */
 static nas_status run_phase(chain *c, nas_supernet *net, int index, nas_err *err)
 {
     const nas_phase *phase = &c->schedule.phase[index];
-    const char *prefix = c->options->run.name;
-    char name[NAS_STORE_NAME_SIZE + NAS_PHASE_NAME_SIZE];
-    json_t *inputs = NULL, *config = NULL, *about = NULL;
+    cli_session *session = &c->session[(c->count + 1) % 2];
+    json_t *about = NULL;
     char *path = NULL;
-    cli_context context;
-    cli_session session;
-    nas_status status;
+    nas_status status = open_phase(c, session, net, index, err);
 
-    snprintf(name, sizeof name, "%s-%s", prefix != NULL ? prefix : "", phase->name);
-    if ((status = make_inputs(&inputs, c, net, index, err)) ||
-        (status = child_context(&context, &config, c, err)) ||
-        (status = cli_session_open_child(&session, &context, prefix != NULL ? name : NULL,
-                                         c->parent, inputs, err)))
-        goto done;
-    nas_log(NAS_LOG_INFO, "phase %d of %d: %s", index + 1, c->schedule.count, phase->name);
-    path = cli_session_path(&session, supernet_file);
-    if (path == NULL)
-        status = nas_fail(err, NAS_E_NOMEM, "phase: out of memory");
-    else if ((status = recall_phases(c, &session, err)) == NAS_OK && !session.finished)
-        status = train_phase(c, net, phase, &session, path, &about, err);
-    c->parent = session.attempt.run;
-    snprintf(c->last, sizeof c->last, "%s", session.name);
-    status = cli_session_close(&session, status, about, err);
     if (status != NAS_OK)
-        goto done;
+        return status;
+    json_decref(c->about);
+    c->about = NULL;
+    nas_log(NAS_LOG_INFO, "phase %d of %d: %s", index + 1, c->schedule.count, phase->name);
+    if ((path = cli_session_path(session, supernet_file)) == NULL)
+        status = nas_fail(err, NAS_E_NOMEM, "phase: out of memory");
+    else if ((status = recall_phases(c, session, err)) == NAS_OK && !session->finished)
+        status = train_phase(c, net, phase, session, path, &about, err);
+    if (status == NAS_OK) {
+        free(c->from);
+        c->from = realpath(path, NULL);
+        if (c->from == NULL)
+            status = nas_fail_errno(err, "%s", path);
+    }
+    free(path);
+    c->about = about;
+    if (status != NAS_OK) {
+        c->count = 0; /* nothing is open */
+        return cli_session_close(session, status, about, err);
+    }
+    c->count++;
     if (about != NULL)
         json_array_append(c->phases, about);
-    free(c->from);
-    c->from = realpath(path, NULL);
-    if (c->from == NULL)
-        status = nas_fail_errno(err, "%s", path);
-
-done:
-    free(path);
-    json_decref(about);
-    json_decref(config);
-    json_decref(inputs);
-    return status;
+    return NAS_OK;
 }
 
 /* ---- all of them ---- */
@@ -337,6 +381,8 @@ static nas_status run_next(chain *c, bool *done, nas_err *err)
     if (status == NAS_OK)
         status = nas_ofa_schedule_next(&next, &c->schedule, net, err);
     *done = next >= c->schedule.count;
+    for (int i = next; i < c->schedule.count && c->count == 0 && status == NAS_OK; i++)
+        status = nas_shrink_check(net, c->data, &c->schedule.phase[i], err); /* before any run */
     if (status == NAS_OK && !*done && c->schedule.phase[next].batch > NAS_JUDGE_BATCH) {
         nas_supernet_free(net); /* planned for too small batches */
         status = load_net(&net, c, (int)c->schedule.phase[next].batch, err);
@@ -355,15 +401,18 @@ static nas_status run_chain(chain *c, nas_err *err)
 
     while (!done && status == NAS_OK)
         status = run_next(c, &done, err);
+    const bool any = c->count > 0;
+    const nas_status ended = end_phase(c, status == NAS_OK ? err : NULL);
+    status = status != NAS_OK ? status : ended;
     if (status != NAS_OK)
         return status;
-    if (c->last[0] == '\0') {
+    if (!any) {
         nas_fail(err, NAS_E_USAGE, "%s: has done all phases of the schedule", c->options->from);
         nas_hint(err, "next: nas ofa search, or nas ofa extract");
         return NAS_E_USAGE;
     }
     return cli_emit(c->context,
-                    json_pack("{s:s, s:s, s:O, s:f, s:f}", "run", c->last, "supernet", c->from,
+                    json_pack("{s:s, s:s, s:O, s:f, s:f}", "run", last_session(c)->name, "supernet", c->from,
                               "phases", c->phases, "seconds", nas_clock_seconds() - started,
                               "peak_rss_mib", nas_system_peak_rss_mib()),
                     err);
@@ -402,6 +451,8 @@ static nas_status shrink_run(const cli_context *context, const void *options, na
 
     if (o->space == NULL && o->from == NULL)
         status = nas_fail(err, NAS_E_USAGE, "--space is required, or --from");
+    else if (o->preset != NULL && o->schedule != NULL && context->run == NULL)
+        status = nas_fail(err, NAS_E_USAGE, "--preset and --schedule: each names the schedule");
     else if (o->data == NULL && !o->show_schedule)
         status = nas_fail(err, NAS_E_USAGE, "--data is required");
     else if (o->data != NULL)

@@ -1,7 +1,6 @@
 /* nas predictor - makes the accuracy predictor that nas evolve searches with. */
 #include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -11,6 +10,7 @@
 #include "cli/load.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/samples.h"
 #include "search/ofa/train.h"
 
 typedef struct train_options {
@@ -24,8 +24,8 @@ typedef struct train_options {
 #define AT(field) offsetof(train_options, field)
 
 static const nas_option train_table[] = {
-    {"--samples", NAS_OPT_STRING, AT(samples), NULL, 0, 0, NULL, "FILE",
-     "JSON list of architectures and their top-1 accuracy", true},
+    {"--samples", NAS_OPT_STRING, AT(samples), NULL, 0, 0, NULL, "FILE[,FILE...]",
+     "JSON lists of architectures and their top-1 accuracy", true},
     {"--out", NAS_OPT_STRING, AT(out), NULL, 0, 0, NULL, "FILE", "predictor to write", true, true},
     {"--hidden", NAS_OPT_INT, AT(hidden), "400", 1, NAS_PREDICTOR_MAX_WIDTH, NULL, "N",
      "width of the hidden layers"},
@@ -42,126 +42,6 @@ static const nas_option train_table[] = {
     {0},
 };
 
-/* Architectures of a space with known accuracy. */
-typedef struct samples {
-    nas_candidate *list; /* [count] score: the accuracy */
-    int count;
-    int sizes, image_size[NAS_MAX_SIZES]; /* that occur, ascending */
-} samples;
-
-/* Notes an image size among the others. */
-static bool note_size(samples *s, int size)
-{
-    int at = 0;
-
-    while (at < s->sizes && s->image_size[at] < size)
-        at++;
-    if (at < s->sizes && s->image_size[at] == size)
-        return true;
-    if (s->sizes == NAS_MAX_SIZES)
-        return false;
-    memmove(&s->image_size[at + 1], &s->image_size[at],
-            (size_t)(s->sizes - at) * sizeof *s->image_size);
-    s->image_size[at] = size;
-    s->sizes++;
-    return true;
-}
-
-static nas_status read_sample(samples *s, const nas_space *space, const json_t *json,
-                              const char *where, nas_err *err)
-{
-    static const char *const known[] = {"arch", "top1", NULL};
-    nas_candidate *candidate = &s->list[s->count];
-    nas_arch *arch = NULL;
-    nas_status status;
-
-    if ((status = nas_json_members(json, where, known, err)) ||
-        (status = nas_json_real(json, where, "top1", true, 0, 1, &candidate->score, err)))
-        return status;
-    const json_t *network = json_object_get(json, "arch");
-    status = json_is_string(network) ? nas_arch_load(&arch, json_string_value(network), err)
-                                     : nas_arch_from_json(&arch, network, where, err);
-    if (status == NAS_OK &&
-        (status = nas_space_choice_of(space, arch, candidate->choice, err)) != NAS_OK)
-        nas_err_prefix(err, "%s", where);
-    if (status == NAS_OK) {
-        candidate->image_size = arch->image_size;
-        s->count++;
-        if (!note_size(s, arch->image_size))
-            status = nas_fail(err, NAS_E_DATA, "%s: more than %d image sizes", where,
-                              NAS_MAX_SIZES);
-    }
-    nas_arch_free(arch);
-    return status;
-}
-
-/* For qsort of pointers into a list: equal networks side by side, in the order of the list. */
-static int by_network(const void *a, const void *b)
-{
-    const nas_candidate *x = *(const nas_candidate *const *)a;
-    const nas_candidate *y = *(const nas_candidate *const *)b;
-    const int choice = memcmp(x->choice, y->choice, sizeof x->choice);
-
-    if (choice != 0)
-        return choice;
-    if (x->image_size != y->image_size)
-        return x->image_size < y->image_size ? -1 : 1;
-    return (x > y) - (x < y);
-}
-
-/* A network that both trains and judges would make the predictor look better than it is. */
-static nas_status check_distinct(const samples *s, const char *path, nas_err *err)
-{
-    const nas_candidate **sorted = malloc(((size_t)s->count + 1) * sizeof *sorted);
-    nas_status status = NAS_OK;
-
-    if (sorted == NULL)
-        return nas_fail(err, NAS_E_NOMEM, "%s: no memory for its samples", path);
-    for (int i = 0; i < s->count; i++)
-        sorted[i] = &s->list[i];
-    qsort(sorted, (size_t)s->count, sizeof *sorted, by_network);
-    for (int i = 1; i < s->count && status == NAS_OK; i++) {
-        const nas_candidate *one = sorted[i - 1], *same = sorted[i];
-
-        if (one->image_size != same->image_size ||
-            memcmp(one->choice, same->choice, sizeof one->choice) != 0)
-            continue;
-        status = nas_fail(err, NAS_E_DATA, "%s: samples[%d] is the network of samples[%d] again",
-                          path, (int)(same - s->list), (int)(one - s->list));
-        nas_hint(err, "give each network once, with the mean of its accuracies");
-    }
-    free(sorted);
-    return status;
-}
-
-static nas_status read_samples(samples *s, const nas_space *space, const char *path, nas_err *err)
-{
-    static const char *const known[] = {"samples", NULL};
-    json_t *json = NULL;
-    nas_status status;
-
-    if ((status = nas_json_load(&json, path, err)) ||
-        (status = nas_json_members(json, path, known, err)))
-        goto done;
-    const json_t *list = json_object_get(json, "samples");
-    const size_t count = json_array_size(list);
-    s->list = calloc(count + 1, sizeof *s->list);
-    if (s->list == NULL)
-        status = nas_fail(err, NAS_E_NOMEM, "%s: no memory for its samples", path);
-    for (size_t i = 0; i < count && status == NAS_OK; i++) {
-        char where[512];
-
-        snprintf(where, sizeof where, "%.400s: samples[%zu]", path, i);
-        status = read_sample(s, space, json_array_get(list, i), where, err);
-    }
-    if (status == NAS_OK)
-        status = check_distinct(s, path, err);
-
-done:
-    json_decref(json);
-    return status;
-}
-
 static nas_predictor_config config_of(const train_options *o)
 {
     return (nas_predictor_config){
@@ -172,7 +52,7 @@ static nas_predictor_config config_of(const train_options *o)
 
 /* What the training would take, by its first epoch. */
 static nas_status dry_run(const cli_context *context, const nas_encoding *encoding,
-                          const samples *s, const nas_predictor_config *config, nas_err *err)
+                          const cli_samples *s, const nas_predictor_config *config, nas_err *err)
 {
     nas_predictor *predictor = NULL;
     nas_predictor_fit fit;
@@ -199,7 +79,7 @@ static nas_status train_run(const cli_context *context, const void *options, nas
     const nas_predictor_config config = config_of(o);
     const double started = nas_clock_seconds();
     cli_progress progress;
-    samples s = {0};
+    cli_samples s = {0};
     nas_space *space = NULL;
     nas_encoding encoding = {0};
     nas_predictor *predictor = NULL;
@@ -208,10 +88,10 @@ static nas_status train_run(const cli_context *context, const void *options, nas
 
     cli_progress_init(&progress, context->common);
     const nas_observer observer = cli_progress_observer(&progress);
-    if ((status = cli_check_out(o->samples, o->out, err)) ||
+    if ((status = cli_samples_check_out(o->samples, o->out, err)) ||
         (!o->dry_run && (status = nas_file_writable(o->out, err))) ||
         (status = cli_space_load(&space, &o->space, err)) ||
-        (status = read_samples(&s, space, o->samples, err)) ||
+        (status = cli_samples_read(&s, space, o->samples, err)) ||
         (status = nas_encoding_init(&encoding, space, s.sizes, s.image_size, err)))
         goto done;
     if (o->dry_run) {
@@ -223,17 +103,18 @@ static nas_status train_run(const cli_context *context, const void *options, nas
         (status = nas_predictor_save(predictor, o->out, err)))
         goto done;
     status = cli_emit(context,
-                      json_pack("{s:s, s:i, s:i, s:o, s:o, s:o, s:f}", "predictor", o->out,
-                                "trained", fit.trained, "held_out", fit.held_out, "rmse",
-                                cli_real(fit.rmse), "spearman", cli_real(fit.spearman), "kendall",
-                                cli_real(fit.kendall), "seconds", nas_clock_seconds() - started),
+                      json_pack("{s:s, s:i, s:i, s:i, s:o, s:o, s:o, s:f}", "predictor", o->out,
+                                "trained", fit.trained, "held_out", fit.held_out, "repeated",
+                                s.repeated, "rmse", cli_real(fit.rmse), "spearman",
+                                cli_real(fit.spearman), "kendall", cli_real(fit.kendall),
+                                "seconds", nas_clock_seconds() - started),
                       err);
 
 done:
     nas_predictor_free(predictor);
     nas_encoding_fini(&encoding);
     nas_space_free(space);
-    free(s.list);
+    cli_samples_fini(&s);
     return status;
 }
 

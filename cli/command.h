@@ -86,6 +86,10 @@ void cli_parsed_fini(cli_parsed *parsed);
 void cli_command_tables(const cli_command *command, const nas_option *out[CLI_MAX_TABLES + 2]);
 const nas_option *cli_common_options(void);
 
+/** Flag of the first option of `table` (none of them required) that is not at its default in
+ * `options`, a struct of `size` bytes; NULL: all are. */
+const char *cli_option_changed(const nas_option *table, const void *options, size_t size);
+
 /** Applies the common options to the process: log level, colour, OpenMP threads. */
 void cli_common_apply(const cli_common *common);
 

@@ -212,6 +212,28 @@ void cli_parsed_fini(cli_parsed *parsed)
     free(parsed->options);
 }
 
+const char *cli_option_changed(const nas_option *table, const void *options, size_t size)
+{
+    void *plain = malloc(size);
+    const char *changed = NULL;
+
+    for (; plain != NULL && table->flag != NULL && changed == NULL; table++) {
+        const nas_option one[] = {*table, {0}};
+        const nas_option *const tables[] = {one, NULL};
+        int count = 0;
+
+        if (nas_options_parse(tables, plain, size, NULL, 0, NULL, NULL, 0, &count, NULL) != NAS_OK)
+            break;
+        json_t *usual = nas_options_json(tables, plain), *now = nas_options_json(tables, options);
+        if (!json_equal(usual, now))
+            changed = table->flag;
+        json_decref(usual);
+        json_decref(now);
+    }
+    free(plain);
+    return changed;
+}
+
 void cli_common_apply(const cli_common *common)
 {
     nas_log_set_level(common->quiet     ? NAS_LOG_WARN

@@ -159,8 +159,34 @@ nas_status cli_session_config(json_t **out, const nas_store_run *run, nas_err *e
     return status;
 }
 
+/* The text of a result as the store keeps it (yours). */
+static char *summary_of(const json_t *result)
+{
+    return json_dumps(result, JSON_COMPACT | JSON_REAL_PRECISION(17));
+}
+
+/* What is known of the run in front of one of a chain, when that begins. */
+typedef struct ending {
+    cli_session *session;
+    const json_t *result;
+} ending;
+
+static nas_status add_run(cli_session *session, const ending *before,
+                          const nas_store_run_spec *spec, nas_err *err)
+{
+    if (before == NULL)
+        return nas_store_run_begin(session->store, spec, &session->attempt, err);
+    char *summary = summary_of(before->result);
+    const nas_status status =
+        summary != NULL ? nas_store_run_follow(session->store, before->session->attempt, summary,
+                                               spec, &session->attempt, err)
+                        : nas_fail(err, NAS_E_NOMEM, "run: out of memory");
+    free(summary);
+    return status;
+}
+
 static nas_status begin(cli_session *session, const char *name, int64_t parent,
-                        const json_t *inputs, nas_err *err)
+                        const ending *before, const json_t *inputs, nas_err *err)
 {
     const cli_context *context = session->context;
     char digest[NAS_DIGEST_SIZE], kind[NAS_STORE_NAME_SIZE];
@@ -176,7 +202,7 @@ static nas_status begin(cli_session *session, const char *name, int64_t parent,
         .config_digest = digest[0] != '\0' ? digest : NULL, .version = NAS_VERSION,
         .seed = (uint64_t)context->common->seed, .threads = (int)context->common->threads,
         .parent = parent};
-    nas_status status = nas_store_run_begin(session->store, &spec, &session->attempt, err);
+    nas_status status = add_run(session, before, &spec, err);
     free(config);
     if (status == NAS_OK && name == NULL) {
         char id[32];
@@ -260,7 +286,8 @@ static nas_status take_finished(cli_session *session, const nas_store_run *run)
 
 /* `parted`: one of several runs of a command, which leaves those be that are finished. */
 static nas_status open_run(cli_session *session, const cli_context *context, const char *name,
-                           bool parted, int64_t parent, const json_t *inputs, nas_err *err)
+                           bool parted, int64_t parent, const ending *before,
+                           const json_t *inputs, nas_err *err)
 {
     const cli_run_options *options = (const cli_run_options *)context->common;
     nas_store_run *earlier = NULL;
@@ -282,7 +309,7 @@ static nas_status open_run(cli_session *session, const cli_context *context, con
     if (context->run != NULL)
         status = claim(session, context->run, inputs, err);
     else if ((status = find_earlier(&earlier, session, inputs, err)) == NAS_OK)
-        status = earlier == NULL ? begin(session, name, parent, inputs, err)
+        status = earlier == NULL ? begin(session, name, parent, before, inputs, err)
                  : parted && earlier->state == NAS_STORE_DONE
                      ? take_finished(session, earlier)
                      : claim(session, earlier, inputs, err);
@@ -310,7 +337,29 @@ nas_status cli_session_open_child(cli_session *session, const cli_context *conte
                                   const char *name, int64_t parent, const json_t *inputs,
                                   nas_err *err)
 {
-    return open_run(session, context, name, true, parent, inputs, err);
+    return open_run(session, context, name, true, parent, NULL, inputs, err);
+}
+
+nas_status cli_session_open_next(cli_session *session, cli_session *before, const json_t *result,
+                                 const cli_context *context, const char *name,
+                                 const json_t *inputs, nas_err *err)
+{
+    const ending at = {before, result};
+    nas_status status;
+
+    if (before->finished || nas_worker_is()) { /* a job finds what it has finished */
+        status = cli_session_close(before, NAS_OK, result, err);
+        return status == NAS_OK ? cli_session_open_child(session, context, name,
+                                                         before->attempt.run, inputs, err)
+                                : status;
+    }
+    cli_progress_end(&before->progress);
+    status = open_run(session, context, name, true, before->attempt.run, &at, inputs, err);
+    if (status == NAS_OK) {
+        nas_store_close(before->store);
+        before->store = NULL;
+    }
+    return status;
 }
 
 nas_status cli_session_open_from(cli_session *session, const cli_context *context, int64_t parent,
@@ -318,7 +367,7 @@ nas_status cli_session_open_from(cli_session *session, const cli_context *contex
 {
     const char *name = ((const cli_run_options *)context->common)->name;
 
-    return open_run(session, context, name, false, parent, inputs, err);
+    return open_run(session, context, name, false, parent, NULL, inputs, err);
 }
 
 static nas_status try_checkpoint(cli_session *session, const nas_store_artifact *file,
@@ -406,8 +455,7 @@ static nas_store_state state_after(nas_status status)
 nas_status cli_session_close(cli_session *session, nas_status status, const json_t *result,
                              nas_err *err)
 {
-    char *summary = result != NULL ? json_dumps(result, JSON_COMPACT | JSON_REAL_PRECISION(17))
-                                   : NULL;
+    char *summary = result != NULL ? summary_of(result) : NULL;
     const char *store = session->context->common->store;
     nas_err late = {0};
 

@@ -54,6 +54,13 @@ nas_status cli_session_open_child(cli_session *session, const cli_context *conte
                                   const char *name, int64_t parent, const json_t *inputs,
                                   nas_err *err);
 
+/** As _open_child, for the run behind `before`, which `result` ends: in one step, so that a process
+ * that is killed leaves one of them unfinished for `nas resume`.  After an error `before` is still
+ * open; closing it otherwise changes nothing. */
+nas_status cli_session_open_next(cli_session *session, cli_session *before, const json_t *result,
+                                 const cli_context *context, const char *name,
+                                 const json_t *inputs, nas_err *err);
+
 /** The settings that a run was begun with (yours), as cli_parse takes them. */
 nas_status cli_session_config(json_t **out, const nas_store_run *run, nas_err *err);
 

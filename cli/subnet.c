@@ -16,7 +16,7 @@ bool cli_is_supernet(const char *path)
 }
 
 nas_status cli_subnets_open(cli_subnets *out, const cli_subnet_options *options,
-                            const cli_common *common, nas_err *err)
+                            const cli_common *common, bool others, nas_err *err)
 {
     const nas_judge_config config = {
         .recalibrate_images = options->recalibrate_images, .score_images = options->score_images,
@@ -28,6 +28,7 @@ nas_status cli_subnets_open(cli_subnets *out, const cli_subnet_options *options,
     if ((status = nas_supernet_load(&out->net, options->model, NAS_JUDGE_BATCH,
                                     NAS_MEMORY_BALANCED, err)) == NAS_OK &&
         (status = nas_dataset_open(&out->data, options->data, err)) == NAS_OK &&
+        (others || (status = nas_judge_check_data(out->net, out->data, err)) == NAS_OK) &&
         (status = nas_judge_split(out->net, out->data, &train, &valid, err)) == NAS_OK)
         status = nas_judge_new(&out->judge, out->net, out->data, &train, &valid, &config, err);
     nas_index_fini(&train);

@@ -34,10 +34,11 @@ typedef struct cli_subnets {
 
 /** True if the file is a supernet. */
 bool cli_is_supernet(const char *path);
-/** Loads supernet and data and gets ready to judge.  After an error too, what was made is there
- * until cli_subnets_close. */
+/** Loads supernet and data and gets ready to judge.  NAS_E_CONFIG where these are not the images that
+ * it was trained on, unless `others` will do.  After an error too, what was made is there until
+ * cli_subnets_close. */
 nas_status cli_subnets_open(cli_subnets *out, const cli_subnet_options *options,
-                            const cli_common *common, nas_err *err);
+                            const cli_common *common, bool others, nas_err *err);
 void cli_subnets_close(cli_subnets *subnets);
 /** Digests of both, by the names of the options (yours). */
 nas_status cli_subnets_inputs(json_t **out, const cli_subnets *subnets, nas_err *err);

@@ -183,9 +183,10 @@ static json_t *state_json(const nas_supernet *n)
 
     for (int i = 0; i < n->phases; i++)
         json_array_append_new(phases, json_string(n->phase[i]));
-    return json_pack("{s:o, s:o, s:o, s:I, s:f, s:b}", "space", nas_space_to_json(n->space),
-                     "phases", phases, "trained", nas_elastic_dims_json(&n->trained), "seed",
-                     (json_int_t)n->seed, "valid_fraction", n->valid_fraction, "teacher",
+    return json_pack("{s:o, s:o, s:o, s:I, s:f, s:s, s:b}", "space",
+                     nas_space_to_json(n->space), "phases", phases, "trained",
+                     nas_elastic_dims_json(&n->trained), "seed", (json_int_t)n->seed,
+                     "valid_fraction", n->valid_fraction, "data", n->data, "teacher",
                      n->teacher != NULL);
 }
 
@@ -223,14 +224,17 @@ static nas_status read_phases(nas_supernet *n, const json_t *state, const char *
 
 static nas_status read_state(nas_supernet *n, const json_t *state, const char *path, nas_err *err)
 {
+    const char *data = ""; /* files of before it was noted */
     int64_t seed = 0;
     nas_status status;
 
     if ((status = read_phases(n, state, path, err)) ||
         (status = nas_json_int(state, path, "seed", true, INT64_MIN, INT64_MAX, &seed, err)) ||
         (status = nas_json_real(state, path, "valid_fraction", true, 0, 1, &n->valid_fraction,
-                                err)))
+                                err)) ||
+        (status = nas_json_str(state, path, "data", false, &data, err)))
         return status;
+    snprintf(n->data, sizeof n->data, "%s", data);
     n->seed = (uint64_t)seed;
     if (n->phases == 0)
         return NAS_OK;

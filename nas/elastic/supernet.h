@@ -16,6 +16,7 @@ typedef struct nas_supernet {
     char phase[NAS_MAX_PHASES][NAS_PHASE_NAME_SIZE];
     uint64_t seed;               /* of the split of the training images                  */
     double valid_fraction;       /* of them held out                                    */
+    char data[NAS_DIGEST_SIZE];  /* of the data set with these images; "": not known      */
     nas_model *teacher;          /* the largest network as it was trained alone; or NULL  */
     char digest[NAS_DIGEST_SIZE]; /* of its file; "": was not read from one               */
 } nas_supernet;

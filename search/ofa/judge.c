@@ -114,6 +114,16 @@ nas_status nas_judge_split(const nas_supernet *n, const nas_dataset *data, nas_i
                           valid, err);
 }
 
+nas_status nas_judge_check_data(const nas_supernet *n, const nas_dataset *data, nas_err *err)
+{
+    if (n->data[0] == '\0' || strcmp(n->data, data->digest) == 0)
+        return NAS_OK;
+    nas_fail(err, NAS_E_CONFIG, "%s: are not the images that the supernet was trained on (digest %s, "
+             "was %s)", data->path, data->digest, n->data);
+    nas_hint(err, "which of them were held out to judge subnets is known of those alone");
+    return NAS_E_CONFIG;
+}
+
 nas_status nas_judge_recalibrate(nas_judge *j, const int *choice, int image_size,
                                  const nas_observer *observer, nas_err *err)
 {

@@ -32,6 +32,11 @@ void nas_judge_free(nas_judge *judge);
 nas_status nas_judge_split(const nas_supernet *supernet, const nas_dataset *data, nas_index *train,
                            nas_index *valid, nas_err *err);
 
+/** NAS_E_CONFIG if the supernet was trained on other images than `data`: of these it may know
+ * those that judge. */
+nas_status nas_judge_check_data(const nas_supernet *supernet, const nas_dataset *data,
+                                nas_err *err);
+
 /** Batch norm's statistics of the subnet `choice` for images of `image_size`: it lies where the
  * supernet runs subnets (nas_elastic_work) afterwards, ready to be used. */
 nas_status nas_judge_recalibrate(nas_judge *judge, const int *choice, int image_size,

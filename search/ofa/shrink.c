@@ -35,6 +35,27 @@ static bool has_teacher(const nas_phase *p)
 
 /* ---- beginning ---- */
 
+static nas_status check_batch(const nas_phase *p, const nas_index *train, nas_err *err)
+{
+    return train->count >= (uint32_t)p->batch
+               ? NAS_OK
+               : nas_fail(err, NAS_E_CONFIG, "phase %s: batch of %lld images, but only %u to train on",
+                          p->name, (long long)p->batch, train->count);
+}
+
+nas_status nas_shrink_check(const nas_supernet *supernet, const nas_dataset *data,
+                            const nas_phase *phase, nas_err *err)
+{
+    nas_index train = {0}, valid = {0};
+    nas_status status = nas_judge_split(supernet, data, &train, &valid, err);
+
+    if (status == NAS_OK)
+        status = check_batch(phase, &train, err);
+    nas_index_fini(&train);
+    nas_index_fini(&valid);
+    return status;
+}
+
 static nas_status open_loader(nas_shrink *s, nas_err *err)
 {
     const nas_phase *p = &s->phase;
@@ -47,9 +68,6 @@ static nas_status open_loader(nas_shrink *s, nas_err *err)
 
     if (status != NAS_OK)
         return status;
-    if (s->train.count < (uint32_t)p->batch)
-        return nas_fail(err, NAS_E_CONFIG, "phase %s: batch of %lld images, but only %u to train "
-                        "on", p->name, (long long)p->batch, s->train.count);
     a->size = size;
     a->brightness = p->brightness >= 0 ? p->brightness : a->brightness;
     a->contrast = p->contrast >= 0 ? p->contrast : a->contrast;
@@ -109,7 +127,7 @@ nas_status nas_shrink_new(nas_shrink **out, nas_supernet *supernet, const nas_da
     s->config.augment = phase->augment;
     if ((status = nas_elastic_mask_make(&s->mask, supernet->space, &phase->limits, err)) ||
         (status = nas_judge_split(supernet, data, &s->train, &s->valid, err)) ||
-        (status = open_loader(s, err)) ||
+        (status = check_batch(phase, &s->train, err)) || (status = open_loader(s, err)) ||
         (status = nas_judge_new(&s->judge, supernet, data, &s->train, &s->valid, &s->config,
                                 err)) ||
         (status = allocate(s, err)) || (status = prepare_weights(s, err))) {

@@ -21,6 +21,11 @@ typedef struct nas_shrink_result {
     int64_t steps;
 } nas_shrink_result;
 
+/** What nas_shrink_new would refuse of images and batch, without doing anything.  NAS_E_CONFIG,
+ * NAS_E_DATA, NAS_E_NOMEM. */
+nas_status nas_shrink_check(const nas_supernet *supernet, const nas_dataset *data,
+                            const nas_phase *phase, nas_err *err);
+
 typedef struct nas_shrink nas_shrink;
 
 /** Begins a phase: keeps the largest network as teacher where the phase wants one and there is

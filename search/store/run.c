@@ -230,6 +230,23 @@ nas_status nas_store_run_finish(nas_store *store, nas_store_attempt attempt, nas
     return nas_store__end(store, status, err);
 }
 
+nas_status nas_store_run_follow(nas_store *store, nas_store_attempt attempt, const char *summary,
+                                const nas_store_run_spec *spec, nas_store_attempt *out,
+                                nas_err *err)
+{
+    const bool together = !store->remote;
+    nas_status status = together ? nas_store__begin(store, err) : NAS_OK;
+
+    if (status)
+        return status;
+    store->nested = together;
+    status = nas_store_run_finish(store, attempt, NAS_STORE_DONE, summary, NULL, err);
+    if (!status)
+        status = nas_store_run_begin(store, spec, out, err);
+    store->nested = false;
+    return together ? nas_store__end(store, status, err) : status;
+}
+
 /* Best effort: what stays is an orphan, and nas_store_gc finds it. */
 static void remove_files(nas_store *store, int64_t run)
 {

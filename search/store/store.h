@@ -104,6 +104,12 @@ nas_status nas_store_run_claim(nas_store *store, int64_t run, nas_store_attempt 
  * NAS_E_FAIL "superseded" as for every write of an attempt. */
 nas_status nas_store_run_finish(nas_store *store, nas_store_attempt attempt, nas_store_state state,
                                 const char *summary, const char *error, nas_err *err);
+/** Ends an attempt as done and begins the run `spec` in one transaction: of a chain of runs one is
+ * always unfinished, whenever the process dies.  (Not so as a job's task on another node: the job is
+ * tried again, and finds what it has finished.) */
+nas_status nas_store_run_follow(nas_store *store, nas_store_attempt attempt, const char *summary,
+                                const nas_store_run_spec *spec, nas_store_attempt *out,
+                                nas_err *err);
 /** Deletes a run, its rows and its files.  NAS_E_FAIL if its process lives. */
 nas_status nas_store_run_delete(nas_store *store, int64_t run, nas_err *err);
 

@@ -127,7 +127,42 @@ Test(cli_ofa, what_makes_no_sense_is_refused_before_anything_is_done)
     const char *skips = nas_put("skips.json", "{\"phases\": [{}, {\"skip\": 2}]}");
     expect_exit(NAS("ofa", "shrink", "--data", data, "--space", "ofa-tiny", "--schedule", skips),
                 78, "skips a phase");
+    expect_exit(NAS(FRESH, "--preset", "ofa"), 2, "--preset and --schedule");
+    const char *big = nas_put("big.json", "{\"phases\": [{}, {\"skip\": 1, \"batch\": 4000}]}");
+    expect_exit(NAS("ofa", "shrink", "--data", data, "--space", "ofa-tiny", "--schedule", big), 78,
+                "phase-2: batch of 4000 images");
+    const char *few = nas_file("few.nasd"); /* a thousandth of them is no image */
+    expect_exit(NAS("data", "synth", "--out", few, "--size", "16", "--train", "400", "--quiet"), 0,
+                NULL);
+    expect_exit(NAS("ofa", "shrink", "--data", few, "--space", "ofa-tiny", "--schedule", plan,
+                    "--valid-fraction", "0.001"), 78, "validation images");
     expect_exit(NAS("runs", "list"), 74, NULL); /* no store was made */
+}
+
+/* What was held out is known of the images that the supernet was trained on, and of no others. */
+Test(cli_ofa, other_images_than_those_of_the_training_are_refused)
+{
+    const char *other = nas_file("other.nasd"), *out = nas_file("out");
+
+    prepare();
+    char *net = strdup(text(NAS_JSON(FRESH, "--until", "teacher"), "supernet"));
+    expect_exit(NAS("data", "synth", "--out", other, "--size", "16", "--seed", "2", "--quiet"), 0,
+                NULL);
+    expect_exit(NAS("ofa", "search", "--model", net, "--data", other), 78, "held out");
+    expect_exit(NAS("ofa", "sample", "--model", net, "--data", other, "--out", out), 78, "held out");
+    expect_exit(NAS("ofa", "extract", "--model", net, "--data", other, "--out", out), 78,
+                "held out");
+    expect_exit(NAS("ofa", "shrink", "--from", net, "--data", other, "--schedule", plan), 78,
+                "held out");
+    expect_exit(NAS("eval", "--model", net, "--data", other), 0, NULL); /* its test images */
+    expect_exit(NAS(SHRINK, "--from", net, "--valid-fraction", "0.2"), 78, "--valid-fraction");
+    expect_exit(NAS("ofa", "extract", "--model", net, "--out", out, "--lr", "0.1", QUICK), 2,
+                "--lr is of fine-tuning");
+    expect_exit(NAS("ofa", "extract", "--model", net, "--out", out, "--epochs", "1", "--batch",
+                    "4096", QUICK), 78, "4096 images");
+    expect_exit(NAS("runs", "show", "2"), 2, NULL); /* nothing was begun */
+    cr_expect_eq(access(out, F_OK), -1);
+    free(net);
 }
 
 Test(cli_ofa, a_schedule_is_shown_and_read_again)
@@ -268,6 +303,70 @@ Test(cli_ofa, sampling_goes_on_where_it_was_stopped)
     free(net);
 }
 
+#define SAMPLE "ofa", "sample", "--model", net, QUICK
+#define LEARN "predictor", "train", "--space", "ofa-tiny", "--data", data, "--epochs", "3", "--samples"
+
+Test(cli_ofa, parts_that_jobs_judge_side_by_side_are_one_set)
+{
+    char jobs[2048], files[1024], whole[64], parts[64];
+
+    prepare();
+    char *net = strdup(text(NAS_JSON(FRESH), "supernet"));
+    NAS_JSON(SAMPLE, "--count", "12", "--out", nas_file("whole.json"));
+    snprintf(jobs, sizeof jobs, "{\"jobs\": [{\"name\": \"part\", \"run\": [\"ofa\", \"sample\"],"
+             " \"options\": {\"model\": \"%s\", \"data\": \"%s\", \"count\": 4, \"score_images\": 40,"
+             " \"recalibrate_images\": 128, \"out\": \"%s-{first}.json\"},"
+             " \"grid\": {\"first\": [0, 4, 8]}, \"cores\": 1}]}", net, data, nas_file("part"));
+    expect_exit(NAS("jobs", "submit", "--file", nas_put("jobs.json", jobs)), 0, NULL);
+    expect_exit(NAS("jobs", "run", "--cores", "2"), 0, NULL);
+    snprintf(files, sizeof files, "%s-0.json,%s-4.json,%s-8.json", nas_file("part"),
+             nas_file("part"), nas_file("part"));
+    NAS_JSON(LEARN, nas_file("whole.json"), "--out", nas_file("a.safetensors"));
+    const json_t *made = NAS_JSON(LEARN, files, "--out", nas_file("b.safetensors"));
+    cr_expect_eq(number(made, "repeated"), 0);
+    digest_of(nas_file("a.safetensors"), whole);
+    digest_of(nas_file("b.safetensors"), parts);
+    cr_expect_str_eq(whole, parts);
+
+    /* what two parts have in common counts once */
+    NAS_JSON(SAMPLE, "--count", "6", "--first", "6", "--out", nas_file("late.json"));
+    snprintf(files, sizeof files, "%s-0.json,%s-4.json,%s", nas_file("part"), nas_file("part"),
+             nas_file("late.json"));
+    made = NAS_JSON(LEARN, files, "--out", nas_file("c.safetensors"));
+    cr_expect_eq(number(made, "repeated"), 2);
+    cr_expect_eq(number(made, "trained") + number(made, "held_out"), 12);
+    free(net);
+}
+
+Test(cli_ofa, samples_that_were_judged_differently_are_not_mixed)
+{
+    char files[1024];
+
+    prepare();
+    char *net = strdup(text(NAS_JSON(FRESH), "supernet"));
+    const char *one = nas_file("one.json"), *two = nas_file("two.json");
+    const char *out = nas_file("p.safetensors");
+    NAS_JSON(SAMPLE, "--count", "6", "--out", one);
+    NAS_JSON(SAMPLE, "--count", "6", "--first", "6", "--score-images", "60", "--out", two);
+    snprintf(files, sizeof files, "%s,%s", one, two);
+    expect_exit(NAS(LEARN, files, "--out", out), 65, "another score_images");
+    NAS_JSON(SAMPLE, "--count", "6", "--first", "6", "--seed", "2", "--out", two);
+    expect_exit(NAS(LEARN, files, "--out", out), 65, "another seed");
+    char *other = strdup(text(NAS_JSON(FRESH, "--seed", "2"), "supernet"));
+    NAS_JSON("ofa", "sample", "--model", other, "--count", "6", "--first", "6", "--out", two,
+             QUICK);
+    expect_exit(NAS(LEARN, files, "--out", out), 65, "another supernet");
+    json_t *bare = json_load_file(two, 0, NULL);
+    json_object_del(bare, "judged");
+    cr_assert_eq(json_dump_file(bare, two, 0), 0);
+    json_decref(bare);
+    expect_exit(NAS(LEARN, files, "--out", out), 65, "says nothing about how");
+    expect_exit(NAS(LEARN, files, "--out", two), 2, NULL);
+    cr_expect_eq(access(out, R_OK), -1);
+    free(other);
+    free(net);
+}
+
 Test(cli_ofa, networks_that_are_not_trained_or_not_there_are_refused)
 {
     const char *small, *out = nas_file("net.safetensors");
@@ -291,11 +390,8 @@ Test(cli_ofa, networks_that_are_not_trained_or_not_there_are_refused)
                 "write");
     expect_exit(NAS("ofa", "sample", "--model", net, "--out", data, QUICK), 2, "write");
     const process_options stop = {.signal_on = "judging the subnet", .signal = SIGTERM};
-    const char *many = nas_file("many.nasd");
-    expect_exit(NAS("data", "synth", "--out", many, "--size", "16", "--train", "8000", "--quiet"),
-                0, NULL);
-    expect_exit(nas_run(&stop, "ofa", "extract", "-v", "--model", net, "--out", out, "--data", many,
-                        NULL), 75, "the same command again");
+    expect_exit(nas_run(&stop, "ofa", "extract", "-v", "--model", net, "--out", out, "--data", data,
+                        "--recalibrate-images", "100000", NULL), 75, "the same command again");
     expect_exit(NAS("train", "--from", net, "--data", data), 65, "supernet");
     cr_expect_eq(access(out, R_OK), -1);
     free(net);

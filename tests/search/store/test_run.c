@@ -44,6 +44,35 @@ Test(store_run, a_new_run_is_recorded_with_its_directory)
     nas_store_close(store);
 }
 
+Test(store_run, one_run_ends_and_the_next_begins_together_or_not_at_all)
+{
+    nas_store *store = open_store();
+    const nas_store_attempt first = begin(store, "first");
+    nas_store_run_spec spec = {.kind = "train", .name = "first", .parent = first.run};
+    nas_store_attempt next;
+
+    cr_assert_eq(nas_store_run_follow(store, first, "{\"a\": 1}", &spec, &next, &err), NAS_E_USAGE);
+    says("run 1 has it already");
+    nas_store_run *run = get(store, "first");
+    cr_assert_eq(run->state, NAS_STORE_RUNNING);
+    cr_assert_null(run->summary);
+    nas_store_run_free(run);
+    spec.name = "second";
+    ok(nas_store_run_follow(store, first, "{\"a\": 1}", &spec, &next, &err));
+    run = get(store, "first");
+    cr_assert_eq(run->state, NAS_STORE_DONE);
+    cr_assert_str_eq(run->summary, "{\"a\": 1}");
+    nas_store_run_free(run);
+    run = get(store, "second");
+    cr_assert_eq(run->id, next.run);
+    cr_assert_eq(run->parent, first.run);
+    cr_assert_eq(run->state, NAS_STORE_RUNNING);
+    nas_store_run_free(run);
+    cr_assert_eq(nas_store_run_follow(store, first, "{}", &spec, &next, &err), NAS_E_FAIL);
+    says("has ended");
+    nas_store_close(store);
+}
+
 Test(store_run, bad_and_taken_names_are_refused)
 {
     static const char *const bad[] = {"../../etc", "a b", "", "x'); DROP TABLE run; --", "12"};
