@@ -157,6 +157,8 @@ static nas_status new_agent(work *w, nas_err *err)
         nas_agent_amc((nas_agent_kind)o->agent, env->steps, (uint64_t)o->run.common.seed);
     const int64_t quarter = o->episodes / 4;
 
+    if (o->reward == REWARD_GUARANTEED) /* its rewards are larger by that */
+        config.restraint *= log((double)nas_arch_cost(w->task.arch, 0).macs);
     config.warmup = o->warmup > 0 ? o->warmup : quarter < config.warmup ? quarter : config.warmup;
     return nas_agent_new(&w->agent, env, &config, err);
 }

@@ -91,7 +91,7 @@ void cli_warn_trained_on(const cli_session *session, int64_t parent, double vali
         if (trained && ((int64_t)run->seed != session->context->common->seed ||
                         share < valid_fraction))
             nas_log(NAS_LOG_WARN, "run %s held other images out (--seed %lld --valid-fraction %g): "
-                    "accuracies of this one are too good, as it was trained on some that judge here",
+                    "accuracies of this one are too good, as some that judge here were trained on",
                     run->name, (long long)run->seed, share);
     }
     json_decref(config);

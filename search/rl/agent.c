@@ -38,7 +38,7 @@ nas_agent_config nas_agent_amc(nas_agent_kind kind, int steps, uint64_t seed)
         .kind = kind, .seed = seed, .warmup = 100, .sigma = 0.5, .sigma_decay = 0.95,
         .hidden = 300, .actor_lr = 1e-4, .critic_lr = 1e-3, .discount = 1.0, .target_rate = 0.01,
         .batch = 64, .replay = 100 * (int64_t)steps, .updates = 1, .baseline_rate = 0.5,
-        .whole_reward = true, .population = 16, .mutation = 0.1};
+        .restraint = 0.1, .whole_reward = true, .population = 16, .mutation = 0.1};
 }
 
 nas_agent_config nas_agent_haq(nas_agent_kind kind, int steps, uint64_t seed)
@@ -47,6 +47,7 @@ nas_agent_config nas_agent_haq(nas_agent_kind kind, int steps, uint64_t seed)
 
     config.warmup = 20;
     config.sigma_decay = 0.99;
+    config.restraint = 1.0; /* rewards are ten times as large */
     config.replay = 128 * (int64_t)steps;
     return config;
 }
@@ -70,8 +71,9 @@ static nas_status check(const nas_env *env, const nas_agent_config *c, nas_err *
                       c->sigma >= 0.0 && c->sigma <= 10.0 && c->sigma_decay >= 0.0 &&
                       c->sigma_decay <= 1.0 && c->hidden >= 1 && c->hidden <= 4096 &&
                       c->batch >= 1 && c->batch <= 4096 && c->replay >= 1 &&
-                      c->replay <= 10000000 && c->updates >= 0 && c->population >= 2 &&
-                      c->population <= 4096 && c->mutation >= 0.0 && c->mutation <= 10.0;
+                      c->replay <= 10000000 && c->updates >= 0 && c->restraint >= 0.0 &&
+                      c->population >= 2 && c->population <= 4096 && c->mutation >= 0.0 &&
+                      c->mutation <= 10.0;
 
     if (!fits)
         return nas_fail(err, NAS_E_CONFIG,

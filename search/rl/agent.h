@@ -33,12 +33,16 @@ typedef struct nas_agent_config {
     int64_t replay;            /* ddpg: transitions that are remembered                        */
     int updates;               /* ddpg: for each transition after the warm-up                  */
     double baseline_rate;      /* ddpg: of the moving mean reward                              */
+    double restraint;          /* ddpg: the actor is to keep restraint/2 * x^2 small as well, x
+                                  what its sigmoids are of, in units of the reward; without it
+                                  actions that the constraint cuts off grow until the sigmoids
+                                  are flat, and nothing is learnt any more                     */
     bool whole_reward;         /* ddpg: every transition gets the whole reward of its episode  */
     int population;            /* evolution                                                    */
     double mutation;           /* evolution: deviation, as a share of the bounds' width        */
 } nas_agent_config;
 
-/** Published settings for episodes of `steps` decisions.
+/** Published settings for episodes of `steps` decisions, but for the restraint, which is ours.
  * Source: AMC (He et al. 2018) and HAQ (Wang et al. 2019), their public code. */
 nas_agent_config nas_agent_amc(nas_agent_kind kind, int steps, uint64_t seed);
 nas_agent_config nas_agent_haq(nas_agent_kind kind, int steps, uint64_t seed);

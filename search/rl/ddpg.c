@@ -215,26 +215,28 @@ static void improve_critic(nas_rl__ddpg_agent *d, int count, double lr)
     for (int i = 0; i < count; i++)
         tape->delta[0][i] =
             (float)(2.0 / count * ((double)tape->y[NAS_RL__LAYERS][i] - d->targets[i]));
-    nas_rl__net_backward(&d->critic.net, d->critic.params, count, tape, d->critic.grads, NULL);
+    nas_rl__net_backward(&d->critic.net, d->critic.params, count, tape, 0.0f, d->critic.grads,
+                         NULL);
     adam(&d->critic, lr, d->updates + 1);
 }
 
 /* The actor's input are the states already. */
-static void improve_actor(nas_rl__ddpg_agent *d, int count, double lr)
+static void improve_actor(nas_rl__ddpg_agent *d, int count, const nas_agent_config *c)
 {
     const int inputs = d->observations + d->actions;
 
     value_of_policy(d, count, d->actor.params, d->critic.params);
     for (int i = 0; i < count; i++)
         d->critic.tape.delta[0][i] = -1.0f / (float)count;
-    nas_rl__net_backward(&d->critic.net, d->critic.params, count, &d->critic.tape, NULL, d->dx);
+    nas_rl__net_backward(&d->critic.net, d->critic.params, count, &d->critic.tape, 0.0f, NULL,
+                         d->dx);
     for (int i = 0; i < count; i++)
         memcpy(d->actor.tape.delta[0] + (ptrdiff_t)i * d->actions,
                d->dx + (ptrdiff_t)i * inputs + d->observations,
                (size_t)d->actions * sizeof *d->dx);
-    nas_rl__net_backward(&d->actor.net, d->actor.params, count, &d->actor.tape, d->actor.grads,
-                         NULL);
-    adam(&d->actor, lr, d->updates + 1);
+    nas_rl__net_backward(&d->actor.net, d->actor.params, count, &d->actor.tape,
+                         (float)(c->restraint / count), d->actor.grads, NULL);
+    adam(&d->actor, c->actor_lr, d->updates + 1);
 }
 
 static void follow(nas_rl__learner *l, double rate)
@@ -251,7 +253,7 @@ void nas_rl__ddpg_update(nas_rl__ddpg_agent *d, const nas_agent_config *c)
     draw_rows(d, count, kept, c->seed);
     set_targets(d, count, c);
     improve_critic(d, count, c->critic_lr);
-    improve_actor(d, count, c->actor_lr);
+    improve_actor(d, count, c);
     follow(&d->critic, c->target_rate);
     follow(&d->actor, c->target_rate);
     d->updates++;

@@ -42,7 +42,8 @@ void nas_rl__ddpg_store(nas_rl__ddpg_agent *ddpg, const float *state, const floa
 /** One step of critic and actor on config->batch transitions (all, if there are fewer) drawn
  * without repetition:
  *   target = r - b + discount * (1 - done) * Q'(s', mu'(s')),  b += rate * (mean r - b),
- *   critic minimises (Q(s, a) - target)^2, actor maximises Q(s, mu(s)), then
+ *   critic minimises (Q(s, a) - target)^2, actor maximises Q(s, mu(s)) - restraint/2 * x^2 with x
+ *   what the sigmoid mu(s) is of, then
  *   params' += target_rate * (params - params'). */
 void nas_rl__ddpg_update(nas_rl__ddpg_agent *ddpg, const nas_agent_config *config);
 

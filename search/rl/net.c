@@ -78,15 +78,21 @@ void nas_rl__net_forward(const nas_rl__net *net, const float *params, int rows,
         tape->y[last + 1][i] = 1.0f / (1.0f + expf(-tape->y[last + 1][i]));
 }
 
+/* What the sigmoid is y of; at most 16 where y is rounded to 1. */
+static float argument_of(float y)
+{
+    return logf((y + 1e-7f) / (1.0f - y + 1e-7f));
+}
+
 void nas_rl__net_backward(const nas_rl__net *net, const float *params, int rows,
-                          const nas_rl__tape *tape, float *grads, float *dx)
+                          const nas_rl__tape *tape, float restraint, float *grads, float *dx)
 {
     const nas_kernels *k = nas_kernels_get();
     const float *y = tape->y[NAS_RL__LAYERS];
     float *delta = tape->delta[0], *before = tape->delta[1];
 
     for (int i = 0; net->sigmoid && i < rows * net->width[NAS_RL__LAYERS]; i++)
-        delta[i] *= y[i] * (1.0f - y[i]);
+        delta[i] = delta[i] * y[i] * (1.0f - y[i]) + restraint * argument_of(y[i]);
     if (grads != NULL)
         memset(grads, 0, net->floats * sizeof *grads);
     for (int i = NAS_RL__LAYERS - 1; i >= 0; i--) {

@@ -34,8 +34,9 @@ void nas_rl__tape_fini(nas_rl__tape *tape);
 void nas_rl__net_forward(const nas_rl__net *net, const float *params, int rows,
                          const nas_rl__tape *tape);
 /** From dy[rows][out] (in delta[0], overwritten): gradients of the parameters (overwritten;
- * NULL: not wanted) and of the input, dx[rows][in] (NULL: not wanted). */
+ * NULL: not wanted) and of the input, dx[rows][in] (NULL: not wanted).  `restraint` (0 without
+ * sigmoid) times the sigmoid's argument is added to the gradient of the argument. */
 void nas_rl__net_backward(const nas_rl__net *net, const float *params, int rows,
-                          const nas_rl__tape *tape, float *grads, float *dx);
+                          const nas_rl__tape *tape, float restraint, float *grads, float *dx);
 
 #endif

@@ -34,6 +34,10 @@ def policy(p, x):
     return torch.sigmoid(run(p, x))
 
 
+def restrained(p, x):
+    return 0.2 / 2 * (run(p, x) ** 2).sum(1).mean()
+
+
 def value(p, x, u):
     return run(p, torch.cat([x, u], 1))[:, 0]
 
@@ -54,7 +58,7 @@ for _ in range(updates):
     ((value(critic, state, action) - target) ** 2).mean().backward()
     steps[1].step()
     steps[0].zero_grad()
-    (-value(critic, state, policy(actor, state)).mean()).backward()
+    (-value(critic, state, policy(actor, state)).mean() + restrained(actor, state)).backward()
     steps[0].step()
     with torch.no_grad():
         for p, t in zip((actor, critic), slow):

@@ -1,8 +1,10 @@
 /* AMC's tables for constant actions and its published policy on MobileNet-V1; budgets and walls. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
+#include "search/rl/agent.h"
 #include "search/rl/amc.h"
 #include "tests/support/allocations.h"
 
@@ -254,4 +256,55 @@ Test(search_amc, mobilenet_v2_shares_channels_along_its_shortcuts)
     cr_expect_eq(shared->groups, 1 + 7 + 16 + 1);
     nas_prune_plan_free(shared);
     nas_arch_free(v2);
+}
+
+/* Accuracy falls with the square of what goes, the faster the nearer to the image. */
+static nas_status judge_by_depth(void *user, const int *channels, double *accuracy, nas_err *e)
+{
+    static const double weight[] = {9, 7, 5, 6, 4, 5, 2, 2, 3, 1.2, 1, 1.5, 0.5, 0.4};
+    const nas_prune_plan *p = user;
+    double harm = 0.0;
+
+    for (int g = 0; g < p->groups; g++) {
+        const double gone = 1.0 - (double)channels[g] / p->group[g].channels;
+        harm += weight[g] * gone * gone * (1.0 + gone);
+    }
+    *accuracy = 0.1 + 0.67 * exp(-0.09 * harm);
+    return NAS_OK;
+}
+
+/* Each layer by itself had better keep all: that drives the policy against the wall, where the last
+ * layers pay for it.  It must come back from there, within 100 episodes. */
+Test(search_amc, ddpg_finds_better_than_the_same_share_everywhere, .timeout = 120)
+{
+    nas_arch *small;
+    nas_prune_plan *groups;
+    nas_amc *amc;
+    double reward[4];
+
+    omp_set_num_threads(1);
+    cr_assert_eq(nas_arch_load(&small, NAS_SOURCE_DIR
+                               "/examples/architectures/mobilenet-v2-small.json", &err), NAS_OK);
+    cr_assert_eq(nas_prune_plan_new(&groups, small, &err), NAS_OK);
+    cr_assert_eq(groups->groups, 14);
+    const nas_amc_config half = {.measure = NAS_AMC_MACS, .lowest = 0.2,
+                                 .limit = 0.5 * (double)nas_arch_cost(small, 0).macs};
+    cr_assert_eq(nas_amc_new(&amc, groups, &half, judge_by_depth, groups, &err), NAS_OK);
+    for (int seed = 0; seed < 4; seed++) { /* 0: what it is compared with */
+        nas_agent_config config = nas_agent_amc(seed > 0 ? NAS_AGENT_DDPG : NAS_AGENT_UNIFORM,
+                                                groups->groups, (uint64_t)seed);
+        nas_agent *agent;
+
+        config.warmup = 25;
+        cr_assert_eq(nas_agent_new(&agent, nas_amc_env(amc), &config, &err), NAS_OK);
+        cr_assert_eq(nas_agent_run(agent, 100, NULL, NULL, &err), NAS_OK, "%s", err.message);
+        reward[seed] = nas_agent_best(agent).reward;
+        nas_agent_free(agent);
+        cr_expect(seed == 0 || reward[seed] > reward[0] + 0.01, "seed %d: %g, all alike %g", seed,
+                  reward[seed], reward[0]);
+        cr_log_info("seed %d: %g", seed, reward[seed]);
+    }
+    nas_amc_free(amc);
+    nas_prune_plan_free(groups);
+    nas_arch_free(small);
 }

@@ -42,7 +42,7 @@ static void check_gradients(bool sigmoid)
     nas_rl__net_reset(&t.net, IN, &rng, t.params);
     projected(&t);
     memcpy(t.tape.delta[0], t.r, sizeof t.r);
-    nas_rl__net_backward(&t.net, t.params, ROWS, &t.tape, t.grads, t.dx);
+    nas_rl__net_backward(&t.net, t.params, ROWS, &t.tape, 0.0f, t.grads, t.dx);
     /* differences of float losses, some of them across a ReLU's kink */
     const double weights =
         test_gradcheck(projected, &t, t.params, t.grads, t.net.floats, 1e-2, 1000);
@@ -74,6 +74,7 @@ Test(search_ddpg, updates_match_pytorch)
     config.discount = 0.9;
     config.actor_lr = 1e-3;
     config.critic_lr = 3e-3;
+    config.restraint = 0.2;
     cr_assert_eq(nas_rl__ddpg_new(&d, STATES, ACTIONS, &config, &err), NAS_OK);
     nas_rl__ddpg_reset(d, 1);
     for (int i = 0; i < COUNT; i++) {
