@@ -12,6 +12,7 @@
 #include "cli/outcome.h"
 #include "cli/output.h"
 #include "cli/prune_task.h"
+#include "nas/quant/sites.h"
 #include "nas/train/checkpoint.h"
 #include "nas/train/train.h"
 #include "search/rl/agent.h"
@@ -280,12 +281,14 @@ static nas_status report(work *w, const nas_train_result *trained, nas_err *err)
     char *path = cli_session_path(&w->session, policy_file);
     const bool tuned = w->o->finetune_epochs > 0;
     json_t *policy = NULL;
-    double top1;
+    double top1, before_ms, ms;
     nas_status status = path != NULL ? nas_json_load(&policy, path, err)
                                      : nas_fail(err, NAS_E_NOMEM, "pruning: out of memory");
 
     free(path);
     if (status != NAS_OK || (status = cli_prune_judge(&w->task, w->model, &top1, err)) ||
+        (status = cli_measure_ms(&before_ms, w->task.model, err)) ||
+        (status = cli_measure_ms(&ms, w->model, err)) ||
         (status = cli_outcome_save(&w->session, w->model, w->arch,
                                    w->o->episodes + (tuned ? trained->steps : 0), w->result,
                                    err)) ||
@@ -296,10 +299,13 @@ static nas_status report(work *w, const nas_train_result *trained, nas_err *err)
     }
     json_object_update_new(w->result, policy);
     json_object_update_new(
-        w->result, json_pack("{s:f, s:o, s:f, s:f}", "top1", top1, "train_loss",
-                             cli_real(tuned ? trained->train_loss : NAN), "seconds",
-                             nas_clock_seconds() - w->session.started, "peak_rss_mib",
-                             nas_system_peak_rss_mib()));
+        w->result,
+        json_pack("{s:f, s:o, s:I, s:I, s:f, s:f, s:f, s:f}", "top1", top1, "train_loss",
+                  cli_real(tuned ? trained->train_loss : NAN), "float_size_bytes",
+                  (json_int_t)nas_quant_size_bytes(w->task.model), "size_bytes",
+                  (json_int_t)nas_quant_size_bytes(w->model), "measured_ms_before", before_ms,
+                  "measured_ms", ms, "seconds", nas_clock_seconds() - w->session.started,
+                  "peak_rss_mib", nas_system_peak_rss_mib()));
     if (w->o->out != NULL)
         json_object_set_new(w->result, "out", json_string(w->o->out));
     return NAS_OK;

@@ -91,7 +91,7 @@ typedef struct work {
     nas_quantised_training training;
     nas_bits *bits;       /* [sites]: the policy                            */
     bool tuned;           /* a checkpoint of fine-tuning was loaded         */
-    double float_top1;
+    double float_top1, float_ms, episode_top1;
     json_t *result;
 } work;
 
@@ -143,9 +143,25 @@ static nas_status judge(void *user, const nas_bits *bits, double *accuracy, nas_
     work *w = user;
     const nas_status status = cli_quantize_apply(&w->task, bits, &w->session.observer, err);
 
-    return status == NAS_OK
-               ? cli_quantize_judge(&w->task, &w->session.observer, accuracy, err)
-               : status;
+    if (status != NAS_OK)
+        return status;
+    const nas_status judged =
+        cli_quantize_judge(&w->task, &w->session.observer, accuracy, err);
+    w->episode_top1 = *accuracy;
+    return judged;
+}
+
+/* What an episode came to, beside its reward. */
+static nas_status on_episode(void *user, const nas_agent_episode *episode, nas_err *err)
+{
+    const work *w = user;
+    const nas_metric metrics[] = {
+        {"episode_top1", w->episode_top1},
+        {"episode_cost_ratio", nas_budget_cost(&w->budget, nas_haq_bits(w->haq)) /
+                                   nas_budget_full(&w->budget)}};
+
+    return nas_observe_metrics(&w->session.observer, episode->number + 1, episode->number + 1,
+                               metrics, 2, err);
 }
 
 static nas_status load_budget(work *w, nas_err *err)
@@ -190,12 +206,13 @@ static nas_status load_agent(work *w, nas_err *err)
 /* The best policy of all episodes. */
 static nas_status choose_bits(work *w, nas_err *err)
 {
+    const nas_agent_watch watch = {.user = w, .episode = on_episode};
     nas_env_outcome outcome;
     nas_status status;
 
     if (w->agent == NULL || w->tuned)
         return NAS_OK;
-    if ((status = nas_agent_run(w->agent, w->o->episodes, &w->session.observer, NULL, err)) !=
+    if ((status = nas_agent_run(w->agent, w->o->episodes, &w->session.observer, &watch, err)) !=
         NAS_OK)
         return status;
     const nas_agent_episode best = nas_agent_best(w->agent);
@@ -312,10 +329,17 @@ static nas_status copy_out(const work *w, nas_err *err)
     return w->o->out != NULL ? nas_model_save(w->task.model, w->task.arch, w->o->out, err) : NAS_OK;
 }
 
-static void describe(work *w, const nas_train_result *trained, double top1, int64_t float_bytes)
+static void describe(work *w, const nas_train_result *trained, double top1, double ms,
+                     int64_t float_bytes)
 {
     const int64_t bytes = nas_quant_size_bytes(w->task.model);
 
+    const nas_agent_episode best =
+        w->agent != NULL ? nas_agent_best(w->agent) : (nas_agent_episode){.number = -1};
+    if (best.number >= 0) /* not after a resume behind the episodes */
+        json_object_update_new(w->result, json_pack("{s:I, s:f}", "best_episode",
+                                                    (json_int_t)best.number, "reward",
+                                                    best.reward));
     if (w->agent != NULL)
         json_object_update_new(
             w->result,
@@ -326,12 +350,13 @@ static void describe(work *w, const nas_train_result *trained, double top1, int6
                       nas_budget_cost(&w->budget, w->bits) / nas_budget_full(&w->budget)));
     json_object_update_new(
         w->result,
-        json_pack("{s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:I, s:f, s:f, s:o}", "method",
+        json_pack("{s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:f, s:f, s:I, s:f, s:f, s:o}", "method",
                   w->o->method == NAS_QUANT_LINEAR ? "linear" : "kmeans", "calibration",
                   w->o->calibration == 1 ? "kl" : "max", "size_bytes", (json_int_t)bytes,
                   "float_size_bytes", (json_int_t)float_bytes, "size_ratio",
                   (double)bytes / (double)float_bytes, "float_valid_top1", cli_real(w->float_top1),
-                  "valid_top1", cli_real(top1), "steps", (json_int_t)trained->steps, "seconds",
+                  "valid_top1", cli_real(top1), "measured_ms_before", w->float_ms, "measured_ms",
+                  ms, "steps", (json_int_t)trained->steps, "seconds",
                   nas_clock_seconds() - w->session.started, "peak_rss_mib",
                   nas_system_peak_rss_mib(), "policy", cli_quantize_policy(&w->task)));
 }
@@ -341,10 +366,11 @@ static nas_status quantise(work *w, nas_err *err)
     const nas_observer *observer = &w->session.observer;
     const int64_t float_bytes = nas_quant_size_bytes(w->task.model);
     nas_train_result trained = {0};
-    double top1;
+    double top1, ms;
     nas_status status;
 
     if ((status = cli_quantize_judge(&w->task, observer, &w->float_top1, err)) ||
+        (status = cli_measure_ms(&w->float_ms, w->task.model, err)) ||
         (status = load_agent(w, err)) ||
         ((w->trainer != NULL || w->agent != NULL) &&
          (status = cli_session_restore(&w->session, restore, w, err))) ||
@@ -352,11 +378,12 @@ static nas_status quantise(work *w, nas_err *err)
         (!w->tuned && (status = cli_quantize_apply(&w->task, w->bits, observer, err))) ||
         (status = finetune(w, &trained, err)) ||
         (status = cli_quantize_judge(&w->task, observer, &top1, err)) ||
+        (status = cli_measure_ms(&ms, w->task.model, err)) ||
         (status = cli_outcome_save(&w->session, w->task.model, w->task.arch, trained.steps,
                                    w->result, err)) ||
         (status = copy_out(w, err)))
         return status;
-    describe(w, &trained, top1, float_bytes);
+    describe(w, &trained, top1, ms, float_bytes);
     return NAS_OK;
 }
 

@@ -64,27 +64,13 @@ const cli_command cmd_runs_list = {
 
 enum { TREND_CELLS = 24 };
 
-/* True where the terminal, as the locale says it, shows UTF-8. */
-static bool shows_utf8(void)
-{
-    static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *locale = getenv(names[i]);
-
-        if (locale != NULL && *locale != '\0') /* the first that says anything */
-            return strcasestr(locale, "utf-8") != NULL || strcasestr(locale, "utf8") != NULL;
-    }
-    return false;
-}
-
 /* Eight heights of bar, U+2581 to U+2588 or what ASCII has for them; cell i shows the mean of its
  * share of the points, those that are no numbers left out. */
 static void trend(const nas_store_point *points, int count, char out[3 * TREND_CELLS + 1])
 {
     double least = INFINITY, most = -INFINITY;
     const int cells = count < TREND_CELLS ? count : TREND_CELLS;
-    const bool utf8 = shows_utf8();
+    const bool utf8 = cli_shows_utf8();
     size_t used = 0;
 
     for (int i = 0; i < count; i++)

@@ -217,3 +217,16 @@ nas_status cli_emit(const cli_context *context, json_t *result, nas_err *err)
                : nas_fail(err, nas_json_fault(), "%s: its result cannot be written as JSON",
                           context->command->name);
 }
+
+bool cli_shows_utf8(void)
+{
+    static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *locale = getenv(names[i]);
+
+        if (locale != NULL && *locale != '\0') /* the first that says anything */
+            return strcasestr(locale, "utf-8") != NULL || strcasestr(locale, "utf8") != NULL;
+    }
+    return false;
+}

@@ -21,5 +21,7 @@ void cli_error_print(const nas_err *err);
 void cli_color_set(cli_color color);
 /** True if stderr shall have colours. */
 bool cli_color_wanted(void);
+/** True where the terminal, as the locale says it, shows UTF-8. */
+bool cli_shows_utf8(void);
 
 #endif

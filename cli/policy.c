@@ -5,14 +5,22 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/output.h"
+#include "search/report/policy.h"
+
 enum { CELLS = 20 };
 
-/* Whole cells, and the last one in eighths (U+2588 is full, U+258f an eighth). */
+/* Whole cells, and where the terminal can the last one in eighths (U+2588 is full, U+258f an
+ * eighth). */
 static void draw(double share, char out[3 * CELLS + 1])
 {
-    const int eighths = (int)nearbyint(fmin(fmax(share, 0.0), 1.0) * CELLS * 8);
+    const int eighths = (int)nearbyint(share * CELLS * 8);
     size_t used = 0;
 
+    if (!cli_shows_utf8()) {
+        snprintf(out, CELLS + 1, "%.*s", (eighths + 4) / 8, "####################");
+        return;
+    }
     out[0] = '\0';
     for (int at = 0; at < eighths; at += 8) {
         const int part = eighths - at < 8 ? eighths - at : 8;
@@ -20,30 +28,20 @@ static void draw(double share, char out[3 * CELLS + 1])
     }
 }
 
-static double share_of(const json_t *row)
-{
-    const json_t *share = json_object_get(row, "share");
-    const json_t *bits = json_object_get(row, "weight_bits");
-
-    if (json_is_number(share))
-        return json_number_value(share);
-    return json_is_number(bits) ? json_number_value(bits) / 8.0 : 0.0;
-}
-
 void cli_policy_show(json_t *result, json_t *summary)
 {
-    json_t *policy = json_incref(json_object_get(summary, "policy")), *row;
+    json_t *policy = json_incref(nas_policy_list(summary)), *row;
     char bar[3 * CELLS + 1];
     size_t i;
 
-    if (!json_is_array(policy)) {
-        json_decref(policy);
+    if (policy == NULL)
         return;
-    }
     json_object_del(summary, "policy");
     json_array_foreach(policy, i, row)
         if (json_is_object(row)) {
-            draw(share_of(row), bar);
+            const nas_policy_layer layer = nas_policy_layer_read(row);
+
+            draw(nas_policy_layer_kept(&layer), bar);
             json_object_set_new(row, "bar", json_string(bar));
         }
     json_object_set_new(result, "policy", policy);

@@ -5,7 +5,7 @@
 #include <jansson.h>
 
 /** Moves the list "policy" of object `summary` (may be null) to `result`, where it becomes a table;
- * each row gets a bar of its "share" (0 to 1) or its "weight_bits" (of 8). */
+ * each row gets a bar of what is left (nas_policy_layer_kept). */
 void cli_policy_show(json_t *result, json_t *summary);
 
 #endif

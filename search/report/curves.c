@@ -29,7 +29,8 @@ typedef struct metrics {
 /* Metrics of one kind share a picture; each of the others has its own. */
 static const struct {
     const char *part, *title;
-} panels[] = {{"loss", "Loss"}, {"top", "Accuracy (fraction)"}, {"latency_ms", "Latency (ms)"}};
+} panels[] = {{"episode_top", "Accuracy of the episodes (fraction)"}, {"reward", "Reward"},
+              {"loss", "Loss"}, {"top", "Accuracy (fraction)"}, {"latency_ms", "Latency (ms)"}};
 enum { PANELS = sizeof panels / sizeof *panels };
 
 static void add_name(void *user, const char *name)
@@ -66,6 +67,13 @@ static void thin(series *s)
 static double place(const nas_store_point *p, bool by_step)
 {
     return (double)(by_step ? p->step : p->epoch);
+}
+
+/* What its points are counted in, unless that is steps: an agent's episodes stand as epochs. */
+static const char *counted_in(const series *s)
+{
+    return strstr(s->name, "episode") != NULL || strstr(s->name, "reward") != NULL ? "episode"
+                                                                                   : "epoch";
 }
 
 static bool epochs_repeat(const series *const *list, int count)
@@ -164,8 +172,8 @@ static void draw_panel(nas_html *html, const series *const *list, int count, con
         nas_html_text(html, " ");
     }
     nas_html_close(html, "figcaption");
-    nas_chart_begin(&chart, html, WIDTH, HEIGHT, x, y, by_step ? "step" : "epoch", title,
-                    title);
+    nas_chart_begin(&chart, html, WIDTH, HEIGHT, x, y,
+                    by_step ? "step" : counted_in(list[0]), title, title);
     for (int s = 0; s < count; s++)
         draw_series(&chart, list[s], by_step, s);
     nas_chart_end(&chart);

@@ -67,6 +67,8 @@ void nas_report__cost(nas_report__page *page);
 /* Sections of one run. */
 /** Nothing at all for a run that measured no network whole. */
 nas_status nas_report__verified(nas_report__page *page, const nas_report__run *run, nas_err *err);
+/** Nothing at all for a run without a policy. */
+void nas_report__policy(nas_report__page *page, const nas_report__run *run);
 nas_status nas_report__curves(nas_report__page *page, const nas_report__run *run, nas_err *err);
 nas_status nas_report__heat(nas_report__page *page, const nas_report__run *run, nas_err *err);
 nas_status nas_report__drawing(nas_report__page *page, const nas_report__run *run, nas_err *err);

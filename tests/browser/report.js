@@ -76,6 +76,32 @@ async function heatMap(page, run) {
     String(epochs[0]), 'the keyboard slides, too');
 }
 
+// The last columns hold what the run's summary says of each layer, and a layer has its bars.
+async function policy(page, run) {
+  const summary = typeof run.summary === 'string' ? JSON.parse(run.summary) : run.summary;
+  const bits = summary.policy[0].weight_bits !== undefined;
+  const figure = page.locator('#run-' + run.id + ' .policy');
+  const cells = await figure.locator('tbody tr').evaluateAll((rows) =>
+    rows.map((row) => Array.from(row.cells, (c) => c.textContent)));
+  check(cells.length === summary.policy.length, 'a row a layer');
+  summary.policy.forEach((layer, i) => check(cells[i][0] === layer.layer && (bits ?
+    Number(cells[i][1]) === layer.weight_bits && Number(cells[i][2]) === layer.input_bits :
+    Number(cells[i][1]) === layer.channels && Number(cells[i][2]) === layer.of),
+  JSON.stringify([cells[i], layer])));
+  const widths = (part) => figure.locator('svg ' + part).evaluateAll((bars) =>
+    bars.map((bar) => Number(bar.getAttribute('width'))));
+  const whole = (await widths('.whole'))[0], drawn = await widths('.bar');
+  summary.policy.forEach((layer, i) => check(Math.abs(drawn[i] / whole -
+    (bits ? layer.weight_bits / 8 : layer.share)) < 0.01, layer.layer + ': ' + drawn[i]));
+  const ends = await page.locator('#run-' + run.id + ' table', { hasText: 'Before and after' })
+    .locator('tbody tr').evaluateAll((rows) => Object.fromEntries(rows.map((row) =>
+      [row.cells[0].textContent, Array.from(row.cells).slice(1).map((c) => c.textContent)])));
+  check(same(ends['Size (KiB)'][1], summary.size_bytes / 1024, 5) &&
+    same(ends['Size (KiB)'][0], summary.float_size_bytes / 1024, 5) &&
+    same(ends['Top-1, held-out images'][1], bits ? summary.valid_top1 : summary.top1, 5) &&
+    same(ends['Latency measured here (ms)'][1], summary.measured_ms, 5), JSON.stringify(ends));
+}
+
 async function clicks(page) {
   const point = page.locator('.pareto svg a:has(circle.front)').first();
   await point.click();
@@ -112,6 +138,9 @@ async function checkIn(colorScheme) {
         await curveTables(page, run);
         await heatMap(page, run);
       }
+      const chosen = of('run').filter((run) => ['prune', 'quantize'].includes(run.kind));
+      check(chosen.length === 2, 'a policy of channels and one of bits');
+      for (const run of chosen) await policy(page, run);
       await clicks(page);
     }
     await page.evaluate(() => document.querySelectorAll('details').forEach((d) => {

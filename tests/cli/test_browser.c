@@ -57,15 +57,30 @@ static void search(const char *name, const char *seed)
                     "--quiet", "--name", name, "--seed", seed), 0, NULL);
 }
 
-/* A third run whose every name is meant to do harm; its space is 10 KB of emoji. */
+/* A run of each command that leaves a policy. */
+static void choose_policies(void)
+{
+    const char *model = nas_file("store/runs/1/model.safetensors"), *data = nas_file("task.nasd");
+
+    expect_exit(NAS("prune", "--model", model, "--data", data, "--ratio", "0.6", "--episodes", "3",
+                    "--calibration-images", "64", "--quiet"), 0, NULL);
+    expect_exit(NAS("quantize", "--model", model, "--data", data, "--agent", "random", "--bitops",
+                    "0.5", "--episodes", "3", "--quiet"), 0, NULL);
+}
+
+/* A run whose every name is meant to do harm; its space is 10 KB of emoji. */
 static void add_hostile_run(void)
 {
     run_sql("INSERT INTO run (name, kind, state, attempt, config, config_digest, version, seed,"
-            " threads, step, epoch, pid, pid_start, host, created_ms, updated_ms, error) SELECT"
+            " threads, step, epoch, pid, pid_start, host, created_ms, updated_ms, error, summary)"
+            " SELECT"
             " '<img src=x onerror=window.hacked=1>', '</script><script>window.hacked=1</script>',"
             " 'failed', 1, json_object('space', replace(hex(zeroblob(2500)), '00', char(128512))),"
             " '', '=1+1', 1, 1, 1, 1, 1, 1, 'h', created_ms, updated_ms,"
-            " char(27) || '[31m' || char(8238) || '\" onload=\"window.hacked=1' FROM run WHERE id = 1");
+            " char(27) || '[31m' || char(8238) || '\" onload=\"window.hacked=1',"
+            " json_object('policy', json_array(json_object('share', 0.5, 'layer',"
+            " '<img src=x onerror=window.hacked=1>')))"
+            " FROM run WHERE id = 1");
 }
 
 Test(cli_browser, a_report_shows_what_the_store_holds)
@@ -75,6 +90,7 @@ Test(cli_browser, a_report_shows_what_the_store_holds)
     need_browser();
     search("search-1", "1");
     search("search-2", "2");
+    choose_policies();
     add_hostile_run();
     expect_exit(NAS("report", "--out", page), 0, NULL);
     expect_exit(NAS("runs", "export", "--format", "jsonl", "--out", rows), 0, NULL);

@@ -52,6 +52,10 @@ Test(cli_prune, half_of_the_macs_go_and_an_ordinary_network_stays)
     cr_expect_eq(number(judged, "macs"), macs);
     expect_exit(NAS("export", "--model", out, "--onnx", nas_file("small.onnx")), 0, NULL);
 
+    cr_expect_lt(number(result, "size_bytes"), number(result, "float_size_bytes"));
+    cr_expect(number(result, "measured_ms") > 0 && number(result, "measured_ms_before") > 0);
+
+    setenv("LC_ALL", "C.UTF-8", 1);
     const process_result *shown = NAS("runs", "show", "half");
     expect_exit(shown, 0, NULL);
     cr_expect(strstr(shown->out, "best_reward") && strstr(shown->out, "episode_macs"), "%s",

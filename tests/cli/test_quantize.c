@@ -1,4 +1,5 @@
 /* nas quantize from the outside: what a quantised network is good for, and what is refused. */
+#include <math.h>
 #include <unistd.h>
 
 #include "tests/cli/nas.h"
@@ -60,6 +61,10 @@ Test(cli_quantize, an_agent_keeps_its_budget)
 
     cr_expect_leq(real_of(run, "cost_ratio"), 0.12);
     cr_expect_gt(real_of(run, "cost_ratio"), 0.03);
+    cr_expect(isfinite(real_of(run, "reward")) && real_of(run, "measured_ms") > 0);
+    const process_result *shown = NAS("runs", "show", json_string_value(json_object_get(run, "run")));
+    cr_expect(strstr(shown->out, "episode_top1") && strstr(shown->out, "episode_cost_ratio"), "%s",
+              shown->out);
     run = NAS_JSON("quantize", "--model", model, "--data", nas_file("task.nasd"), "--agent",
                    "random", "--bitops", "0.5", "--episodes", "2", "--finetune-epochs", "1",
                    "--quiet");

@@ -191,6 +191,100 @@ Test(search_report, hostile_measurements_are_passed_over)
     nas_store_close(store);
 }
 
+static void put_ended(nas_store *store, const char *kind, const char *config, const char *summary)
+{
+    const nas_store_run_spec spec = {.kind = kind, .config = config, .version = "0.1.0"};
+    nas_store_attempt attempt;
+
+    ok(nas_store_run_begin(store, &spec, &attempt, &err));
+    for (int episode = 1; episode <= 3; episode++)
+        ok(nas_store_progress(store, attempt, episode, episode,
+                              (nas_store_metric[]){{"reward", 0.5 * episode},
+                                                   {"best_reward", 0.5 * episode},
+                                                   {"episode_top1", 0.25 * episode}}, 3, &err));
+    ok(nas_store_run_finish(store, attempt, NAS_STORE_DONE, summary, NULL, &err));
+}
+
+Test(search_report, channels_that_pruning_left_are_drawn_layer_by_layer)
+{
+    nas_store *store = open_store();
+
+    put_ended(store, "prune", "{\"target_ms\": 1.5}",
+              "{\"agent\": \"ddpg\", \"episodes\": 3, \"best_episode\": 1, \"reward\": 0.75,"
+              " \"top1_before\": 0.8, \"top1_pruned\": 0.5, \"top1\": 0.75,"
+              " \"macs_before\": 4000000, \"macs\": 1000000, \"cost_before\": 3.0, \"cost\": 1.5,"
+              " \"float_size_bytes\": 4096, \"size_bytes\": 2048, \"policy\": ["
+              "{\"layer\": \"block 1 conv\", \"channels\": 8, \"of\": 32, \"share\": 0.25},"
+              " {\"layer\": \"block 2 conv\", \"channels\": 30, \"of\": 40, \"share\": 0.75}]}");
+    const char *page = report(store, NULL, 0);
+    expect_well_formed(page);
+    expect_text(page, "Channels, layer by layer");
+    expect_text(page, "Chosen by ddpg in 3 episodes; the best, number 2, had a reward of 0.75.");
+    expect_text(page, "8 of 32 (25 %)</text>");
+    expect_text(page, "width=\"315.0\" height=\"16.0\" class=\"bar\"");
+    expect_text(page, "<tr><td>block 2 conv</td><td class=\"n\">30</td><td class=\"n\">40</td>"
+                      "<td class=\"n\">0.75</td></tr>");
+    expect_text(page, "<td>MACs (M)</td><td class=\"n\">4</td><td class=\"n\">1</td>"
+                      "<td class=\"n\">0.25</td>");
+    expect_text(page, "<td>Latency by the table (ms)</td><td class=\"n\">3</td>");
+    expect_text(page, "<td>Size (KiB)</td><td class=\"n\">4</td><td class=\"n\">2</td>");
+    expect_text(page, "<td>Top-1 before tuning</td>");
+    cr_assert_null(strstr(page, "Latency measured"), "it was not");
+    cr_assert_eq(occurrences(page, "aria-label=\"Reward\""), 1, "both rewards in one picture");
+    expect_text(page, ">episode</text>");
+    nas_store_close(store);
+}
+
+Test(search_report, bits_are_drawn_layer_by_layer_and_costs_of_no_table_are_no_latencies)
+{
+    nas_store *store = open_store();
+
+    put_ended(store, "quantize", "{}",
+              "{\"agent\": \"ddpg\", \"episodes\": 3, \"budget_ratio\": 0.5, \"cost_ratio\": 0.4375,"
+              " \"cost_before\": 3.0, \"cost\": 1.5,"
+              " \"float_valid_top1\": 0.8, \"valid_top1\": 0.75, \"measured_ms_before\": 2.0,"
+              " \"measured_ms\": 1.0, \"policy\": [{\"layer\": \"block1.expand\","
+              " \"weight_bits\": 4, \"input_bits\": 0, \"weights\": 128, \"macs\": 2500000}]}");
+    const char *page = report(store, NULL, 0);
+    expect_well_formed(page);
+    expect_text(page, "Bits, layer by layer");
+    expect_text(page, "of the whole cost 0.438 is left, 0.5 may be.");
+    expect_text(page, "4 bits, floats</text>");
+    expect_text(page, "<tr><td>block1.expand</td><td class=\"n\">4</td><td>floats</td>"
+                      "<td class=\"n\">128</td><td class=\"n\">2.5</td></tr>");
+    expect_text(page, "<td>Latency measured here (ms)</td><td class=\"n\">2</td>");
+    cr_assert_null(strstr(page, "Latency by the table"));
+    nas_store_close(store);
+}
+
+Test(search_report, hostile_policies_are_only_text)
+{
+    char *many = malloc(400 * 32 + 32), *end = many;
+    nas_store *store = open_store();
+
+    put_ended(store, "prune", "{}",
+              "{\"agent\": \"<img src=x>\", \"macs_before\": \"x\", \"policy\": [7, null, {}, [1],"
+              " {\"layer\": \"</text><script>x\\u0001\\u202e\", \"share\": -1e300},"
+              " {\"layer\": 5, \"share\": 1e300, \"channels\": 1e308, \"of\": -1e308},"
+              " {\"weight_bits\": 1e300, \"input_bits\": -4}]}");
+    put_ended(store, "prune", "{}", "{\"policy\": {\"layer\": 1}}");
+    put_ended(store, "prune", "{}", "{\"policy\": []}");
+    end += sprintf(end, "{\"policy\": [{\"share\": 0.5}");
+    for (int i = 1; i < 400; i++)
+        end += sprintf(end, ", {\"share\": 0.5}");
+    strcpy(end, "]}");
+    put_ended(store, "prune", "{}", many);
+    free(many);
+    const char *page = report(store, NULL, 0);
+    expect_well_formed(page);
+    cr_assert_null(strstr(page, "<img"));
+    cr_assert_eq(occurrences(page, "</script"), 1, "its own");
+    expect_text(page, "&lt;/text&gt;&lt;script&gt;x\\x01");
+    expect_text(page, "100 more layers are left out.");
+    cr_assert_null(strstr(page, "width=\"-"));
+    nas_store_close(store);
+}
+
 Test(search_report, two_networks_are_compared_block_by_block)
 {
     nas_store *store = open_store();
