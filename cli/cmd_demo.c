@@ -7,8 +7,11 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/stats.h"
 #include "cli/commands.h"
+#include "cli/describe.h"
+#include "cli/dry_run.h"
 #include "cli/load.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
@@ -20,13 +23,14 @@
 #include "search/jobs/worker.h"
 #include "search/report/report.h"
 
-enum { MAX_RIVALS = 100, PATH_SIZE = 4096 };
+enum { MAX_RIVALS = 100, PATH_SIZE = 4096, SIDE = 24, TEST_IMAGES = 1000 };
 static const char space_name[] = "tiny";
 
 typedef struct demo_options {
     cli_common common;
     int64_t rivals, train, search_epochs, warmup_epochs, train_epochs;
     double profile_seconds;
+    bool dry_run;
 } demo_options;
 
 #define AT(field) offsetof(demo_options, field)
@@ -44,6 +48,7 @@ static const nas_option demo_table[] = {
      "that each compared network is trained"},
     {"--profile-seconds", NAS_OPT_REAL, AT(profile_seconds), "10", 0.1, 1000, NULL, "S",
      "time limit of the latency table"},
+    CLI_DRY_RUN(AT(dry_run)),
     {0},
 };
 
@@ -60,7 +65,9 @@ typedef struct demo {
 
 static nas_status make_data(demo *d, nas_err *err)
 {
-    const nas_synth_options how = {.train = (uint32_t)d->options->train,
+    const nas_synth_options how = {.size = SIDE,
+                                   .train = (uint32_t)d->options->train,
+                                   .test = TEST_IMAGES,
                                    .seed = (uint64_t)d->context->common->seed,
                                    .threads = (int)d->context->common->threads,
                                    .progress = cli_progress_images,
@@ -345,10 +352,70 @@ static nas_status run_demo(demo *d, nas_search_result *found, json_t *result, na
     return NAS_OK;
 }
 
+/* ---- what it would take ---- */
+
+/* Seconds and memory of a step of the space at its own image size, as nas bench measures them. */
+static nas_status time_step(double *seconds, double *peak_mib, const char *mode,
+                            const cli_common *common, nas_err *err)
+{
+    char threads[24], answer[4096];
+    const char *const argv[] = {"/proc/self/exe", "bench", "--space", space_name, "--mode", mode,
+                                "--batch", "64", "--steps", "10", "--threads", threads, "--json",
+                                NULL};
+
+    snprintf(threads, sizeof threads, "%lld", (long long)common->threads);
+    const nas_status status = nas_process_run(argv, NULL, 60, answer, sizeof answer, err);
+    if (status != NAS_OK)
+        return status;
+    json_t *told = cli_stored_json(answer);
+    *seconds = json_number_value(json_object_get(told, "step_seconds"));
+    *peak_mib = json_number_value(json_object_get(told, "peak_rss_mib"));
+    json_decref(told);
+    return NAS_OK;
+}
+
+/* Without images, so by the steps of the two trainings: larger images take longer by their area, and
+ * every second step of the search proper is one of the architecture. */
+static nas_status dry_run(const cli_context *context, const demo_options *o, nas_err *err)
+{
+    const cli_space_options fitted = {.space = space_name, .image_size = SIDE};
+    const int64_t batches = o->train / 64, searched = (o->train - o->train / 4) / 64;
+    cli_demand demand = {.folder = o->common.store};
+    json_t *about = json_object();
+    nas_space *own = NULL, *space = NULL;
+    double weights, both, peak_mib;
+    nas_status status;
+
+    if ((status = nas_space_load(&own, space_name, err)) ||
+        (status = cli_space_load(&space, &fitted, err)) ||
+        (status = cli_demand_space(about, space, NULL, err)) ||
+        (status = time_step(&weights, &peak_mib, "weight", &o->common, err)) ||
+        (status = time_step(&both, &peak_mib, "full", &o->common, err)))
+        goto done;
+    const double area = (double)(SIDE * SIDE) / (own->image_size * own->image_size);
+    cli_demand_add(&demand, (double)((o->warmup_epochs + o->search_epochs) * searched +
+                                     (o->rivals + 1) * o->train_epochs * batches),
+                   area * weights);
+    cli_demand_add(&demand, (double)(o->search_epochs * searched / 2), area * both);
+    demand.seconds += o->profile_seconds;
+    demand.memory_bytes = peak_mib * 1024.0 * 1024.0;
+    demand.disk_bytes = (double)(o->train + TEST_IMAGES) * SIDE * SIDE * 3;
+    status = cli_demand_emit(context, json_incref(about), &demand, err);
+
+done:
+    nas_space_free(own);
+    nas_space_free(space);
+    json_decref(about);
+    return status;
+}
+
 static nas_status demo_run(const cli_context *context, const void *options, nas_err *err)
 {
     demo d = {.context = context, .options = options};
     nas_search_result found = {0};
+
+    if (d.options->dry_run)
+        return dry_run(context, options, err);
     json_t *result = json_object();
 
     snprintf(d.data, sizeof d.data, "%s/demo.nasd", context->common->store);

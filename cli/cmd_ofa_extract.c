@@ -6,7 +6,9 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/system.h"
 #include "cli/commands.h"
+#include "cli/dry_run.h"
 #include "cli/load.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
@@ -20,6 +22,7 @@ typedef struct extract_options {
     const char *arch, *out, *net_config, *augment;
     int64_t image_size, epochs, batch;
     double lr, momentum, decay, label_smoothing, valid_fraction;
+    bool dry_run;
 } extract_options;
 
 #define AT(field) offsetof(extract_options, field)
@@ -33,6 +36,7 @@ static const nas_option extract_table[] = {
     {"--out", NAS_OPT_STRING, AT(out), NULL, 0, 0, NULL, "FILE", "model to write", true, true},
     {"--net-config", NAS_OPT_STRING, AT(net_config), NULL, 0, 0, NULL, "FILE",
      "also write the architecture as net.config", false, true},
+    CLI_DRY_RUN(AT(dry_run)),
     {0},
 };
 
@@ -69,6 +73,18 @@ static nas_status inputs_of(json_t **out, const cli_subnets *subnets, const nas_
     return NAS_OK;
 }
 
+static nas_status new_trainer(nas_trainer **out, const extract_options *o,
+                              const cli_subnets *subnets, nas_model *model, nas_err *err)
+{
+    const nas_train_config config = {
+        .epochs = o->epochs, .batch = (int)o->batch, .lr = o->lr, .momentum = o->momentum,
+        .decay = o->decay, .label_smoothing = o->label_smoothing, .augment = o->augment,
+        .valid_fraction = subnets->net->valid_fraction, .seed = subnets->net->seed,
+        .loader_threads = (int)o->run.common.threads, .memory = (nas_memory)o->run.memory};
+
+    return nas_trainer_new(out, model, subnets->data, &config, err);
+}
+
 static nas_status tune_in_run(cli_session *session, const extract_options *o, nas_trainer *trainer,
                               nas_model *model, const nas_arch *arch, json_t *result, nas_err *err)
 {
@@ -89,17 +105,12 @@ static nas_status tune(const cli_context *context, const extract_options *o,
                        const cli_subnets *subnets, nas_model *model, const nas_arch *arch,
                        json_t *result, nas_err *err)
 {
-    const nas_train_config config = {
-        .epochs = o->epochs, .batch = (int)o->batch, .lr = o->lr, .momentum = o->momentum,
-        .decay = o->decay, .label_smoothing = o->label_smoothing, .augment = o->augment,
-        .valid_fraction = subnets->net->valid_fraction, .seed = subnets->net->seed,
-        .loader_threads = (int)o->run.common.threads, .memory = (nas_memory)o->run.memory};
     nas_trainer *trainer = NULL;
     json_t *inputs = NULL;
     cli_session session;
     nas_status status; /* what makes no sense is refused before there is a run */
 
-    if ((status = nas_trainer_new(&trainer, model, subnets->data, &config, err)) == NAS_OK &&
+    if ((status = new_trainer(&trainer, o, subnets, model, err)) == NAS_OK &&
         (status = inputs_of(&inputs, subnets, arch, err)) == NAS_OK &&
         (status = cli_session_open(&session, context, inputs, err)) == NAS_OK) {
         status = tune_in_run(&session, o, trainer, model, arch, result, err);
@@ -125,16 +136,45 @@ static nas_status write_net_config(const nas_arch *arch, const char *path, nas_e
 static nas_status check_outputs(const extract_options *o, nas_err *err)
 {
     const char *const read[] = {o->subnet.model, o->subnet.data, o->arch};
-    nas_status status = nas_file_writable(o->out, err);
+    nas_status status = o->dry_run ? NAS_OK : nas_file_writable(o->out, err);
 
     if (status == NAS_OK && o->net_config != NULL &&
-        (status = cli_check_out(o->out, o->net_config, err)) == NAS_OK)
+        (status = cli_check_out(o->out, o->net_config, err)) == NAS_OK && !o->dry_run)
         status = nas_file_writable(o->net_config, err);
     for (size_t i = 0; i < sizeof read / sizeof *read && status == NAS_OK; i++)
         if (read[i] != NULL && (status = cli_check_out(read[i], o->out, err)) == NAS_OK &&
             o->net_config != NULL)
             status = cli_check_out(read[i], o->net_config, err);
     return status;
+}
+
+/* What it would take; the subnet was taken out since `started`. */
+static nas_status dry_run(const cli_context *context, const extract_options *o,
+                          const cli_subnets *subnets, nas_model *model, const nas_arch *arch,
+                          double started, nas_err *err)
+{
+    const nas_op_cost cost = nas_arch_cost(arch, 0);
+    const double floats = (double)model->floats;
+    cli_demand demand = {.folder = o->run.common.store, .disk_bytes = sizeof(float) * floats};
+    nas_trainer *trainer = NULL;
+    nas_status status = NAS_OK;
+
+    cli_demand_add(&demand, 1, nas_clock_seconds() - started);
+    if (o->epochs > 0) {
+        demand.disk_bytes += cli_demand_run_bytes(floats);
+        if ((status = new_trainer(&trainer, o, subnets, model, err)) == NAS_OK)
+            status = cli_demand_training(&demand, trainer, o->epochs, o->batch,
+                                         subnets->net->valid_fraction *
+                                             nas_dataset_split(subnets->data, "train")->count,
+                                         err);
+        nas_trainer_free(trainer);
+    }
+    demand.memory_bytes = nas_system_peak_rss_mib() * 1024.0 * 1024.0;
+    return status == NAS_OK
+               ? cli_demand_emit(context, json_pack("{s:I, s:I}", "macs", (json_int_t)cost.macs,
+                                                    "parameters", (json_int_t)cost.parameters),
+                                 &demand, err)
+               : status;
 }
 
 static nas_status extract_run(const cli_context *context, const void *options, nas_err *err)
@@ -149,6 +189,7 @@ static nas_status extract_run(const cli_context *context, const void *options, n
     cli_progress progress;
     nas_status status;
 
+    const double started = nas_clock_seconds();
     cli_progress_init(&progress, context->common);
     const nas_observer observer = cli_progress_observer(&progress);
     const char *idle = o->epochs == 0 ? cli_option_changed(tune_table, o, sizeof *o) : NULL;
@@ -164,6 +205,10 @@ static nas_status extract_run(const cli_context *context, const void *options, n
     status = cli_subnet_take(&model, &arch, &score, &subnets, choice, size, &observer, err);
     if (status == NAS_E_INTERRUPTED)
         nas_hint(err, "nothing was written; to do it: the same command again");
+    if (status == NAS_OK && o->dry_run) {
+        status = dry_run(context, o, &subnets, model, arch, started, err);
+        goto done;
+    }
     if (status != NAS_OK ||
         (o->epochs > 0 && (status = tune(context, o, &subnets, model, arch, result, err))) ||
         (status = nas_model_save(model, arch, o->out, err)) ||

@@ -5,7 +5,9 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/stats.h"
+#include "base/system.h"
 #include "cli/commands.h"
+#include "cli/dry_run.h"
 #include "cli/load.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
@@ -18,6 +20,7 @@ typedef struct sample_options {
     cli_subnet_options subnet;
     const char *out;
     int64_t count, first;
+    bool dry_run;
 } sample_options;
 
 #define AT(field) offsetof(sample_options, field)
@@ -30,6 +33,7 @@ static const nas_option sample_table[] = {
      "so many of the list are others' work: to share it, 0, 1000, 2000 for three of 1000 each"},
     {"--out", NAS_OPT_STRING, AT(out), NULL, 0, 0, NULL, "FILE",
      "samples to write, as nas predictor train reads them", true, true},
+    CLI_DRY_RUN(AT(dry_run)),
     {0},
 };
 
@@ -100,6 +104,28 @@ static nas_status judge_all(cli_session *session, const sample_options *o, cli_s
     return status;
 }
 
+/* What judging all of them takes, by the first ones. */
+static nas_status dry_run(const cli_context *context, const sample_options *o,
+                          cli_subnets *subnets, nas_candidate *list, nas_err *err)
+{
+    cli_demand demand = {.folder = o->run.common.store};
+    json_t *about = json_object();
+    nas_status status;
+    cli_probe probe;
+
+    cli_probe_init(&probe, 3);
+    const nas_evaluator e = nas_judge_evaluator(subnets->judge, NULL, &probe.observer, o->count);
+    if ((status = cli_demand_space(about, subnets->net->space, NULL, err)) == NAS_OK &&
+        (status = cli_probe_status(&probe, e.score(e.user, list, (int)o->count, err), err)) ==
+            NAS_OK) {
+        cli_demand_add(&demand, (double)o->count, cli_probe_step(&probe));
+        demand.memory_bytes = nas_system_peak_rss_mib() * 1024.0 * 1024.0;
+        status = cli_demand_emit(context, json_incref(about), &demand, err);
+    }
+    json_decref(about);
+    return status;
+}
+
 static nas_status sample_run(const cli_context *context, const void *options, nas_err *err)
 {
     const sample_options *o = options;
@@ -112,10 +138,15 @@ static nas_status sample_run(const cli_context *context, const void *options, na
 
     if (status != NAS_OK || (status = cli_check_out(o->subnet.model, o->out, err)) ||
         (status = cli_check_out(o->subnet.data, o->out, err)) ||
-        (status = nas_file_writable(o->out, err)) ||
+        (!o->dry_run && (status = nas_file_writable(o->out, err))) ||
         (status = cli_subnets_open(&subnets, &o->subnet, &o->run.common, false, err)) ||
-        (status = draw(list, o, subnets.net, err)) ||
-        (status = cli_subnets_inputs(&inputs, &subnets, err)) ||
+        (status = draw(list, o, subnets.net, err)))
+        goto done;
+    if (o->dry_run) {
+        status = dry_run(context, o, &subnets, list, err);
+        goto done;
+    }
+    if ((status = cli_subnets_inputs(&inputs, &subnets, err)) ||
         (status = cli_session_open(&session, context, inputs, err)))
         goto done;
     status = judge_all(&session, o, &subnets, list, result, err);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/system.h"
 #include "cli/commands.h"
+#include "cli/dry_run.h"
 #include "cli/load.h"
 #include "cli/output.h"
 #include "cli/run_session.h"
@@ -20,7 +21,7 @@ typedef struct shrink_options {
     const char *data, *space, *preset, *schedule, *from, *until;
     double valid_fraction, epochs_scale;
     int64_t recalibrate_images, score_images;
-    bool show_schedule;
+    bool show_schedule, dry_run;
 } shrink_options;
 
 #define AT(field) offsetof(shrink_options, field)
@@ -44,6 +45,7 @@ static const nas_option shrink_table[] = {
     CLI_JUDGE_ROWS(AT(recalibrate_images), AT(score_images)),
     {"--show-schedule", NAS_OPT_FLAG, AT(show_schedule), NULL, 0, 0, NULL, NULL,
      "print the schedule as JSON and do nothing"},
+    CLI_DRY_RUN(AT(dry_run)),
     {0},
 };
 
@@ -213,19 +215,26 @@ static nas_status load_checkpoint(void *self, const char *path, nas_err *err)
 
 static const char supernet_file[] = "supernet.safetensors";
 
-/* Trains a phase in a run that was opened; `*about` (yours) tells how it ended. */
-static nas_status train_phase(chain *c, nas_supernet *net, const nas_phase *phase,
-                              cli_session *session, const char *path, json_t **about, nas_err *err)
+static nas_status new_shrink(nas_shrink **out, const chain *c, nas_supernet *net,
+                             const nas_phase *phase, nas_err *err)
 {
     const shrink_options *o = c->options;
     const nas_judge_config config = {
         .recalibrate_images = o->recalibrate_images, .score_images = o->score_images,
         .seed = (uint64_t)o->run.common.seed, .loader_threads = (int)o->run.common.threads};
+
+    return nas_shrink_new(out, net, c->data, phase, &config, err);
+}
+
+/* Trains a phase in a run that was opened; `*about` (yours) tells how it ended. */
+static nas_status train_phase(chain *c, nas_supernet *net, const nas_phase *phase,
+                              cli_session *session, const char *path, json_t **about, nas_err *err)
+{
     nas_shrink *shrink = NULL;
     nas_shrink_result result;
     nas_status status;
 
-    if ((status = nas_shrink_new(&shrink, net, c->data, phase, &config, err)) == NAS_OK &&
+    if ((status = new_shrink(&shrink, c, net, phase, err)) == NAS_OK &&
         (status = cli_session_restore(session, load_checkpoint, shrink, err)) == NAS_OK &&
         (status = nas_shrink_run(shrink, &session->observer, &result, err)) == NAS_OK &&
         (status = nas_supernet_save(net, path, err)) == NAS_OK &&
@@ -393,6 +402,13 @@ static nas_status run_next(chain *c, bool *done, nas_err *err)
     return status;
 }
 
+static nas_status fail_done(const chain *c, nas_err *err)
+{
+    nas_fail(err, NAS_E_USAGE, "%s: has done all phases of the schedule", c->options->from);
+    nas_hint(err, "next: nas ofa search, or nas ofa extract");
+    return NAS_E_USAGE;
+}
+
 static nas_status run_chain(chain *c, nas_err *err)
 {
     const double started = nas_clock_seconds();
@@ -406,16 +422,106 @@ static nas_status run_chain(chain *c, nas_err *err)
     status = status != NAS_OK ? status : ended;
     if (status != NAS_OK)
         return status;
-    if (!any) {
-        nas_fail(err, NAS_E_USAGE, "%s: has done all phases of the schedule", c->options->from);
-        nas_hint(err, "next: nas ofa search, or nas ofa extract");
-        return NAS_E_USAGE;
-    }
+    if (!any)
+        return fail_done(c, err);
     return cli_emit(c->context,
                     json_pack("{s:s, s:s, s:O, s:f, s:f}", "run", last_session(c)->name, "supernet", c->from,
                               "phases", c->phases, "seconds", nas_clock_seconds() - started,
                               "peak_rss_mib", nas_system_peak_rss_mib()),
                     err);
+}
+
+/* ---- what they would take ---- */
+
+/* Images that run forward, and not more, to judge a phase's corners. */
+static double judged_images(const chain *c, const nas_supernet *net, const nas_phase *phase)
+{
+    const shrink_options *o = c->options;
+    const double held_out = net->valid_fraction * nas_dataset_split(c->data, "train")->count;
+    const double scored =
+        o->score_images > 0 ? fmin(held_out, (double)o->score_images) : held_out;
+    const double times = phase->validate_every > 0
+                             ? ceil((double)(phase->epochs + phase->warmup_epochs) /
+                                    (double)phase->validate_every)
+                             : 1.0;
+    nas_elastic_corner corner[NAS_ELASTIC_CORNERS];
+    nas_elastic_mask mask;
+
+    if (nas_elastic_mask_make(&mask, net->space, &phase->limits, NULL) != NAS_OK)
+        return 0.0;
+    return times * (phase->sizes > 1 ? 2.0 : 1.0) *
+           nas_elastic_corners(net->space, &phase->limits, &mask, corner) *
+           (scored + (double)o->recalibrate_images);
+}
+
+/* Adds a phase, by its first steps; an image that is judged counts as a third of training one subnet
+ * on it. */
+static nas_status time_phase(const chain *c, nas_supernet *net, const nas_phase *phase,
+                             json_t *rows, cli_demand *demand, nas_err *err)
+{
+    const double before = demand->seconds, epochs = (double)(phase->epochs + phase->warmup_epochs);
+    nas_shrink *shrink = NULL;
+    nas_shrink_result result;
+    cli_probe probe;
+    nas_status status = new_shrink(&shrink, c, net, phase, err);
+
+    cli_probe_init(&probe, 3);
+    if (status == NAS_OK)
+        status = cli_probe_status(&probe, nas_shrink_run(shrink, &probe.observer, &result, err),
+                                  err);
+    nas_shrink_free(shrink);
+    if (status != NAS_OK)
+        return status;
+    const double step = cli_probe_step(&probe), steps = epochs * (double)probe.batches;
+    cli_demand_add(demand, steps, step);
+    demand->seconds += judged_images(c, net, phase) * step /
+                       (3.0 * (double)(phase->batch * phase->subnets));
+    json_array_append_new(rows, json_pack("{s:s, s:f, s:f, s:o, s:o}", "phase", phase->name,
+                                          "epochs", epochs, "steps", steps, "step_seconds",
+                                          cli_real(step), "seconds",
+                                          cli_real(demand->seconds - before)));
+    return NAS_OK;
+}
+
+/* The phases that are not done, one after another on weights as they are now: what they cost does
+ * not depend on these. */
+static nas_status dry_run(chain *c, nas_err *err)
+{
+    cli_demand demand = {.folder = c->options->run.common.store};
+    json_t *rows = json_array(), *about = json_pack("{s:O}", "phases", rows);
+    nas_supernet *net = NULL;
+    int64_t batch = NAS_JUDGE_BATCH;
+    int next = 0;
+    nas_status status;
+
+    if ((status = load_net(&net, c, NAS_JUDGE_BATCH, err)) ||
+        (status = load_schedule(c, net->space, err)) ||
+        (status = nas_ofa_schedule_next(&next, &c->schedule, net, err)))
+        goto done;
+    if (next >= c->schedule.count) {
+        status = fail_done(c, err);
+        goto done;
+    }
+    for (int i = next; i < c->schedule.count; i++)
+        batch = c->schedule.phase[i].batch > batch ? c->schedule.phase[i].batch : batch;
+    nas_supernet_free(net);
+    if ((status = load_net(&net, c, (int)batch, err)) ||
+        (status = cli_demand_space(about, net->space, NULL, err)))
+        goto done;
+    for (int i = next; i < c->schedule.count && status == NAS_OK; i++)
+        status = time_phase(c, net, &c->schedule.phase[i], rows, &demand, err);
+    if (status != NAS_OK)
+        goto done;
+    demand.disk_bytes = (c->schedule.count - next) *
+                        cli_demand_run_bytes((double)nas_elastic_shared(net->elastic)->floats);
+    demand.memory_bytes = nas_system_peak_rss_mib() * 1024.0 * 1024.0;
+    status = cli_demand_emit(c->context, json_incref(about), &demand, err);
+
+done:
+    json_decref(about);
+    json_decref(rows);
+    nas_supernet_free(net);
+    return status;
 }
 
 /* Prints the schedule; a space is enough for that. */
@@ -460,7 +566,9 @@ static nas_status shrink_run(const cli_context *context, const void *options, na
     if (status == NAS_OK && o->from != NULL && (c.from = strdup(o->from)) == NULL)
         status = nas_fail(err, NAS_E_NOMEM, "out of memory");
     if (status == NAS_OK)
-        status = o->show_schedule ? show_schedule(&c, err) : run_chain(&c, err);
+        status = o->show_schedule ? show_schedule(&c, err)
+                 : o->dry_run     ? dry_run(&c, err)
+                                  : run_chain(&c, err);
     nas_dataset_close(c.data);
     json_decref(c.phases);
     free(c.from);

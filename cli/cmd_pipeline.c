@@ -6,8 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/process.h"
 #include "base/system.h"
 #include "cli/commands.h"
+#include "cli/describe.h"
+#include "cli/dry_run.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
 #include "cli/pipeline.h"
@@ -21,12 +24,13 @@ enum { LOG_BYTES = 64 << 20, GRACE_MS = 15000 /* as nas jobs run has them */ };
 
 typedef struct pipeline_options {
     cli_common common;
-    bool submit_only;
+    bool submit_only, dry_run;
 } pipeline_options;
 
 static const nas_option pipeline_table[] = {
     {"--submit-only", NAS_OPT_FLAG, offsetof(pipeline_options, submit_only), NULL, 0, 0, NULL, NULL,
      "queue the stages, and leave them to nas jobs run"},
+    CLI_DRY_RUN(offsetof(pipeline_options, dry_run)),
     {0},
 };
 
@@ -311,6 +315,72 @@ static nas_status emit_queued(const cli_context *context, const work *w, nas_err
                                        rows), err);
 }
 
+/* ---- what it would take ---- */
+
+/* A stage's command line; what comes from a stage before as the pipeline's file would say it. */
+static json_t *command_of(const work *w, int stage)
+{
+    const json_t *words = w->pipeline.sweep.specs[stage].args, *word;
+    json_t *line = json_string("nas");
+    size_t i;
+
+    json_array_foreach(words, i, word) {
+        const json_t *job = json_object_get(word, "job");
+        json_t *longer =
+            job == NULL
+                ? json_sprintf("%s %s", json_string_value(line), json_string_value(word))
+                : json_sprintf("%s %s{%s:%s}", json_string_value(line),
+                               json_string_value(json_object_get(word, "before")),
+                               w->pipeline.stage[-1 - json_integer_value(job)],
+                               json_string_value(json_object_get(word, "file")));
+
+        json_decref(line);
+        line = longer;
+    }
+    return line;
+}
+
+/* What the first stage says of itself (yours): the others begin with files that it makes. */
+static nas_status ask_first(json_t **out, const work *w, const cli_common *common, nas_err *err)
+{
+    enum { MOST_WORDS = 128, PATIENCE_S = 600 };
+    const json_t *words = w->pipeline.sweep.specs[0].args;
+    const char *argv[MOST_WORDS + 8] = {"/proc/self/exe"};
+    char answer[65536], threads[24];
+    int count = 1;
+    nas_status status;
+
+    snprintf(threads, sizeof threads, "%lld", (long long)common->threads);
+    for (size_t i = 0; i < json_array_size(words) && count <= MOST_WORDS; i++)
+        argv[count++] = json_string_value(json_array_get(words, i));
+    const char *const more[] = {"--dry-run", "--json", "--quiet", "--threads", threads, "--store",
+                                common->store};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++)
+        argv[count++] = more[i];
+    if ((status = nas_process_run(argv, NULL, PATIENCE_S, answer, sizeof answer, err)) != NAS_OK)
+        return status;
+    *out = cli_stored_json(answer);
+    return NAS_OK;
+}
+
+static nas_status dry_run(const cli_context *context, const work *w, nas_err *err)
+{
+    json_t *stages = json_object(), *first = NULL;
+    const nas_status status = ask_first(&first, w, context->common, err);
+
+    for (int i = 0; i < w->pipeline.sweep.count; i++)
+        json_object_set_new(stages, w->pipeline.stage[i],
+                            json_pack("{s:s, s:o}", "job", w->pipeline.sweep.specs[i].name,
+                                      "command", command_of(w, i)));
+    if (status != NAS_OK) {
+        json_decref(stages);
+        return status;
+    }
+    return cli_emit(context, json_pack("{s:b, s:s, s:o, s:o}", "dry_run", 1, "pipeline",
+                                       w->pipeline.sweep.group, "stages", stages, "first", first),
+                    err);
+}
+
 static nas_status pipeline_run(const cli_context *context, const void *options, nas_err *err)
 {
     const pipeline_options *o = options;
@@ -319,8 +389,13 @@ static nas_status pipeline_run(const cli_context *context, const void *options, 
     int found;
     nas_status status = folder != NULL ? NAS_OK : nas_fail_errno(err, "this directory");
 
-    if (status != NAS_OK || (status = cli_pipeline_load(&w.pipeline, w.file, folder, err)) ||
-        (status = nas_store_open(&w.store, o->common.store, NAS_STORE_CREATE, err)) ||
+    if (status != NAS_OK || (status = cli_pipeline_load(&w.pipeline, w.file, folder, err)))
+        goto done;
+    if (o->dry_run) {
+        status = dry_run(context, &w, err);
+        goto done;
+    }
+    if ((status = nas_store_open(&w.store, o->common.store, NAS_STORE_CREATE, err)) ||
         (status = queue(&w, err)))
         goto done;
     if (o->submit_only) {

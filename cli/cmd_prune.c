@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/system.h"
 #include "cli/commands.h"
+#include "cli/dry_run.h"
 #include "cli/load.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
@@ -24,7 +25,7 @@ typedef struct prune_options {
     int64_t macs, params, episodes, warmup, calibration_images, calibration_points, judge_images;
     int64_t finetune_epochs, batch;
     int agent, reward;
-    bool allow_emulated;
+    bool allow_emulated, dry_run;
 } prune_options;
 
 enum { REWARD_BUDGET, REWARD_GUARANTEED };
@@ -72,6 +73,7 @@ static const nas_option prune_table[] = {
     {"--decay", NAS_OPT_REAL, AT(decay), "4e-5", 0, 1, NULL, "X", "weight decay"},
     {"--augment", NAS_OPT_STRING, AT(augment), "cifar", 0, 0, NULL, "PRESET",
      "of fine-tuning: none, cifar or imagenet"},
+    CLI_DRY_RUN(AT(dry_run)),
     {0},
 };
 
@@ -104,7 +106,7 @@ static nas_status check(const prune_options *o, nas_err *err)
     if (o->out == NULL)
         return NAS_OK;
     const nas_status status = cli_check_out(o->model, o->out, err);
-    return status == NAS_OK ? nas_file_writable(o->out, err) : status;
+    return status == NAS_OK && !o->dry_run ? nas_file_writable(o->out, err) : status;
 }
 
 static cli_prune_config config_of(const prune_options *o)
@@ -260,7 +262,7 @@ static nas_status load_training(void *self, const char *path, nas_err *err)
     return nas_trainer_load(self, path, err);
 }
 
-static nas_status tune(work *w, nas_train_result *trained, nas_err *err)
+static nas_status new_trainer(work *w, nas_err *err)
 {
     const prune_options *o = w->o;
     const nas_train_config config = {
@@ -268,9 +270,15 @@ static nas_status tune(work *w, nas_train_result *trained, nas_err *err)
         .decay = o->decay, .augment = o->augment, .valid_fraction = o->valid_fraction,
         .seed = (uint64_t)o->run.common.seed, .loader_threads = (int)o->run.common.threads,
         .memory = (nas_memory)o->run.memory};
+
+    return nas_trainer_new(&w->trainer, w->model, w->task.data, &config, err);
+}
+
+static nas_status tune(work *w, nas_train_result *trained, nas_err *err)
+{
     nas_status status;
 
-    if ((status = nas_trainer_new(&w->trainer, w->model, w->task.data, &config, err)) ||
+    if ((status = new_trainer(w, err)) ||
         (status = cli_session_restore(&w->session, load_training, w->trainer, err)))
         return status;
     return nas_trainer_run(w->trainer, &w->session.observer, trained, err);
@@ -353,6 +361,67 @@ static nas_status prune(work *w, const cli_context *context, nas_err *err)
     return cli_session_close(&w->session, status, status == NAS_OK ? w->result : NULL, err);
 }
 
+/* ---- what it would take ---- */
+
+/* The best policy so far, and the first steps of tuning what it leaves. */
+static nas_status time_tuning(work *w, cli_demand *demand, nas_err *err)
+{
+    const prune_options *o = w->o;
+    const nas_agent_episode best = nas_agent_best(w->agent);
+    nas_env_outcome outcome;
+    nas_status status;
+
+    if ((status = nas_agent_replay(nas_amc_env(w->task.amc), &best, &outcome, err)) ||
+        (status = nas_pruner_apply(w->task.pruner, nas_amc_channels(w->task.amc), &w->arch,
+                                   &w->model, err)) ||
+        (status = new_trainer(w, err)))
+        return status;
+    return cli_demand_training(demand, w->trainer, o->finetune_epochs, o->batch,
+                               o->valid_fraction * nas_dataset_split(w->task.data, "train")->count,
+                               err);
+}
+
+/* The first episodes of the same agent. */
+static nas_status time_episodes(work *w, cli_demand *demand, nas_err *err)
+{
+    cli_probe probe;
+    nas_status status;
+
+    cli_probe_init(&probe, 3);
+    w->task.observer = &probe.observer;
+    status = cli_probe_status(&probe, nas_agent_run(w->agent, w->o->episodes, &probe.observer,
+                                                    NULL, err), err);
+    w->task.observer = NULL;
+    cli_demand_add(demand, (double)w->o->episodes, cli_probe_step(&probe));
+    return status;
+}
+
+static nas_status dry_run(const cli_context *context, work *w, nas_err *err)
+{
+    const nas_op_cost full = nas_arch_cost(w->task.arch, 0);
+    const double floats = (double)w->task.model->floats, started = nas_clock_seconds();
+    cli_demand demand = {.folder = w->o->run.common.store,
+                         .disk_bytes = cli_demand_run_bytes(floats) + sizeof(float) * floats};
+    double top1, least, most;
+    nas_status status;
+
+    if ((status = cli_prune_judge(&w->task, w->task.model, &top1, err)) ||
+        (status = cli_prune_calibrate(&w->task, err)) || (status = new_agent(w, err)))
+        return status;
+    demand.seconds = nas_clock_seconds() - started;
+    if ((status = time_episodes(w, &demand, err)) ||
+        (w->o->finetune_epochs > 0 && (status = time_tuning(w, &demand, err))))
+        return status;
+    demand.memory_bytes = nas_system_peak_rss_mib() * 1024.0 * 1024.0;
+    nas_amc_range(w->task.amc, &least, &most);
+    return cli_demand_emit(context,
+                           json_pack("{s:I, s:I, s:f, s:f, s:f}", "macs", (json_int_t)full.macs,
+                                     "parameters", (json_int_t)full.parameters, "budget",
+                                     w->task.config.amc.limit, "cost_min", least, "cost_max",
+                                     most),
+                           &demand, err);
+}
+
 static nas_status prune_run(const cli_context *context, const void *options, nas_err *err)
 {
     const prune_options *o = options;
@@ -361,9 +430,12 @@ static nas_status prune_run(const cli_context *context, const void *options, nas
     nas_status status = check(o, err);
 
     if (status == NAS_OK &&
-        (status = cli_prune_load(&w.task, o->model, o->data, &config, err)) == NAS_OK &&
-        (status = prune(&w, context, err)) == NAS_OK)
-        status = cli_emit(context, json_incref(w.result), err);
+        (status = cli_prune_load(&w.task, o->model, o->data, &config, err)) == NAS_OK) {
+        if (o->dry_run)
+            status = dry_run(context, &w, err);
+        else if ((status = prune(&w, context, err)) == NAS_OK)
+            status = cli_emit(context, json_incref(w.result), err);
+    }
     json_decref(w.result);
     nas_trainer_free(w.trainer);
     nas_agent_free(w.agent);

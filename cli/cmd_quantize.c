@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/system.h"
 #include "cli/commands.h"
+#include "cli/dry_run.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
 #include "cli/quantize_task.h"
@@ -26,6 +27,7 @@ typedef struct quantize_options {
     double size_ratio, bitops, ratio;
     double lr, decay, valid_fraction;
     const char *augment;
+    bool dry_run;
 } quantize_options;
 
 enum { AGENT_NONE, AGENT_FIRST /* then in the order of nas_agent_kind */ };
@@ -75,6 +77,7 @@ static const nas_option quantize_table[] = {
      "of fine-tuning: none, cifar or imagenet"},
     {"--valid-fraction", NAS_OPT_REAL, AT(valid_fraction), "0.1", 0, 0.9, NULL, "X",
      "of the training images, held out to judge on"},
+    CLI_DRY_RUN(AT(dry_run)),
     {0},
 };
 
@@ -133,7 +136,7 @@ static nas_status check(const quantize_options *o, nas_err *err)
                         "plus");
     if (o->out != NULL && nas_path_same(o->out, o->model))
         return nas_fail(err, NAS_E_USAGE, "--out: would write over %s", o->model);
-    return o->out != NULL ? nas_file_writable(o->out, err) : NAS_OK;
+    return o->out != NULL && !o->dry_run ? nas_file_writable(o->out, err) : NAS_OK;
 }
 
 /* ---- the agent ---- */
@@ -387,6 +390,56 @@ static nas_status quantise(work *w, nas_err *err)
     return NAS_OK;
 }
 
+/* ---- what it would take ---- */
+
+/* The first episodes of the same agent; without one the one policy. */
+static nas_status time_policies(work *w, cli_demand *demand, nas_err *err)
+{
+    cli_probe probe;
+    nas_status status;
+
+    if (w->agent == NULL) {
+        const double started = nas_clock_seconds();
+
+        status = cli_quantize_apply(&w->task, w->bits, NULL, err);
+        cli_demand_add(demand, 1, nas_clock_seconds() - started);
+        return status;
+    }
+    cli_probe_init(&probe, 3);
+    w->session.observer = probe.observer;
+    status = cli_probe_status(&probe, nas_agent_run(w->agent, w->o->episodes, &probe.observer,
+                                                    NULL, err), err);
+    cli_demand_add(demand, (double)w->o->episodes, cli_probe_step(&probe));
+    return status;
+}
+
+static nas_status dry_run(const cli_context *context, work *w, nas_err *err)
+{
+    const quantize_options *o = w->o;
+    const nas_op_cost cost = nas_arch_cost(w->task.arch, 0);
+    const double started = nas_clock_seconds();
+    cli_demand demand = {.folder = o->run.common.store,
+                         .disk_bytes = cli_demand_run_bytes((double)w->task.model->floats)};
+    nas_status status;
+
+    if ((status = cli_quantize_judge(&w->task, NULL, &w->float_top1, err)) ||
+        (status = load_agent(w, err)))
+        return status;
+    demand.seconds = 2.0 * (nas_clock_seconds() - started); /* before and after */
+    if ((status = time_policies(w, &demand, err)) ||
+        (w->trainer != NULL &&
+         (status = cli_demand_training(
+              &demand, w->trainer, o->finetune_epochs, o->batch,
+              o->valid_fraction * nas_dataset_split(w->task.data, "train")->count, err))))
+        return status;
+    demand.memory_bytes = nas_system_peak_rss_mib() * 1024.0 * 1024.0;
+    return cli_demand_emit(context,
+                           json_pack("{s:I, s:I, s:i}", "macs", (json_int_t)cost.macs,
+                                     "parameters", (json_int_t)cost.parameters, "layers",
+                                     nas_quantizer_count(w->task.quantizer)),
+                           &demand, err);
+}
+
 /* The quantised network is made from the images and from the parameters of the one of floats. */
 static json_t *inputs(const work *w)
 {
@@ -408,6 +461,10 @@ static nas_status quantize_run(const cli_context *context, const void *options, 
 
     if ((status = check(w.o, err)) != NAS_OK || (status = load(&w, err)) != NAS_OK)
         goto done;
+    if (w.o->dry_run) {
+        status = dry_run(context, &w, err);
+        goto done;
+    }
     json_t *from = inputs(&w);
     const int64_t parent = cli_model_run(context->common->store, w.o->model);
     status = cli_session_open_from(&w.session, context, parent, from, err);

@@ -147,28 +147,21 @@ static nas_status train(const cli_context *context, const train_options *o, nas_
     return cli_session_close(&session, status, status == NAS_OK ? result : NULL, err);
 }
 
-/* What the training would take, by its first steps.  Scoring an image counts as a third of training
- * on it: forward alone. */
+/* What the training would take, by its first steps. */
 static nas_status dry_run(const cli_context *context, const train_options *o,
                           nas_trainer *trainer, const nas_dataset *data, const nas_model *model,
                           const nas_arch *arch, nas_err *err)
 {
     const nas_op_cost cost = nas_arch_cost(arch, 0);
-    const double held_out = o->valid_fraction * nas_dataset_split(data, "train")->count;
-    nas_train_result trained;
-    cli_probe probe;
+    cli_demand demand = {.disk_bytes = cli_demand_run_bytes((double)model->floats),
+                         .folder = o->run.common.store};
+    const nas_status status = cli_demand_training(
+        &demand, trainer, o->epochs, o->batch,
+        o->valid_fraction * nas_dataset_split(data, "train")->count, err);
 
-    cli_probe_init(&probe, 5);
-    const nas_status status = cli_probe_status(
-        &probe, nas_trainer_run(trainer, &probe.observer, &trained, err), err);
     if (status != NAS_OK)
         return status;
-    const double step = cli_probe_mean(&probe, 1, false), epochs = (double)o->epochs;
-    const cli_demand demand = {
-        .steps = epochs * (double)probe.batches, .step_seconds = step,
-        .seconds = epochs * step * ((double)probe.batches + held_out / (3.0 * (double)o->batch)),
-        .memory_bytes = nas_system_peak_rss_mib() * 1024.0 * 1024.0,
-        .disk_bytes = cli_demand_run_bytes((double)model->floats), .folder = o->run.common.store};
+    demand.memory_bytes = nas_system_peak_rss_mib() * 1024.0 * 1024.0;
     return cli_demand_emit(context,
                            json_pack("{s:I, s:I}", "macs", (json_int_t)cost.macs, "parameters",
                                      (json_int_t)cost.parameters),

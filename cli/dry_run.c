@@ -42,6 +42,7 @@ void cli_probe_init(cli_probe *probe, int wanted)
     *probe = (cli_probe){.wanted = wanted < 1                 ? 1
                                    : wanted > CLI_PROBE_STEPS ? CLI_PROBE_STEPS
                                                               : wanted,
+                         .started = nas_clock_seconds(),
                          .give_up = nas_clock_seconds() + patience};
     probe->observer = (nas_observer){.user = probe, .progress = on_progress, .stop = on_stop};
 }
@@ -64,6 +65,39 @@ double cli_probe_mean(const cli_probe *probe, int every, bool other)
             count++;
         }
     return count > 0 ? sum / count : NAN;
+}
+
+double cli_probe_step(const cli_probe *probe)
+{
+    if (probe->count > 0)
+        return cli_probe_mean(probe, 1, false);
+    return probe->begun > 0 ? probe->last - probe->started : NAN;
+}
+
+void cli_demand_add(cli_demand *demand, double steps, double step_seconds)
+{
+    const double before = demand->steps * demand->step_seconds;
+
+    demand->steps += steps;
+    demand->step_seconds = (before + steps * step_seconds) / demand->steps;
+    demand->seconds += steps * step_seconds;
+}
+
+nas_status cli_demand_training(cli_demand *demand, nas_trainer *trainer, int64_t epochs,
+                               int64_t batch, double held_out, nas_err *err)
+{
+    nas_train_result trained;
+    cli_probe probe;
+
+    cli_probe_init(&probe, 5);
+    const nas_status status = cli_probe_status(
+        &probe, nas_trainer_run(trainer, &probe.observer, &trained, err), err);
+    if (status != NAS_OK)
+        return status;
+    const double step = cli_probe_step(&probe);
+    cli_demand_add(demand, (double)(epochs * probe.batches), step);
+    demand->seconds += (double)epochs * step * held_out / (3.0 * (double)batch);
+    return NAS_OK;
 }
 
 nas_status cli_demand_space(json_t *about, const nas_space *space, const nas_latency_lut *lut,

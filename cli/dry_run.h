@@ -5,7 +5,7 @@
 
 #include "cli/command.h"
 #include "latency/lut.h"
-#include "nas/train/observer.h"
+#include "nas/train/train.h"
 
 /** Option of commands that can say what they would take. */
 #define CLI_DRY_RUN(offset)                                                                        \
@@ -18,7 +18,7 @@ enum { CLI_PROBE_STEPS = 64 };
 typedef struct cli_probe {
     nas_observer observer;
     int wanted, count;               /* steps; the first one is not timed         */
-    double last, give_up;            /* monotonic seconds                         */
+    double started, last, give_up;   /* monotonic seconds                         */
     double seconds[CLI_PROBE_STEPS]; /* [count] of each                           */
     int64_t batch[CLI_PROBE_STEPS];  /* [count] number of the batch in its epoch  */
     int64_t batches;                 /* of an epoch                               */
@@ -34,6 +34,8 @@ nas_status cli_probe_status(const cli_probe *probe, nas_status status, nas_err *
 /** Mean seconds of the steps for which batch % every == 0, or (`other`) of the others; NAN where
  * there are none. */
 double cli_probe_mean(const cli_probe *probe, int every, bool other);
+/** Mean seconds of all steps; where there was one only, that one's, with what came before it. */
+double cli_probe_step(const cli_probe *probe);
 
 /** What a command would take; NAN: unknown. */
 typedef struct cli_demand {
@@ -48,6 +50,13 @@ typedef struct cli_demand {
  * members of `about`. */
 nas_status cli_demand_space(json_t *about, const nas_space *space, const nas_latency_lut *lut,
                             nas_err *err);
+/** Adds so many steps of that length. */
+void cli_demand_add(cli_demand *demand, double steps, double step_seconds);
+/** Adds what a training takes, by its first steps, which it does: `epochs` of `batch` images a step;
+ * the network is scored on `held_out` images after each.  Scoring an image counts as a third of
+ * training on it: forward alone. */
+nas_status cli_demand_training(cli_demand *demand, nas_trainer *trainer, int64_t epochs,
+                               int64_t batch, double held_out, nas_err *err);
 /** Prints the settings, `about` (taken over) and the demand. */
 nas_status cli_demand_emit(const cli_context *context, json_t *about, const cli_demand *demand,
                            nas_err *err);

@@ -65,6 +65,88 @@ Test(cli_dry_run, a_training_and_a_profile_are_foretold)
     cr_assert_leq(number(demand, "seconds"), 60);
 }
 
+Test(cli_dry_run, pruning_and_quantising_are_foretold)
+{
+    const char *data = make_data(), *model = nas_file("store/runs/1/model.safetensors");
+    const char *out = nas_file("no.safetensors");
+
+    expect_exit(NAS("train", "--data", data, "--arch", make_arch(), "--epochs", "1", "--quiet"), 0,
+                NULL);
+    const int entries = nas_count();
+    const json_t *demand =
+        NAS_JSON("prune", "--model", model, "--data", data, "--ratio", "0.5", "--episodes", "50",
+                 "--calibration-images", "64", "--finetune-epochs", "2", "--batch", "32", "--out",
+                 out, "--dry-run");
+    check_demand(demand, entries);
+    cr_assert_eq(number(demand, "steps"), 50 + 2 * 11, "360 images in batches of 32");
+    cr_assert_leq(number(demand, "budget"), number(demand, "cost_max"));
+    demand = NAS_JSON("quantize", "--model", model, "--data", data, "--agent", "random",
+                      "--bitops", "0.5", "--episodes", "7", "--out", out, "--dry-run");
+    check_demand(demand, entries);
+    cr_assert_eq(number(demand, "steps"), 7);
+    demand = NAS_JSON("quantize", "--model", model, "--data", data, "--finetune-epochs", "1",
+                      "--batch", "32", "--dry-run");
+    check_demand(demand, entries);
+    cr_assert_eq(number(demand, "steps"), 1 + 11);
+    expect_exit(NAS("prune", "--model", model, "--data", data, "--ratio", "0.001", "--dry-run"), 3,
+                "the least is");
+}
+
+Test(cli_dry_run, phases_of_a_supernet_and_work_with_it_are_foretold)
+{
+    const char *plan = nas_put("plan.json", "{\"defaults\": {\"batch\": 32, \"lr\": 0.05},"
+                                            " \"phases\": [{\"name\": \"one\"}, {\"name\": \"two\","
+                                            " \"kernel\": [3, 5, 7], \"subnets\": 2}]}");
+    const char *data = make_data(), *net = nas_file("store/runs/1/supernet.safetensors");
+    const char *out = nas_file("no.safetensors");
+    int entries = nas_count();
+
+#define ON_IMAGES "--data", data, "--score-images", "40", "--recalibrate-images", "128"
+    const json_t *demand = NAS_JSON("ofa", "shrink", ON_IMAGES, "--schedule", plan, "--space",
+                                    "ofa-tiny", "--dry-run");
+    check_demand(demand, entries);
+    const json_t *phases = json_object_get(demand, "phases");
+    cr_assert_eq(json_array_size(phases), 2);
+    cr_assert_eq(number(demand, "steps"), number(json_array_get(phases, 0), "steps") +
+                                              number(json_array_get(phases, 1), "steps"));
+    NAS_JSON("ofa", "shrink", ON_IMAGES, "--schedule", plan, "--space", "ofa-tiny", "--until",
+             "one", "--quiet");
+
+    entries = nas_count();
+    demand = NAS_JSON("ofa", "shrink", ON_IMAGES, "--schedule", plan, "--from", net, "--dry-run");
+    check_demand(demand, entries);
+    cr_assert_eq(json_array_size(json_object_get(demand, "phases")), 1, "one is done");
+    expect_exit(NAS("ofa", "shrink", ON_IMAGES, "--schedule", plan, "--from", net, "--until", "one",
+                    "--dry-run"), 2, "has done all phases");
+    demand = NAS_JSON("ofa", "sample", "--model", net, ON_IMAGES, "--count", "1", "--out", out,
+                      "--dry-run");
+    check_demand(demand, entries);
+    demand = NAS_JSON("ofa", "extract", "--model", net, ON_IMAGES, "--epochs", "2", "--batch", "32",
+                      "--out", out, "--dry-run");
+    check_demand(demand, entries);
+    cr_assert_eq(number(demand, "steps"), 1 + 2 * 11);
+}
+
+Test(cli_dry_run, a_demo_and_a_pipeline_are_foretold)
+{
+    const char *data = make_data(), *table = make_table();
+    char text[2000];
+
+    snprintf(text, sizeof text, "{\"data\": \"%s\", \"space\": \"tiny\", \"table\": \"%s\","
+             " \"name\": \"p\", \"stages\": {\"search\": {\"target_ms\": 5, \"epochs\": 3,"
+             " \"batch\": 32}, \"train\": {\"epochs\": 2}}}", data, table);
+    const char *file = nas_put("p.json", text);
+    const int entries = nas_count();
+
+    check_demand(NAS_JSON("demo", "--dry-run"), entries);
+    const json_t *told = NAS_JSON("pipeline", file, "--dry-run");
+    check_demand(json_object_get(told, "first"), entries);
+    const json_t *train = json_object_get(json_object_get(told, "stages"), "train");
+    cr_assert_not_null(strstr(json_string_value(json_object_get(train, "command")),
+                              "--arch={search:arch.json}"));
+    cr_assert_str_eq(json_string_value(json_object_get(train, "job")), "p.train");
+}
+
 Test(cli_dry_run, mistakes_are_told_as_by_the_command_itself)
 {
     const char *data = make_data(), *table = make_table();
