@@ -71,38 +71,69 @@ void cli_redaction_init(cli_redaction *r)
     add_word(r, r->host, "[host]");
 }
 
-/* Bytes of a value, and of the word before it that only says how it is used ("Bearer abc"). */
+/* Where a value that begins with `quote` behind so many backslashes ends: behind the same again. */
+static size_t quoted_size(const char *text, size_t escapes, char quote)
+{
+    for (size_t at = escapes + 1; text[at] != '\0'; at++) {
+        size_t before = 0;
+
+        if (text[at] != quote)
+            continue;
+        while (before < at - escapes - 1 && text[at - 1 - before] == '\\')
+            before++;
+        if (before == escapes)
+            return at + 1;
+    }
+    return strlen(text); /* rather too much than too little */
+}
+
+/* Bytes of a value, with the word before it that only says how it is used ("Bearer abc"). */
 static size_t value_size(const char *text)
 {
     static const char *const schemes[] = {"Bearer ", "Basic ", "Token "};
-    size_t before = 0;
+    static const char ends[] = "\"' \t\r\n;&";
+    const size_t escapes = strspn(text, "\\");
+    size_t at = 0;
 
+    if (text[escapes] == '"' || text[escapes] == '\'')
+        return quoted_size(text, escapes, text[escapes]);
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
         if (strncasecmp(text, schemes[i], strlen(schemes[i])) == 0)
-            before = strlen(schemes[i]);
-    return before + strcspn(text + before, "\"', \t\r\n;&");
+            at = strlen(schemes[i]);
+    while (text[at] != '\0' && strchr(ends, text[at]) == NULL) {
+        /* what is escaped belongs to it, but not the quote around all of it */
+        const bool escaped = text[at] == '\\' && text[at + 1] != '\0' &&
+                             (strchr("\"'", text[at + 1]) == NULL ||
+                              (text[at + 2] != '\0' && strchr(" ,]", text[at + 2]) == NULL));
+        if (text[at] == '\\' && !escaped)
+            break;
+        at += escaped ? 2 : 1;
+    }
+    return at;
 }
 
-/* Bytes of a secret that is told at `text`: "password=hunter2", "token: abc", "--token abc"; 0: there
- * is none.  `*name` bytes of them are its name. */
+/* Bytes of a secret that is told at `text`: "password=hunter2", "token: abc", "--token abc",
+ * "--token" "abc"; 0: there is none.  `*name` bytes of them are its name. */
 static size_t told_secret(const char *text, const char *start, size_t *name)
 {
-    size_t length = 0;
+    size_t at = 0;
 
     if (text > start && (isalnum((unsigned char)text[-1]) || text[-1] == '_'))
         return 0; /* inside a word */
-    while (isalnum((unsigned char)text[length]) || text[length] == '_' || text[length] == '-')
-        length++;
-    if (!is_secret_name(text, length))
+    while (isalnum((unsigned char)text[at]) || text[at] == '_' || text[at] == '-')
+        at++;
+    if (!is_secret_name(text, at))
         return 0;
     const bool option = text - start >= 2 && text[-1] == '-' && text[-2] == '-';
-    const size_t gap = strspn(text + length, "\"' ");
-    const bool assigned = text[length + gap] == '=' || text[length + gap] == ':';
+    const size_t quotes = strspn(text + at, "\\\"'"), blanks = strspn(text + at + quotes, " ");
 
-    if (!assigned && (!option || gap == 0))
+    at += quotes + blanks;
+    const bool listed = option && quotes > 0 && text[at] == ',';
+    if (text[at] == '=' || text[at] == ':' || listed)
+        at++;
+    else if (!option || blanks == 0)
         return 0;
-    *name = length + gap + (assigned ? 1 : 0);
-    *name += strspn(text + *name, "\"' ");
+    *name = at + strspn(text + at, " ");
     return *name + value_size(text + *name);
 }
 
@@ -153,6 +184,15 @@ static json_t *redacted(const cli_redaction *r, json_t *value, nas_err *err)
     return string;
 }
 
+/* "--token", whose value is the next word of a list. */
+static bool is_secret_option(const json_t *word)
+{
+    const char *text = json_string_value(word);
+
+    return text != NULL && strncmp(text, "--", 2) == 0 && strchr(text, '=') == NULL &&
+           is_secret_name(text + 2, strlen(text + 2));
+}
+
 nas_status cli_redact_json(const cli_redaction *r, json_t *json, nas_err *err)
 {
     const char *key;
@@ -171,8 +211,14 @@ nas_status cli_redact_json(const cli_redaction *r, json_t *json, nas_err *err)
             instead = redacted(r, value, err);
         failed |= json_object_set_new(json, key, instead);
     }
-    json_array_foreach(json, i, value)
-        failed |= json_array_set_new(json, i, redacted(r, value, err));
+    bool secret = false; /* the word before was an option that has one */
+    json_array_foreach(json, i, value) {
+        const bool told = is_secret_option(value);
+
+        failed |= json_array_set_new(json, i, secret && !told ? json_string("[secret]")
+                                                              : redacted(r, value, err));
+        secret = told;
+    }
     return failed ? nas_fail(err, NAS_E_NOMEM, "bug report: out of memory") : NAS_OK;
 }
 
@@ -235,10 +281,10 @@ static void add_jobs(json_t *report, nas_store *store)
                 continue;
             const nas_job_attempt *last = &attempts[count - 1];
             json_array_append_new(
-                rows, json_pack("{s:s, s:s, s:i, s:s, s:i, s:i, s:s}", "name", job->name, "state",
+                rows, json_pack("{s:s, s:s, s:i, s:s, s:i, s:i, s:o}", "name", job->name, "state",
                                 nas_job_state_name(job->state), "attempts", count, "cause",
                                 last->cause, "exit_code", last->code, "signal", last->signal,
-                                "args", job->args));
+                                "args", cli_stored_json(job->args)));
             nas_job_attempts_free(attempts, count);
         }
     nas_jobs_fini(&jobs);
