@@ -15,6 +15,7 @@ typedef struct serve_options {
     cli_common common;
     const char *host, *allowed_host, *token_file;
     int64_t port;
+    double view_minutes;
     bool allow_remote;
 } serve_options;
 
@@ -31,6 +32,8 @@ static const nas_option serve_table[] = {
      "names by which browsers may call it, beside localhost and --host"},
     {"--token-file", NAS_OPT_STRING, AT(token_file), NULL, 0, 0, NULL, "FILE",
      "where the token is kept; default: serve.token in the store"},
+    {"--view-minutes", NAS_OPT_REAL, AT(view_minutes), "10", 0.01, 1440, NULL, "MIN",
+     "until a page that is open must connect anew, which it does by itself"},
     {0},
 };
 
@@ -87,7 +90,9 @@ static nas_status serve_run(const cli_context *context, const void *options, nas
     ready r = {.context = context, .token = token, .token_file = path};
     const nas_serve_options serve = {.host = o->host, .port = (int)o->port,
                                      .allow_remote = o->allow_remote, .names = names,
-                                     .token = token, .version = NAS_VERSION, .ready = say_ready,
+                                     .token = token, .version = NAS_VERSION,
+                                     .view_ms = (int64_t)(60000.0 * o->view_minutes),
+                                     .ready = say_ready,
                                      .user = &r};
     status = nas_serve(store, &serve, err);
 

@@ -247,7 +247,7 @@ static nas_status check_options(const nas_loader *l, nas_err *err)
         return nas_fail(err, NAS_E_CONFIG, "colour jitter must be 0 or more, hue at most 0.5");
     if (l->height == 0) {
         nas_fail(err, NAS_E_CONFIG, "%s: its images differ in size", l->data->path);
-        nas_hint(err, "set an image size, or import again with --size");
+        nas_hint(err, "set an image size, or import again with one (nas data import --size)");
         return NAS_E_CONFIG;
     }
     return NAS_OK;

@@ -107,7 +107,7 @@ nas_status nas_exec_new(nas_exec **out, nas_model *model, int max_batch, nas_err
     if (status == NAS_OK)
         *out = exec;
     else {
-        nas_hint(err, "use a smaller --batch (now %d) or image size", max_batch);
+        nas_hint(err, "use a smaller batch (now %d) or image size", max_batch);
         nas_exec_free(exec);
     }
     return status;

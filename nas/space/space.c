@@ -117,7 +117,7 @@ nas_status nas_space_fit(nas_space *space, int image_size, int channels, int cla
         status = nas_fail(err, NAS_E_CONFIG,
                           "space %s: images of %d px are too small for its strides, which need %d",
                           space->name, image_size, (int)needed);
-        nas_hint(err, "take a space with smaller strides, or import larger images (--size)");
+        nas_hint(err, "take a space with smaller strides, or import larger images (nas data import --size)");
     }
     if (status == NAS_OK && (channels < 1 || channels > 65536 || classes < 1 || classes > 65536))
         status = nas_fail(err, NAS_E_CONFIG, "%d channels and %d classes: must be 1 to 65536",

@@ -89,7 +89,7 @@ nas_status nas_trainer_new(nas_trainer **out, nas_model *model, const nas_datase
     if (status == NAS_OK && t->train.count < (uint32_t)config->batch) {
         status = nas_fail(err, NAS_E_CONFIG, "batch of %d images, but only %u to train on",
                           config->batch, t->train.count);
-        nas_hint(err, "use a smaller --batch");
+        nas_hint(err, "use a smaller batch");
     }
     if (status == NAS_OK &&
         (status = open_loader(&t->train_loader, data, &t->train, t, true, err)) == NAS_OK &&
@@ -267,7 +267,7 @@ static nas_status run_epoch(nas_trainer *t, const nas_observer *observer, nas_er
         if (!isfinite(t->loss_sum)) {
             nas_fail(err, NAS_E_FAIL, "training diverged: the loss is not finite at step %lld",
                      (long long)progress.step);
-            nas_hint(err, "try a smaller --lr");
+            nas_hint(err, "try a smaller learning rate (lr)");
             return NAS_E_FAIL;
         }
         const bool stop = nas_observe_stop(observer);

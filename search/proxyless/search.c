@@ -57,7 +57,7 @@ static nas_status check_config(const nas_search *s, nas_err *err)
         return NAS_OK;
     nas_fail(err, NAS_E_INFEASIBLE, "no architecture of %s meets %g ms: the fastest takes %.6g ms",
              s->space->name, c->target_ms, fastest);
-    nas_hint(err, "choose --target-ms between %.4g and %.4g", fastest, slowest);
+    nas_hint(err, "choose a target between %.4g and %.4g ms", fastest, slowest);
     return NAS_E_INFEASIBLE;
 }
 
@@ -77,7 +77,7 @@ static nas_status open_data(nas_search *s, nas_err *err)
         nas_fail(err, NAS_E_CONFIG,
                  "batch of %u images, but %u to train on and %u held out for validation", batch,
                  s->train.count, s->valid.count);
-        nas_hint(err, "use a smaller --batch");
+        nas_hint(err, "use a smaller batch");
         return NAS_E_CONFIG;
     }
     const char *augment = s->config.augment;
@@ -219,7 +219,7 @@ static nas_status weight_step(nas_search *s, nas_err *err)
         return NAS_OK;
     nas_fail(err, NAS_E_FAIL, "search diverged: the loss is not finite at step %lld",
              (long long)step);
-    nas_hint(err, "try a smaller --lr");
+    nas_hint(err, "try a smaller learning rate (lr)");
     return NAS_E_FAIL;
 }
 

@@ -3,7 +3,8 @@
  * deadline, or the longest waiting one when there are too many, has its socket shut down, which
  * libmicrohttpd sees as its end: so who is slow holds nobody up.
  *
- * A stream of events sleeps (is suspended) while it has nothing to say; the tick wakes it. */
+ * A stream of events sleeps (is suspended) while it has nothing to say; the tick wakes it. It ends after
+ * a while, and its viewer asks anew: one who is gone, or takes nothing, keeps no place for ever. */
 #include "search/report/serve.h"
 
 #include <microhttpd.h>
@@ -35,7 +36,7 @@ enum {
 typedef struct peer {
     struct peer *next, **link;
     int fd;
-    int64_t deadline; /* -1: none */
+    int64_t deadline;
     bool waiting;     /* for a request, not in the middle of an answer */
     bool closing;
 } peer;
@@ -44,7 +45,8 @@ typedef struct stream {
     struct stream *next, **link;
     struct server *server;
     struct MHD_Connection *connection;
-    bool asleep, changed, alive;
+    int64_t end;
+    bool asleep, changed, alive, over;
 } stream;
 
 typedef struct server {
@@ -53,6 +55,7 @@ typedef struct server {
     peer *peers; /* newest first */
     stream *streams;
     int peer_count;
+    int64_t view_ms;
     int64_t alive_at;
     bool stopping;
     uv_loop_t uv;
@@ -137,8 +140,10 @@ static ssize_t read_stream(void *user, uint64_t position, char *buffer, size_t r
     stream *st = user;
     int used = 0;
 
-    if (st->server->stopping)
+    if (st->server->stopping || st->over)
         return MHD_CONTENT_READER_END_OF_STREAM;
+    if ((st->over = now_ms(st->server) >= st->end))
+        return snprintf(buffer, room, "event: again\ndata: {}\n\n");
     if (st->changed)
         used = snprintf(buffer, room, "event: change\ndata: {}\n\n");
     else if (st->alive)
@@ -169,7 +174,7 @@ static struct MHD_Response *make_stream(server *s, struct MHD_Connection *connec
     if (st == NULL)
         return NULL;
     *st = (stream){.server = s, .connection = connection, .alive = true, .next = s->streams,
-                   .link = &s->streams};
+                   .link = &s->streams, .end = now_ms(s) + s->view_ms};
     struct MHD_Response *response = MHD_create_response_from_callback(
         MHD_SIZE_UNKNOWN, BLOCK, read_stream, st, free_stream);
     if (response == NULL) {
@@ -186,7 +191,7 @@ static struct MHD_Response *make_stream(server *s, struct MHD_Connection *connec
 static void wake_streams(server *s)
 {
     for (stream *st = s->streams; st != NULL; st = st->next)
-        if (st->asleep && (st->changed || st->alive || s->stopping)) {
+        if (st->asleep && (st->changed || st->alive || s->stopping || now_ms(s) >= st->end)) {
             st->asleep = false;
             MHD_resume_connection(st->connection);
         }
@@ -286,7 +291,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
     }
     nas_answer_fini(&answer);
     p->waiting = false;
-    p->deadline = streams ? -1 : now_ms(s) + TAKE_MS;
+    p->deadline = now_ms(s) + TAKE_MS + (streams ? s->view_ms : 0);
     return result;
 }
 
@@ -350,7 +355,7 @@ static void on_tick(uv_timer_t *timer)
     if (alive)
         s->alive_at = now + ALIVE_MS;
     for (peer *p = s->peers; p != NULL; p = p->next)
-        if (!p->closing && p->deadline >= 0 && now > p->deadline)
+        if (!p->closing && now > p->deadline)
             close_peer(p);
     wake_streams(s);
     run_daemon(s);
@@ -435,7 +440,8 @@ static nas_status say_ready(const nas_serve_options *o, int port, nas_err *err)
 nas_status nas_serve(nas_store *store, const nas_serve_options *options, nas_err *err)
 {
     server s = {.dashboard = {.store = store, .token = options->token,
-                              .version = options->version, .hosts = options->names}};
+                              .version = options->version, .hosts = options->names},
+                .view_ms = options->view_ms};
     int fd, port;
     nas_status status = nas_report__listen(options, &fd, &port, err);
 

@@ -11,6 +11,7 @@ typedef struct nas_serve_options {
     const char *const *names; /* by which it may be called, NULL-terminated; may be NULL  */
     const char *token;
     const char *version;
+    int64_t view_ms;          /* a stream of events ends after so long: its viewer asks anew  */
     /* Called once it listens, with the address of the page ("http://127.0.0.1:8790/"); a failure
      * ends it. */
     nas_status (*ready)(void *user, const char *url, int port, nas_err *err);

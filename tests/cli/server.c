@@ -24,10 +24,12 @@ static double seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-void server_start(void)
+void server_start(void) { server_start_for("10"); }
+
+void server_start_for(const char *view_minutes)
 {
     const char *argv[] = {NAS_PROGRAM, "serve", "--port", "0", "--json", "--store",
-                          nas_file("store"), NULL};
+                          nas_file("store"), "--view-minutes", view_minutes, NULL};
     posix_spawn_file_actions_t actions;
     char line[1024] = "";
     size_t used = 0;

@@ -10,6 +10,8 @@ extern char server_token[80];
 
 /** Starts it on any free port and waits for the line that says which. */
 void server_start(void);
+/** The same with a limit for open pages (--view-minutes). */
+void server_start_for(const char *view_minutes);
 /** It was asked to end: it must do so soon, and with 0. */
 void server_await_end(void);
 /** Asks it to, and waits. */

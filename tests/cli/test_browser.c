@@ -105,7 +105,7 @@ Test(cli_browser, the_dashboard_lives)
     need_browser();
     search("search-1", "1");
     search("search-2", "2");
-    server_start();
+    server_start_for("0.05"); /* it connects anew again and again, and says nothing of it */
     snprintf(base, sizeof base, "http://127.0.0.1:%d/", server_port);
     snprintf(pid, sizeof pid, "%d", (int)server_pid);
     /* adds a run when the page asks for it */

@@ -152,7 +152,7 @@ Test(cli_dry_run, mistakes_are_told_as_by_the_command_itself)
     const char *data = make_data(), *table = make_table();
 
     expect_exit(NAS("search", "--data", data, "--space", "tiny", "--table", table, "--target-ms",
-                    "0.0001", "--dry-run"), 3, "choose --target-ms between");
+                    "0.0001", "--dry-run"), 3, "choose a target between");
     expect_exit(NAS("train", "--data", data, "--dry-run"), 2, "--arch is required");
 }
 

@@ -40,7 +40,7 @@ static const struct {
     {{"train", "--data", "@task.nasd", "--arch", "@net.json", "--augment", "cifr"}, 78,
      "no augmentation is called", "none, cifar and imagenet"},
     {{"train", "--data", "@task.nasd", "--arch", "@net.json", "--batch", "4000"}, 78,
-     "only 360 to train on", "--batch"},
+     "only 360 to train on", "a smaller batch"},
     {{"train", "--data", "@task.nasd", "--arch", "@net.json", "--name", "a b", "--epochs", "1"}, 2,
      "not a name", "letters, digits"},
     /* of files */
@@ -73,7 +73,7 @@ static const struct {
     {{"resume"}, 74, "there is no store", "--store"},
     {{"runs", "show", "search-1"}, 74, "there is no store", "--store"},
     {{"search", "--data", "@task.nasd", "--space", "tiny", "--table", "@table.yaml", "--target-ms",
-      "0.001"}, 3, "no architecture of tiny meets", "choose --target-ms between"},
+      "0.001"}, 3, "no architecture of tiny meets", "choose a target between"},
     {{"search", "--data", "@task.nasd", "--space", "proxyless-cifar", "--table", "@table.yaml",
       "--target-ms", "5"}, 3, "lacks", "nas profile measures them"},
     {{"profile", "--space", "tiny", "--out", "@t.yaml", "--via", "phone"}, 2, "no such way",

@@ -226,6 +226,23 @@ Test(cli_serve, who_watches_is_told_of_a_change)
     server_await_end();
 }
 
+Test(cli_serve, nobody_watches_for_ever)
+{
+    server_stop();
+    server_start_for("0.02");
+    const int fd = dial();
+    const double begun = seconds();
+
+    say(fd, request_for("GET", "/events"));
+    cr_assert(hear(fd, "event: again", 10), "%s", reply);
+    cr_assert_geq(seconds() - begun, 1.2);
+    cr_assert(hear(fd, NULL, 5), "then the stream ends");
+    close(fd);
+    cr_assert_eq(get("/metrics"), 200);
+    cr_assert_not_null(strstr(reply, "onepath_event_streams 0\n"));
+    server_stop();
+}
+
 Test(cli_serve, promtool_accepts_its_metrics)
 {
     need_tool("promtool");

@@ -95,16 +95,18 @@
       if (answer.status === 401) return; // asking again does not help
       if (!answer.ok) throw new Error(trouble);
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      let rest = '';
+      let rest = '', again = false;
       for (let part = await reader.read(); !part.done; part = await reader.read()) {
         const events = (rest + part.value).split('\n\n');
         rest = events.pop();
+        again = events.some(function (e) { return e.startsWith('event: again'); });
         heard = Date.now();
         if (trouble || heard - loaded > RELOAD_MS || events.some(function (e) {
           return e.startsWith('event: change');
         })) load();
         say();
       }
+      if (again) return listen(); // its time is over, no more
       fail('the server has ended');
     } catch (error) {
       fail(error instanceof TypeError ? 'the server does not answer' : error.message);
