@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -82,6 +83,39 @@ static void put_padded(const char *text, int width, bool right)
     printf("%*s%s%*s", right ? pad : 0, "", text, right ? 0 : pad, "");
 }
 
+/* Columns of the terminal that results go to; 0: they go elsewhere, or it does not tell. */
+static int terminal_width(void)
+{
+    struct winsize size;
+
+    return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+/* How many of the columns fit on the terminal, at least one; says if some do not. */
+static int fitting(const int *widths, int columns)
+{
+    const int most = terminal_width();
+    int used = 0, fit = 0;
+
+    if (most == 0)
+        return columns;
+    while (fit < columns && (fit == 0 || used + 2 + widths[fit] <= most))
+        used += 2 + widths[fit++];
+    if (fit < columns)
+        nas_log(NAS_LOG_INFO, "%d more columns do not fit here; they are there in a wider terminal, "
+                "in a pipe, and with --json", columns - fit);
+    return fit;
+}
+
+static void print_cell(const char *text, int width, bool right, bool last)
+{
+    fputs("  ", stdout);
+    if (last && !right)
+        fputs(text, stdout); /* no blanks at the end of a line */
+    else
+        put_padded(text, width, right);
+}
+
 /* Rows are objects; the first one's scalar members are the columns. */
 static void print_table(const json_t *rows)
 {
@@ -103,16 +137,14 @@ static void print_table(const json_t *rows)
             const int width = width_of(cell(json_object_get(row, names[c]), text));
             widths[c] = width > widths[c] ? width : widths[c];
         }
-    for (int c = 0; c < columns; c++) {
-        fputs("  ", stdout);
-        put_padded(names[c], widths[c], right[c]);
-    }
+    columns = fitting(widths, columns);
+    for (int c = 0; c < columns; c++)
+        print_cell(names[c], widths[c], right[c], c == columns - 1);
     putchar('\n');
     json_array_foreach(rows, i, row) {
-        for (int c = 0; c < columns; c++) {
-            fputs("  ", stdout);
-            put_padded(cell(json_object_get(row, names[c]), text), widths[c], right[c]);
-        }
+        for (int c = 0; c < columns; c++)
+            print_cell(cell(json_object_get(row, names[c]), text), widths[c], right[c],
+                       c == columns - 1);
         putchar('\n');
     }
 }
@@ -165,7 +197,7 @@ static void print_object(const json_t *object, int indent)
         if (rows || json_is_object(value))
             continue;
         printf("%*s", indent, "");
-        put_padded(key, width + 2, false);
+        put_padded(key, json_is_null(value) ? 0 : width + 2, false);
         if (json_is_array(value))
             print_list(value);
         else if (json_is_string(value))

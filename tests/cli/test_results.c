@@ -1,5 +1,6 @@
-/* The keys that scripts rely on. */
+/* The keys that scripts rely on, and what results do where they cannot go. */
 #include "tests/cli/nas.h"
+#include "tests/support/tools.h"
 
 TestSuite(cli_results, .init = nas_begin, .fini = nas_end, .timeout = 240);
 
@@ -196,4 +197,45 @@ Test(cli_results, inspect_knows_each_of_our_files)
     cr_assert_str_eq(text(NAS_JSON("inspect", table), "kind"), "latency table");
     cr_assert_str_eq(text(NAS_JSON("inspect", arch), "kind"), "architecture");
     cr_assert_str_eq(text(NAS_JSON("inspect", space), "kind"), "space");
+}
+
+/* `line` in a shell, with nas as $0 and the test's store. */
+static int shell(const char *line)
+{
+    const char *argv[] = {"/bin/sh", "-c", line, NAS_PROGRAM, nas_file("store"), NULL};
+    const process_options options = {.timeout_s = 60};
+    process_result result = process_run(argv, &options);
+    const int code = result.code;
+
+    process_free(&result);
+    return code;
+}
+
+Test(cli_results, closed_ends_and_pipes_are_taken_as_they_are)
+{
+    expect_exit(NAS("jobs", "submit", "--", "space", "list"), 0, NULL);
+    cr_assert_eq(shell("\"$0\" jobs list --store \"$1\" >&-"), 74, "a closed stdout");
+    cr_assert_eq(shell("\"$0\" help >&-"), 74);
+    cr_assert_eq(shell("\"$0\" completion bash >/dev/full"), 74, "a full disk");
+    cr_assert_eq(shell("\"$0\" help --markdown | head -n 1 | grep -q Commands"), 0);
+    cr_assert_eq(shell("\"$0\" jobs list --store \"$1\" 2>&- >/dev/null"), 0, "a closed stderr");
+}
+
+/* A table as wide as what it goes to: a terminal of 40 columns, or a pipe. */
+Test(cli_results, a_narrow_terminal_shows_the_columns_that_fit)
+{
+    char command[1024];
+
+    need_tool("script");
+    expect_exit(NAS("jobs", "submit", "--", "space", "list"), 0, NULL);
+    const char *piped = NAS("jobs", "list")->out;
+    cr_assert_not_null(strstr(piped, "command"), "%s", piped);
+    cr_assert_null(strstr(piped, " \n"), "blanks at the end of a line: %s", piped);
+    snprintf(command, sizeof command, "stty cols 40 && '%s' jobs list --store '%s' 2>/dev/null",
+             NAS_PROGRAM, nas_file("store"));
+    const char *shown = RUN_TOOL("script", "-qec", command, "/dev/null")->out;
+    cr_assert_not_null(strstr(shown, "name"), "%s", shown);
+    cr_assert_null(strstr(shown, "command"), "%s", shown);
+    for (const char *line = strtok(strdup(shown), "\r\n"); line != NULL; line = strtok(NULL, "\r\n"))
+        cr_assert_leq(strlen(line), 40, "%s", line);
 }

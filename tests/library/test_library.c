@@ -75,6 +75,41 @@ Test(library, an_error_says_what_and_what_to_do)
     cr_assert_str_eq(nas_status_name(NAS_E_CONFIG), "config");
 }
 
+/* A program has no command line whose options it could change. */
+Test(library, what_to_do_is_said_by_parameters_not_by_options)
+{
+    nas_dataset *data = images();
+    nas_space *space = tiny(data);
+    nas_train_options training;
+    nas_search_options search;
+    nas_latency_table *table;
+    nas_profile_options quick;
+    nas_network *network, *found = NULL;
+    nas_arch *arch;
+
+    OK(nas_space_draw(&arch, space, 1, 0, &err));
+    OK(nas_network_new(&network, arch, 1, &err));
+    nas_train_options_init(&training, sizeof training);
+    training.batch = 4096;
+    cr_assert_eq(nas_network_train(network, data, &training, NULL, NULL, &err), NAS_E_CONFIG);
+    cr_assert_str_eq(err.hint, "use a smaller batch");
+    nas_profile_options_init(&quick, sizeof quick);
+    quick.max_seconds = 0.2;
+    OK(nas_latency_measure(&table, space, &quick, NULL, &err));
+    nas_search_options_init(&search, sizeof search);
+    search.target_ms = 1e-6;
+    search.epochs = 1;
+    cr_assert_eq(nas_search_network(&found, space, data, table, &search, NULL, NULL, &err),
+                 NAS_E_INFEASIBLE, "%s", err.message);
+    cr_assert_not_null(strstr(err.hint, "choose a target between"), "%s", err.hint);
+    cr_assert_null(strstr(err.hint, "--"), "%s", err.hint);
+    nas_network_free(network);
+    nas_arch_free(arch);
+    nas_latency_table_free(table);
+    nas_space_free(space);
+    nas_dataset_close(data);
+}
+
 Test(library, handles_tell_what_they_hold)
 {
     nas_dataset *data = images();
