@@ -108,7 +108,7 @@ Test(cli_bad_input, an_impossible_target_is_exit_3_and_shows_the_closest)
     const process_result *result = NAS("search", "--data", data, "--space", "tiny", "--table",
                                        table, "--target-ms", "0.001", "--json");
 
-    expect_exit(result, 3, "--target-ms between");
+    expect_exit(result, 3, "a target between");
     json_t *shown = json_loads(result->out, 0, NULL);
     cr_assert_not_null(shown);
     cr_assert(json_is_false(json_object_get(shown, "feasible")));
