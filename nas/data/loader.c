@@ -49,6 +49,7 @@ struct nas_loader {
     uint32_t count;
     int64_t order_epoch;
     int64_t batches; /* of an epoch */
+    int share;       /* images of a batch that are served */
     int height, width, channels; /* height and width at most */
     int size, next_size; /* of every batch now, and after the next start; 0: as options say */
     nas_normal normal;
@@ -101,13 +102,19 @@ static int side_of(const nas_loader *l, int64_t place)
     return l->options.size[nas_rng_below(&rng, (uint32_t)l->options.sizes)];
 }
 
+/* Place in the epoch of the first image that a batch serves. */
+static int64_t first_of(const nas_loader *l, int64_t index)
+{
+    return index * l->options.batch + (int64_t)l->options.part * l->share;
+}
+
 /* Decides which images the batch of `sequence` holds. Under the lock. */
 static void begin_batch(nas_loader *l, slot *s, int64_t sequence)
 {
     const int64_t place = l->start + sequence;
     const int64_t epoch = place / l->batches, index = place % l->batches;
-    const int64_t first = index * l->options.batch, left = (int64_t)l->count - first;
-    const int n = left < l->options.batch ? (int)left : l->options.batch;
+    const int64_t first = first_of(l, index), left = (int64_t)l->count - first;
+    const int n = left < l->share ? (int)left : l->share;
     const int side = side_of(l, place);
 
     set_order(l, epoch);
@@ -123,7 +130,7 @@ static nas_status fill_image(worker *w, slot *s, int i, nas_err *err)
     const nas_loader *l = w->loader;
     const nas_dataset *data = l->data;
     const uint32_t item = s->items[i];
-    const uint64_t position = (uint64_t)s->batch.index * (uint64_t)l->options.batch + (uint64_t)i;
+    const uint64_t position = (uint64_t)first_of(l, s->batch.index) + (uint64_t)i;
     size_t size;
     const unsigned char *bytes = nas_dataset_record(data, item, &size);
     nas_image raw = {data->height, data->width, data->channels, (uint8_t *)bytes, 0};
@@ -226,6 +233,10 @@ static nas_status check_options(const nas_loader *l, nas_err *err)
         return nas_fail(err, NAS_E_CONFIG,
                         "batch %d, %d loader threads, %d batches ahead: not in 1..%d, 0.., 0..%d",
                         o->batch, o->threads, o->ahead, BATCH_MAX, AHEAD_MAX);
+    if (o->parts != 0 && (o->part < 0 || o->part >= o->parts || !o->drop_last ||
+                          o->batch % o->parts != 0))
+        return nas_fail(err, NAS_E_CONFIG, "batches of %d images are not cut into %d parts",
+                        o->batch, o->parts);
     if (l->batches == 0)
         return nas_fail(err, NAS_E_CONFIG, "%s: %u images do not fill a batch of %d",
                         l->data->path, l->count, o->batch);
@@ -255,7 +266,7 @@ static nas_status check_options(const nas_loader *l, nas_err *err)
 
 static nas_status allocate(nas_loader *l, nas_err *err)
 {
-    const size_t batch = (size_t)l->options.batch; /* < 2^17 */
+    const size_t batch = (size_t)l->share; /* < 2^17 */
     const size_t floats = batch * (size_t)l->height * (size_t)l->width * (size_t)l->channels;
     const size_t bytes = (floats * sizeof(float) + 63) / 64 * 64;
 
@@ -332,6 +343,7 @@ nas_status nas_loader_open(nas_loader **out, const nas_dataset *data, const uint
     l->height = options->augment.size > 0 ? options->augment.size : data->height;
     l->width = options->augment.size > 0 ? options->augment.size : data->width;
     l->channels = data->channels;
+    l->share = options->batch / (options->parts > 0 ? options->parts : 1);
     if (options->batch > 0)
         l->batches = options->drop_last ? count / options->batch
                                         : ((int64_t)count + options->batch - 1) / options->batch;

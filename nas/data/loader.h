@@ -25,10 +25,13 @@ typedef struct nas_loader_options {
     /* Image sizes, none above augment.size: each batch has one of them, drawn by (seed, epoch,
      * batch); pad and cutout shrink along.  0: augment.size alone. */
     int sizes, size[64];
+    /* Several processes: of each batch the images of part `part` of `parts`, 0 <= part < parts, as
+     * they are in the whole batch; parts must divide batch, with drop_last.  0, 0: all of it. */
+    int part, parts;
 } nas_loader_options;
 
 typedef struct nas_batch {
-    int n;             /* images: options.batch, or fewer in the last one */
+    int n;             /* images: options.batch (a part: its share), or fewer in the last one */
     const float *x;    /* [n][height][width][channels], normalised; 64-byte aligned */
     const int *labels; /* [n] */
     int64_t epoch, index;

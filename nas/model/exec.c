@@ -27,6 +27,7 @@ struct nas_exec {
     size_t max_output; /* floats of the largest slot output */
     int max_batch;
     nas_memory memory;
+    const nas_comm *comm;
     const int *choice;
     int *choice_copy;
     nas_run run;
@@ -127,6 +128,8 @@ void nas_exec_free(nas_exec *exec)
 
 void nas_exec_set_memory(nas_exec *exec, nas_memory memory) { exec->memory = memory; }
 
+void nas_exec_set_comm(nas_exec *exec, const nas_comm *comm) { exec->comm = comm; }
+
 size_t nas_exec_planned_bytes(const nas_exec *exec) { return exec->acts.size + exec->grads.size; }
 size_t nas_exec_peak_bytes(const nas_exec *exec) { return exec->acts.peak + exec->grads.peak; }
 
@@ -169,7 +172,8 @@ const float *nas_exec_forward(nas_exec *exec, const int *choice, int n, const fl
                           .dropout = how->dropout,
                           .keep = how->train && how->keep, .bn_eps = model->bn_eps,
                           .bn_momentum = how->bn_momentum, .seed = how->seed, .step = how->step,
-                          .memory = exec->memory};
+                          .memory = exec->memory, .before = nas_comm_rank(exec->comm) * n,
+                          .comm = how->train && how->sync ? exec->comm : NULL};
     nas_arena_release(&exec->acts, 0);
     nas_arena_release(&exec->grads, 0);
     for (int i = 0; i < 2; i++)
@@ -192,7 +196,7 @@ static const float *shared_moments(nas_exec *exec, int s, uint64_t wanted)
 {
     const nas_model_slot *slot = &exec->model->slot[s];
 
-    for (int c = 0; c < slot->count; c++) {
+    for (int c = 0; c < slot->count && exec->run.comm == NULL; c++) {
         const size_t floats = nas_layer_moments_floats(&slot->layer[c], exec->run.kernels);
 
         if (floats > 0 && c != exec->choice[s] && (wanted >> c & 1)) {
@@ -282,6 +286,37 @@ void nas_exec_backward(nas_exec *exec, float *dlogits, const nas_backward *want)
         }
     }
     exec->run.keep = false;
+}
+
+/* Copies the running statistics of the path into their places in the gradients, which are of no
+ * other use, or back. */
+static void carry_statistics(nas_exec *exec, bool back, float factor)
+{
+    for (int s = 0; s < exec->model->slots; s++) {
+        const nas_layer *layer = active_layer(exec, s);
+        const size_t first = layer->weights + layer->vectors;
+        float *grads = exec->state[s].grads, *params = active_params(exec, s);
+
+        for (size_t i = first; grads != NULL && i < first + layer->buffers; i++)
+            if (back)
+                params[i] = grads[i];
+            else
+                grads[i] = params[i] * factor;
+    }
+}
+
+void nas_exec_sum(nas_exec *exec)
+{
+    const bool own_statistics = exec->run.comm == NULL;
+
+    if (exec->comm == NULL)
+        return;
+    if (own_statistics)
+        carry_statistics(exec, false, 1.0f / (float)exec->comm->ranks);
+    /* all blocks lie in the arena, one behind the other */
+    nas_comm_sum_floats(exec->comm, (float *)exec->grads.base, exec->grads.used / sizeof(float));
+    if (own_statistics)
+        carry_statistics(exec, true, 1.0f);
 }
 
 const float *nas_exec_grads(const nas_exec *exec, int slot) { return exec->state[slot].grads; }

@@ -24,10 +24,15 @@ size_t nas_exec_planned_bytes(const nas_exec *exec);
 /** Bytes of activations and gradients used at most so far. */
 size_t nas_exec_peak_bytes(const nas_exec *exec);
 
+/** From the next forward pass on, the images are this process's part of a batch, as many as any
+ * other's.  Borrowed; NULL: it is alone. */
+void nas_exec_set_comm(nas_exec *exec, const nas_comm *comm);
+
 typedef struct nas_forward {
     bool train;        /* batch statistics                                            */
     bool dropout;      /* train: apply dropout                                        */
     bool keep;         /* a backward pass follows (train)                             */
+    bool sync;         /* train: batch statistics of the whole batch, not of each process's part */
     float bn_momentum; /* train: share of the batch in running statistics, 0: leave    */
     uint64_t seed, step; /* key of dropout's mask                                     */
 } nas_forward;
@@ -51,6 +56,10 @@ typedef struct nas_backward {
 /** Backward of the last nas_exec_forward with keep, from dlogits [n][classes]
  * (overwritten).  Once a forward pass. */
 void nas_exec_backward(nas_exec *exec, float *dlogits, const nas_backward *want);
+
+/** Several processes: sums the gradients of the last backward pass with `weights` over all of them.
+ * Where the statistics were each process's own, the running ones become their mean. */
+void nas_exec_sum(nas_exec *exec);
 
 /** Gradient block of the active operation of a slot after a backward pass with
  * `weights`, shaped as its parameters; NULL when it has none. */

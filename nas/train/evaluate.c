@@ -41,7 +41,8 @@ nas_status nas_recalibrate(nas_exec *exec, const int *choice, nas_loader *loader
     nas_loader_start(loader, 0, 0);
     for (int i = 0; i < batches; i++) {
         /* weights 1, 1/2, 1/3, ... leave the mean of all batches */
-        const nas_forward how = {.train = true, .bn_momentum = 1.0f / (float)(i + 1)};
+        const nas_forward how = {.train = true, .sync = true,
+                                 .bn_momentum = 1.0f / (float)(i + 1)};
         if ((status = nas_loader_next(loader, &batch, err)) != NAS_OK || batch == NULL)
             break;
         nas_exec_forward(exec, choice, batch->n, batch->x, &how);

@@ -26,7 +26,8 @@ nas_status nas_evaluate_stop(void *observer, const nas_batch *batch, const float
 
 /** Replaces the running statistics of the path `choice` by the average of the batch
  * statistics over at most `batches` batches of the loader's epoch 0 (Cai et al. 2020,
- * Once-for-All: needed before any path of a supernet is judged).  NAS_E_INTERRUPTED when the
+ * Once-for-All: needed before any path of a supernet is judged); of several processes, over whole
+ * batches.  NAS_E_INTERRUPTED when the
  * observer (may be NULL) says stop: the statistics are half done then. */
 nas_status nas_recalibrate(nas_exec *exec, const int *choice, nas_loader *loader, int batches,
                            const nas_observer *observer, nas_err *err);

@@ -72,17 +72,56 @@ void nas_step_fini(nas_step *step)
     *step = (nas_step){0};
 }
 
+nas_status nas_step_part(int *part, const nas_comm *comm, int batch, nas_err *err)
+{
+    const int ranks = nas_comm_ranks(comm);
+
+    *part = batch / ranks;
+    if (comm == NULL || (batch % ranks == 0 && *part >= 2))
+        return NAS_OK;
+    nas_fail(err, NAS_E_CONFIG, "a batch of %d images is not cut into equal parts of at least 2 by "
+             "%d processes", batch, ranks);
+    nas_hint(err, "use a --batch that is a multiple of %d, or another number of processes",
+             2 * ranks);
+    return NAS_E_CONFIG;
+}
+
+void nas_step_join(nas_step *step, const nas_comm *comm, bool sync_bn)
+{
+    step->comm = comm;
+    step->sync_bn = sync_bn;
+    nas_exec_set_comm(step->exec, comm);
+}
+
+/* Loss of the whole batch, and dlogits of it, where each process has the same number of images. */
+static double whole_loss(nas_step *step, int n, const float *logits)
+{
+    double loss = nas_kernels_get()->cross_entropy(n, step->classes, logits, step->targets,
+                                                   step->dlogits);
+
+    if (step->comm == NULL)
+        return loss;
+    const float share = 1.0f / (float)step->comm->ranks;
+    for (size_t i = 0; i < (size_t)n * (size_t)step->classes; i++)
+        step->dlogits[i] *= share;
+    nas_comm_sum_doubles(step->comm, &loss, 1);
+    return loss / step->comm->ranks;
+}
+
 double nas_step_weights(nas_step *step, const int *choice, int n, const float *images,
                         const int *labels, float smoothing, const nas_forward *how,
                         const nas_sgd *sgd)
 {
     const nas_backward want = {.weights = true};
-    const float *logits = nas_exec_forward(step->exec, choice, n, images, how);
+    nas_forward whole = *how;
+
+    whole.sync = step->sync_bn;
+    const float *logits = nas_exec_forward(step->exec, choice, n, images, &whole);
 
     nas_targets(labels, n, step->classes, smoothing, step->targets);
-    const double loss = nas_kernels_get()->cross_entropy(n, step->classes, logits, step->targets,
-                                                         step->dlogits);
+    const double loss = whole_loss(step, n, logits);
     nas_exec_backward(step->exec, step->dlogits, &want);
+    nas_exec_sum(step->exec);
     nas_exec_sgd(step->exec, sgd);
     return loss;
 }
@@ -90,23 +129,30 @@ double nas_step_weights(nas_step *step, const int *choice, int n, const float *i
 double nas_step_gates(nas_step *step, const int *choice, int n, const float *images,
                       const int *labels, const nas_backward *want)
 {
-    const nas_forward how = {.train = true, .keep = true};
+    const nas_forward how = {.train = true, .keep = true, .sync = step->sync_bn};
     const float *logits = nas_exec_forward(step->exec, choice, n, images, &how);
 
     nas_targets(labels, n, step->classes, 0.0f, step->targets);
-    const double loss = nas_kernels_get()->cross_entropy(n, step->classes, logits, step->targets,
-                                                         step->dlogits);
+    const double loss = whole_loss(step, n, logits);
     nas_exec_backward(step->exec, step->dlogits, want);
     return loss;
 }
 
 void nas_step_score(nas_step *step, const int *choice, int n, const float *images,
-                    const int *labels, bool batch_statistics, nas_score *score)
+                    const int *labels, const nas_forward *how, nas_score *score)
 {
-    const nas_forward how = {.train = batch_statistics};
-    const float *logits = nas_exec_forward(step->exec, choice, n, images, &how);
+    const float *logits = nas_exec_forward(step->exec, choice, n, images, how);
 
     score->loss += nas_cross_entropy_sum(logits, labels, n, step->classes);
     score->images += n;
     nas_count_hits(logits, labels, n, step->classes, &score->top1, &score->top5);
+}
+
+void nas_score_sum(const nas_comm *comm, nas_score *score)
+{
+    double values[] = {score->loss, (double)score->images, (double)score->top1,
+                       (double)score->top5};
+
+    nas_comm_sum_doubles(comm, values, 4);
+    *score = (nas_score){values[0], (int64_t)values[1], (int64_t)values[2], (int64_t)values[3]};
 }

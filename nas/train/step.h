@@ -24,10 +24,19 @@ typedef struct nas_step {
     nas_exec *exec; /* borrowed */
     int classes;
     float *targets, *dlogits; /* [max_batch][classes] */
+    const nas_comm *comm;     /* NULL: alone */
+    bool sync_bn;
 } nas_step;
 
 nas_status nas_step_init(nas_step *step, nas_exec *exec, int max_batch, int classes, nas_err *err);
 void nas_step_fini(nas_step *step);
+/** From now on the images are this process's part of a batch, all parts of the same size; losses
+ * and weight steps are those of the whole batch, and every process makes the same.  Batch norm sees
+ * the whole batch (sync_bn), or each process its part.  `comm` is borrowed; NULL: alone. */
+void nas_step_join(nas_step *step, const nas_comm *comm, bool sync_bn);
+
+/** Images of a batch that each process gets: an equal part of at least two.  NAS_E_CONFIG. */
+nas_status nas_step_part(int *part, const nas_comm *comm, int batch, nas_err *err);
 
 /** Forward (batch statistics, running statistics updated with `bn_momentum`), loss with
  * label smoothing, gradient, SGD on the path `choice`.  Returns the loss. */
@@ -36,16 +45,18 @@ double nas_step_weights(nas_step *step, const int *choice, int n, const float *i
                         const nas_sgd *sgd);
 
 /** Forward without touching running statistics, plain cross-entropy, and the gradients
- * `want` of it.  Returns the loss. */
+ * `want` of it; these are this process's part, to be summed.  Returns the loss. */
 double nas_step_gates(nas_step *step, const int *choice, int n, const float *images,
                       const int *labels, const nas_backward *want);
 
-/** Mean loss and hits of n images in evaluation or with batch statistics. */
+/** Loss and hits of n images, forward as `how` says; of this process's images alone. */
 typedef struct nas_score {
     double loss; /* sum over images */
     int64_t images, top1, top5;
 } nas_score;
 void nas_step_score(nas_step *step, const int *choice, int n, const float *images,
-                    const int *labels, bool batch_statistics, nas_score *score);
+                    const int *labels, const nas_forward *how, nas_score *score);
+/** Adds up what the processes scored. */
+void nas_score_sum(const nas_comm *comm, nas_score *score);
 
 #endif

@@ -42,7 +42,9 @@ static nas_status open_loader(nas_loader **out, const nas_dataset *data, const n
     nas_loader_options options = {.batch = training ? t->config.batch : EVAL_BATCH,
                                   .threads = t->config.loader_threads, .seed = t->config.seed,
                                   .stream = training ? "train" : "valid", .shuffle = training,
-                                  .drop_last = training};
+                                  .drop_last = training,
+                                  .part = training ? nas_comm_rank(t->config.comm) : 0,
+                                  .parts = training ? nas_comm_ranks(t->config.comm) : 0};
     const int size = t->model->image_size;
     const nas_status status =
         nas_augment_preset(&options.augment, training ? t->config.augment : "none", size, err);
@@ -70,6 +72,7 @@ nas_status nas_trainer_new(nas_trainer **out, nas_model *model, const nas_datase
 {
     nas_trainer *t = calloc(1, sizeof *t);
     nas_status status;
+    int part = 0;
 
     *out = NULL;
     if (t == NULL)
@@ -84,7 +87,7 @@ nas_status nas_trainer_new(nas_trainer **out, nas_model *model, const nas_datase
                           "the network has %d channels and %d classes, %s has %d and %d",
                           model->channels, model->classes, data->path, data->channels,
                           data->classes);
-    else
+    else if ((status = nas_step_part(&part, config->comm, config->batch, err)) == NAS_OK)
         status = split(t, data, err);
     if (status == NAS_OK && t->train.count < (uint32_t)config->batch) {
         status = nas_fail(err, NAS_E_CONFIG, "batch of %d images, but only %u to train on",
@@ -95,13 +98,14 @@ nas_status nas_trainer_new(nas_trainer **out, nas_model *model, const nas_datase
         (status = open_loader(&t->train_loader, data, &t->train, t, true, err)) == NAS_OK &&
         (t->valid.count == 0 ||
          (status = open_loader(&t->valid_loader, data, &t->valid, t, false, err)) == NAS_OK) &&
-        (status = nas_exec_new(&t->exec, model, config->batch, err)) == NAS_OK)
-        status = nas_step_init(&t->step, t->exec, config->batch, model->classes, err);
+        (status = nas_exec_new(&t->exec, model, part, err)) == NAS_OK)
+        status = nas_step_init(&t->step, t->exec, part, model->classes, err);
     if (status != NAS_OK) {
         nas_trainer_free(t);
         return status;
     }
     nas_exec_set_memory(t->exec, config->memory);
+    nas_step_join(&t->step, config->comm, config->sync_bn);
     t->batches = nas_loader_batches(t->train_loader);
     *out = t;
     return NAS_OK;
@@ -182,11 +186,11 @@ static void train_batch(nas_trainer *t, const nas_batch *batch)
                          .nesterov = true};
 
     t->loss_sum +=
-        batch->n * nas_step_weights(&t->step, t->choice, batch->n, batch->x, batch->labels,
+        c->batch * nas_step_weights(&t->step, t->choice, batch->n, batch->x, batch->labels,
                                     (float)c->label_smoothing, &how, &sgd);
     if (c->hooks != NULL)
         c->hooks->stepped(c->hooks->user, (double)sgd.lr);
-    t->loss_images += batch->n;
+    t->loss_images += c->batch;
     t->batch++;
 }
 

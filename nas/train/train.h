@@ -25,6 +25,10 @@ typedef struct nas_train_config {
     int loader_threads;
     nas_memory memory;
     const nas_train_hooks *hooks; /* borrowed; NULL: none                          */
+    const nas_comm *comm;  /* processes that train together, each on its part of every batch,
+                              which they must divide; NULL: alone.  The observers of all say
+                              "stop" at the same time; that of process 0 keeps the checkpoints */
+    bool sync_bn;          /* of several: batch norm sees whole batches            */
 } nas_train_config;
 
 /** What `nas train` does when nothing else is said. */

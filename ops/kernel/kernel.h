@@ -252,10 +252,11 @@ typedef struct nas_kernels {
     void (*act_backward)(size_t count, nas_act act, const float *kept, const float *dy, float *g);
 
     /* -- dropout, loss ------------------------------------------------------------ */
-    /** y = x * mask / (1 - ratio) with a counter-based mask keyed by (seed, step):
-     * the same call with dy gives the gradient.  y may alias x. */
-    void (*dropout)(size_t count, float ratio, unsigned long long seed, unsigned long long step,
-                    const float *x, float *y);
+    /** y = x * mask / (1 - ratio) with a counter-based mask keyed by (seed, step), of
+     * which x sees the values from number `first` on: the same call with dy gives the
+     * gradient.  y may alias x. */
+    void (*dropout)(size_t first, size_t count, float ratio, unsigned long long seed,
+                    unsigned long long step, const float *x, float *y);
     /** Mean cross-entropy over rows of logits[rows][classes] against
      * targets[rows][classes] (soft labels, each row sums to 1); grad (NULL: skip)
      * = d loss / d logits.  Returns the loss. */

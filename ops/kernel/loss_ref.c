@@ -5,11 +5,11 @@
 #include "base/rng.h"
 #include "ops/kernel/ref.h"
 
-/* Element i is kept if word i%4 of the Philox block (i/4, step) under the key
- * `seed` is at least ratio * 2^32: no state, so that the gradient draws the
+/* Element i, counted from `first`, is kept if word i%4 of the Philox block (i/4, step) under the
+ * key `seed` is at least ratio * 2^32: no state, so that the gradient draws the
  * same mask again, on any number of threads. */
-void nas_ref_dropout(size_t count, float ratio, unsigned long long seed, unsigned long long step,
-                     const float *x, float *y)
+void nas_ref_dropout(size_t first, size_t count, float ratio, unsigned long long seed,
+                     unsigned long long step, const float *x, float *y)
 {
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     const double words = 4294967296.0; /* 2^32 */
@@ -17,14 +17,16 @@ void nas_ref_dropout(size_t count, float ratio, unsigned long long seed, unsigne
     const float scale = ratio < 1.0f ? 1.0f / (1.0f - ratio) : 0.0f;
 
 #pragma omp parallel for schedule(static)
-    for (size_t block = 0; block < (count + 3) / 4; block++) {
+    for (size_t block = first / 4; block < (first + count + 3) / 4; block++) {
+        const size_t begin = 4 * block > first ? 4 * block : first;
+        const size_t end = 4 * block + 4 < first + count ? 4 * block + 4 : first + count;
         const uint32_t counter[4] = {(uint32_t)block, (uint32_t)((uint64_t)block >> 32),
                                      (uint32_t)step, (uint32_t)(step >> 32)};
         uint32_t word[4];
 
         nas_philox4x32(counter, key, word);
-        for (size_t i = 4 * block; i < count && i < 4 * block + 4; i++)
-            y[i] = word[i % 4] >= limit ? x[i] * scale : 0.0f;
+        for (size_t i = begin; i < end; i++)
+            y[i - first] = word[i % 4] >= limit ? x[i - first] * scale : 0.0f;
     }
 }
 

@@ -53,7 +53,7 @@ void nas_ref_linear_backward(int rows, int in, int out, const float *x, const fl
 void nas_ref_act_backward(size_t count, nas_act act, const float *kept, const float *dy,
                           float *g);
 
-void nas_ref_dropout(size_t count, float ratio, unsigned long long seed,
+void nas_ref_dropout(size_t first, size_t count, float ratio, unsigned long long seed,
                      unsigned long long step, const float *x, float *y);
 double nas_ref_cross_entropy(int rows, int classes, const float *logits, const float *targets,
                              float *grad);

@@ -8,6 +8,7 @@
 #define NAS_OPS_LAYER_LAYER_H
 
 #include "base/arena.h"
+#include "base/comm.h"
 #include "ops/layer/op.h"
 #include "ops/layer/quant.h"
 
@@ -87,6 +88,9 @@ typedef struct nas_run {
     float bn_eps;
     float bn_momentum; /* train: weight of the batch in the running statistics; 0: leave them */
     unsigned long long seed, step; /* key of dropout's mask                       */
+    int before;        /* images of the same batch that other processes have before these */
+    const nas_comm *comm; /* train: batch statistics are those of all processes' images, n each;
+                             NULL: of these                                        */
     nas_memory memory; /* changes no bit of any result                             */
     const float *moments; /* of the layer's input, if known (nas_layer_moments); or NULL */
     /* Evaluation: sees what each convolution is about to read; NULL: nobody does. */

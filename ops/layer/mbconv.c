@@ -28,7 +28,7 @@ static const nas_unit *project_of(const nas_layer *layer)
     return &layer->unit[layer->units - 1];
 }
 
-/* Whether expand and depthwise convolution run as one in training. */
+/* Whether expand and depthwise convolution may run as one in training. */
 static bool is_expanded(const nas_layer *layer, const nas_kernels *kernels)
 {
     return has_expand(layer) && depthwise_of(layer)->quant == NULL &&
@@ -211,7 +211,8 @@ static mbconv_kept *book(const nas_layer *layer, const nas_run *run)
     kept->project = nas_unit__vectors(project_of(layer), run);
     if (layer->spec.se > 0)
         book_gate(layer, run, kept);
-    if (is_expanded(layer, run->kernels)) {
+    /* Its backward pass needs the sums over all images in its midst: not with other processes'. */
+    if (run->comm == NULL && is_expanded(layer, run->kernels)) {
         const size_t in = (size_t)layer->spec.in;
 
         kept->x_mean = nas_arena_floats(run->arena, in + in * in);

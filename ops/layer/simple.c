@@ -283,6 +283,13 @@ static const float *linear_input(const nas_layer *layer, const nas_run *run, con
     return values;
 }
 
+/* The mask of an image is its own in the whole batch, whoever sees it. */
+static void drop(const nas_layer *layer, const nas_run *run, const float *x, float *y)
+{
+    run->kernels->dropout(floats_in(layer, run->before), floats_in(layer, run->n),
+                          layer->spec.dropout, run->seed, run->step, x, y);
+}
+
 static void *linear_forward(const nas_layer *layer, const nas_run *run, float *params,
                             const float *x, const float *residual, float *y)
 {
@@ -296,8 +303,7 @@ static void *linear_forward(const nas_layer *layer, const nas_run *run, float *p
         *kept = (linear_kept){.x = x};
         if (run->dropout && s->dropout > 0.0f) {
             float *dropped = nas_arena_floats(run->arena, floats_in(layer, run->n));
-            run->kernels->dropout(floats_in(layer, run->n), s->dropout, run->seed, run->step, x,
-                                  dropped);
+            drop(layer, run, x, dropped);
             kept->x = x = dropped;
         }
         if (s->act != NAS_ACT_NONE) {
@@ -336,7 +342,7 @@ static void linear_backward(const nas_layer *layer, const nas_run *run, const fl
     if (dx == NULL)
         return;
     if (run->dropout && s->dropout > 0.0f)
-        run->kernels->dropout(floats_in(layer, run->n), s->dropout, run->seed, run->step, to, to);
+        drop(layer, run, to, to);
     if (layer->linear_quant != NULL && layer->linear_quant->input_bits > 0)
         layer->linear_quant->range_grad +=
             nas_quant_pass(layer->linear_quant, floats_in(layer, run->n), x, to);

@@ -67,8 +67,11 @@ size_t nas_unit__outputs(const nas_unit *unit, int n)
 
 size_t nas_unit__sums_bytes(const nas_unit *unit, int n)
 {
-    return nas_arena_round((size_t)nas_kernel_chunks(n) * 2 * (size_t)unit->geom.cout *
-                           sizeof(float));
+    const size_t pair = 2 * (size_t)unit->geom.cout;
+
+    return nas_arena_round((size_t)nas_kernel_chunks(n) * pair * sizeof(float)) +
+           nas_arena_round(pair * sizeof(double)) +
+           nas_arena_round(pair * sizeof(float)); /* of several processes: sync.c */
 }
 
 size_t nas_unit__kept_bytes(const nas_unit *unit, int n)
@@ -158,6 +161,10 @@ void nas_unit__normalise(const nas_unit *unit, const nas_run *run, float *params
     const bool update = run->bn_momentum > 0.0f;
     const nas_conv_geom *geom = &unit->geom;
 
+    if (run->comm != NULL) {
+        nas_unit__sync_forward(unit, run, params, stats, kept);
+        return;
+    }
     run->kernels->bn_forward(run->n, geom->oh * geom->ow, geom->cout, stats, params + unit->gamma,
                              params + unit->beta, run->bn_eps, run->bn_momentum,
                              update ? params + unit->mean : NULL,
@@ -286,10 +293,13 @@ nas_grad_view nas_unit__grad_view(const nas_unit *unit, const nas_run *run, cons
     float *a = nas_arena_floats(run->arena, c);
     float *b = nas_arena_floats(run->arena, c);
     float *k = nas_arena_floats(run->arena, c);
-    run->kernels->bn_backward(run->n, unit->geom.oh * unit->geom.ow, unit->geom.cout, sums,
-                              params + unit->gamma, kept->mean, kept->invstd,
-                              grads ? grads + unit->gamma : NULL, grads ? grads + unit->beta : NULL,
-                              a, b, k);
+    if (run->comm != NULL)
+        nas_unit__sync_backward(unit, run, params, kept, sums, grads, a, b, k);
+    else
+        run->kernels->bn_backward(run->n, unit->geom.oh * unit->geom.ow, unit->geom.cout, sums,
+                                  params + unit->gamma, kept->mean, kept->invstd,
+                                  grads ? grads + unit->gamma : NULL,
+                                  grads ? grads + unit->beta : NULL, a, b, k);
     view.raw = kept->raw;
     view.a = a;
     view.b = b;

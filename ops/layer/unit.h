@@ -69,6 +69,14 @@ nas_grad_view nas_unit__last_grad(const nas_unit *unit, const nas_run *run, cons
 double nas_unit__output_dot(const nas_unit *unit, const nas_run *run, const nas_unit_kept *kept,
                             const float *dy);
 
+/** Batch norm of several processes (run->comm): as the kernels bn_forward and bn_backward, with the
+ * statistics of all their images; the gradients of gamma and beta are this process's part. */
+void nas_unit__sync_forward(const nas_unit *unit, const nas_run *run, float *params,
+                            const float *stats, nas_unit_kept *kept);
+void nas_unit__sync_backward(const nas_unit *unit, const nas_run *run, const float *params,
+                             const nas_unit_kept *kept, const float *sums, float *grads, float *a,
+                             float *b, float *k);
+
 /** Bytes of the arena that rounding needs beside all else while a layer runs, forward or back. */
 size_t nas_layer__quant_bytes(const nas_layer *layer, int n);
 /** Evaluation on integers. */

@@ -33,12 +33,15 @@ static nas_status gradient_step(nas_search *s, const nas_batch *batch, nas_rng *
     memcpy(active, s->path.choice, sizeof active);
     nas_choice_normalise(s->space, active);
     nas_alphas_step_probabilities(a, &s->path, s->config.arch_mode, s->q);
+    const size_t gates = (size_t)a->slots * NAS_MAX_CANDIDATES;
+    memset(s->gate_grad, 0, gates * sizeof *s->gate_grad);
     const nas_backward want = {.gates = s->path.gates, .gate_grad = s->gate_grad,
                                .stop = stop, .user = (void *)observer};
     const double ce = nas_step_gates(&s->step, active, batch->n, batch->x, batch->labels, &want);
     const nas_status status = go_on(observer, err);
     if (status != NAS_OK)
         return status;
+    nas_comm_sum_doubles(s->config.comm, s->gate_grad, gates);
     const double expected = nas_latency_lut_expected(s->lut, s->rows);
     nas_latency_loss_value loss = nas_latency_loss_at(&s->loss, ce, expected);
     if (expected <= s->config.target_ms)
@@ -58,9 +61,11 @@ static nas_status gradient_step(nas_search *s, const nas_batch *batch, nas_rng *
  * faster than the target earns nothing. */
 static double reward(nas_search *s, const nas_batch *batch)
 {
+    const nas_forward how = {.train = true, .sync = s->config.sync_bn};
     nas_score score = {0};
 
-    nas_step_score(&s->step, s->path.choice, batch->n, batch->x, batch->labels, true, &score);
+    nas_step_score(&s->step, s->path.choice, batch->n, batch->x, batch->labels, &how, &score);
+    nas_score_sum(s->config.comm, &score);
     const double accuracy = (double)score.top1 / (double)score.images;
     const double latency = nas_latency_lut_total(s->lut, s->path.choice);
     return accuracy * pow(fmin(1.0, s->config.target_ms / fmax(latency, 1e-9)), 0.1);

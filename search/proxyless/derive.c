@@ -9,16 +9,26 @@
 nas_status nas_search__validate(nas_search *s, const int *choice, int64_t images,
                                 const nas_observer *observer, nas_score *score, nas_err *err)
 {
+    const int rank = nas_comm_rank(s->config.comm), ranks = nas_comm_ranks(s->config.comm);
+    const nas_forward how = {.train = true};
     const nas_batch *batch;
+    int64_t seen = 0;
     nas_status status = NAS_OK;
 
     *score = (nas_score){0};
     nas_loader_start(s->valid_loader, 0, 0);
-    while (score->images < images && status == NAS_OK &&
-           (status = nas_loader_next(s->valid_loader, &batch, err)) == NAS_OK && batch != NULL) {
-        nas_step_score(&s->step, choice, batch->n, batch->x, batch->labels, true, score);
-        status = nas_observe_go_on(observer, "judging a network", err);
+    /* Several processes take turns, so that each batch is judged whole, as one process does. */
+    for (int turn = 0; seen < images && status == NAS_OK &&
+                       (status = nas_loader_next(s->valid_loader, &batch, err)) == NAS_OK &&
+                       batch != NULL; turn = (turn + 1) % ranks) {
+        if (turn == rank)
+            nas_step_score(&s->step, choice, batch->n, batch->x, batch->labels, &how, score);
+        seen += batch->n;
+        if (turn == ranks - 1)
+            status = nas_observe_go_on(observer, "judging a network", err);
     }
+    if (status == NAS_OK)
+        nas_score_sum(s->config.comm, score);
     return status;
 }
 

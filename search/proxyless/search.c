@@ -33,7 +33,9 @@ static nas_status open_loader(nas_loader **out, const nas_search *s, const nas_i
     nas_loader_options options = {
         .batch = training ? s->config.batch : NAS_SEARCH_EVAL_BATCH, .shuffle = true,
         .drop_last = training, .endless = strcmp(stream, "arch") == 0, .stream = stream,
-        .seed = s->config.seed, .threads = s->config.loader_threads};
+        .seed = s->config.seed, .threads = s->config.loader_threads,
+        .part = training ? nas_comm_rank(s->config.comm) : 0,
+        .parts = training ? nas_comm_ranks(s->config.comm) : 0};
     const nas_status status =
         nas_augment_preset(&options.augment, augment, s->space->image_size, err);
 
@@ -47,11 +49,17 @@ static nas_status check_config(const nas_search *s, nas_err *err)
 {
     const nas_search_config *c = &s->config;
     double fastest, slowest;
+    int part;
 
     if (c->batch < 2 || c->epochs < 0 || c->warmup_epochs < 0 || c->epochs + c->warmup_epochs < 1 ||
         c->arch_every < 1 || c->derive_samples < 1 || !(c->target_ms > 0.0))
         return nas_fail(err, NAS_E_CONFIG,
                         "search: batch of at least 2, at least one epoch, a positive target");
+    const nas_status status = nas_step_part(&part, c->comm, c->batch, err);
+    if (status != NAS_OK)
+        return status;
+    if (c->comm != NULL && c->verify_top > 0)
+        return nas_fail(err, NAS_E_CONFIG, "search: networks are measured by one process alone");
     nas_latency_lut_range(s->lut, s->space, &fastest, &slowest, NULL, NULL);
     if (c->target_ms >= fastest)
         return NAS_OK;
@@ -92,8 +100,8 @@ static nas_status open_data(nas_search *s, nas_err *err)
 
 static nas_status open_model(nas_search *s, nas_err *err)
 {
-    const int largest = s->config.batch > NAS_SEARCH_EVAL_BATCH ? s->config.batch
-                                                                : NAS_SEARCH_EVAL_BATCH;
+    const int part = s->config.batch / nas_comm_ranks(s->config.comm);
+    const int largest = part > NAS_SEARCH_EVAL_BATCH ? part : NAS_SEARCH_EVAL_BATCH;
     nas_status status;
 
     if ((status = nas_model_new(&s->model, s->space, err)) != NAS_OK ||
@@ -111,6 +119,7 @@ static nas_status open_model(nas_search *s, nas_err *err)
     for (int i = 0; i < s->alphas.slots; i++)
         s->rows[i] = s->q + s->alphas.first[i];
     nas_exec_set_memory(s->exec, s->config.memory);
+    nas_step_join(&s->step, s->config.comm, s->config.sync_bn);
     nas_model_reset(s->model, s->config.seed);
     return NAS_OK;
 }
@@ -211,9 +220,9 @@ static nas_status weight_step(nas_search *s, nas_err *err)
         return status;
     sample_path(s, step);
     s->loss_sum +=
-        batch->n * nas_step_weights(&s->step, s->path.choice, batch->n, batch->x, batch->labels,
+        c->batch * nas_step_weights(&s->step, s->path.choice, batch->n, batch->x, batch->labels,
                                     (float)c->label_smoothing, &how, &sgd);
-    s->loss_images += batch->n;
+    s->loss_images += c->batch;
     s->batch++;
     if (isfinite(s->loss_sum))
         return NAS_OK;
@@ -278,7 +287,9 @@ static nas_status run_epoch(nas_search *s, const nas_observer *observer, nas_err
             break;
         report(s, observer, (double)((s->batch - first) * s->config.batch) /
                                 (nas_clock_seconds() - start));
-        s->out_of_time = s->config.max_minutes > 0.0 && elapsed(s) > 60.0 * s->config.max_minutes;
+        s->out_of_time =
+            s->config.max_minutes > 0.0 &&
+            nas_comm_first(s->config.comm, elapsed(s) > 60.0 * s->config.max_minutes);
         const bool stop = nas_observe_stop(observer);
         if (stop || (s->batch < s->batches && nas_observe_checkpoint_due(observer)))
             status = checkpoint(s, observer, err);

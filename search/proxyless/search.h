@@ -47,6 +47,11 @@ typedef struct nas_search_config {
     uint64_t seed;
     int loader_threads;
     nas_memory memory;                 /* changes no result                               */
+    const nas_comm *comm;              /* processes that search together, each on its part of every
+                                          batch; NULL: alone.  They must divide the batch; the
+                                          observers of all say "stop" at the same time, and that of
+                                          process 0 keeps the checkpoints, which fit them all   */
+    bool sync_bn;                      /* of several: batch norm sees whole batches        */
 } nas_search_config;
 
 /** Published settings where they exist, sized for small machines (docs/papers.md). */

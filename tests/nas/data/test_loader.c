@@ -406,3 +406,33 @@ Test(nas_data_loader, options_that_make_no_sense_are_refused)
     cr_assert_eq(nas_loader_open(&loader, data, items.items, 9, &fine, &err), NAS_E_CONFIG);
     REQUIRE_IN(err.hint, "--size");
 }
+
+/* What each of several processes is served. */
+Test(nas_data_loader, the_parts_of_a_batch_are_those_of_the_whole)
+{
+    enum { PARTS = 3, SHARE = BATCH / PARTS };
+    static float whole[BATCH * FLOATS];
+    int labels[BATCH];
+    nas_loader_options o = standard;
+
+    o.drop_last = true;
+    open_loader(&o);
+    nas_loader_start(loader, 1, 2);
+    const nas_batch *b = next();
+    memcpy(whole, b->x, sizeof whole);
+    memcpy(labels, b->labels, sizeof labels);
+    o.parts = PARTS;
+    for (o.part = 0; o.part < PARTS; o.part++) {
+        open_loader(&o);
+        cr_assert_eq(nas_loader_batches(loader), 4);
+        nas_loader_start(loader, 1, 2);
+        b = next();
+        cr_assert_eq(b->n, SHARE);
+        cr_assert_arr_eq(b->x, whole + o.part * SHARE * FLOATS, SHARE * FLOATS * sizeof *whole);
+        cr_assert_arr_eq(b->labels, labels + o.part * SHARE, SHARE * sizeof *labels);
+    }
+    o.part = 0;
+    o.parts = 5;
+    cr_assert_eq(nas_loader_open(&(nas_loader *){NULL}, data, items.items, items.count, &o, &err),
+                 NAS_E_CONFIG);
+}

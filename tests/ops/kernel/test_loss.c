@@ -69,7 +69,7 @@ Test(ops_loss, dropout_keeps_its_share_and_repeats)
 
     for (int i = 0; i < MANY; i++)
         x[i] = 3;
-    k->dropout(MANY, 0.25f, 7, 11, x, y);
+    k->dropout(0, MANY, 0.25f, 7, 11, x, y);
     for (int i = 0; i < MANY; i++) {
         cr_assert(y[i] == 0 || y[i] == 4, "3/(1 - 0.25) or nothing, not %g", y[i]);
         kept += y[i] != 0;
@@ -79,17 +79,21 @@ Test(ops_loss, dropout_keeps_its_share_and_repeats)
     for (int threads = 1; threads <= 4; threads++) {
         omp_set_num_threads(threads);
         memcpy(again, x, sizeof x);
-        k->dropout(MANY, 0.25f, 7, 11, again, again); /* in place */
+        k->dropout(0, MANY, 0.25f, 7, 11, again, again); /* in place */
         cr_expect_arr_eq(again, y, sizeof y);
     }
-    k->dropout(MANY, 0.25f, 7, 12, x, again);
+    k->dropout(0, MANY, 0.25f, 7, 12, x, again);
     for (int i = 0; i < MANY; i++)
         moved += again[i] != y[i];
     /* of independent masks 2 * 0.25 * 0.75 differ */
     cr_expect_lt(abs(moved - 15000), 500);
-    k->dropout(MANY, 0.25f, 8, 11, x, again);
+    k->dropout(0, MANY, 0.25f, 8, 11, x, again);
     cr_expect_neq(memcmp(again, y, sizeof y), 0, "another seed is another mask");
-    k->dropout(MANY, 0, 7, 11, x, again);
+    for (int from = 0; from < 6; from++) { /* parts of a whole get its mask */
+        k->dropout((size_t)from, MANY - 6, 0.25f, 7, 11, x, again);
+        cr_expect_arr_eq(again, y + from, (MANY - 6) * sizeof *y, "from %d", from);
+    }
+    k->dropout(0, MANY, 0, 7, 11, x, again);
     cr_expect_arr_eq(again, x, sizeof x);
 }
 

@@ -112,7 +112,7 @@ Test(ops_steps_golden, dropout_zeroes_its_share_and_scales_the_rest)
         const nas_kernels *k = nas_kernels_find(*name);
         int dropped = 0, wrong = 0;
 
-        k->dropout(COUNT, ratio, 1, 1, x, y);
+        k->dropout(0, COUNT, ratio, 1, 1, x, y);
         for (int i = 0; i < COUNT; i++) {
             dropped += y[i] == 0.0f;
             wrong += y[i] != 0.0f && fabsf(y[i] - x[i] / (1 - ratio)) > 1e-6f;
@@ -121,11 +121,11 @@ Test(ops_steps_golden, dropout_zeroes_its_share_and_scales_the_rest)
         /* 4 standard deviations of the binomial distribution */
         cr_expect_lt(fabs(dropped - COUNT * (double)ratio), 4 * sqrt(COUNT * 0.3 * 0.7), "%s: %d",
                      *name, dropped);
-        k->dropout(COUNT, ratio, 1, 1, x, z);
+        k->dropout(0, COUNT, ratio, 1, 1, x, z);
         cr_expect_arr_eq(y, z, COUNT * sizeof *y, "%s: the mask is not repeated", *name);
-        k->dropout(COUNT, ratio, 1, 2, x, z);
+        k->dropout(0, COUNT, ratio, 1, 2, x, z);
         cr_expect_arr_neq(y, z, COUNT * sizeof *y, "%s: two steps share a mask", *name);
-        k->dropout(COUNT, ratio, 2, 1, x, z);
+        k->dropout(0, COUNT, ratio, 2, 1, x, z);
         cr_expect_arr_neq(y, z, COUNT * sizeof *y, "%s: two seeds share a mask", *name);
     }
     free(x);
