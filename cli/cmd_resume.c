@@ -1,5 +1,9 @@
 /* nas resume - continues a run to the same bits as if it had not stopped. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "cli/commands.h"
+#include "cli/ranks.h"
 #include "cli/run_session.h"
 
 /* The options of the run as it was begun; how it is run now comes from this command line. */
@@ -23,16 +27,48 @@ static nas_status restore_options(cli_parsed *out, const cli_command *command,
     return NAS_OK;
 }
 
-static nas_status resume_run(const cli_context *context, const void *options, nas_err *err)
+static nas_status find_run(nas_store_run **out, const cli_context *context, nas_err *err)
 {
     nas_store *store = NULL;
-    nas_store_run *run = NULL;
-    cli_parsed parsed = {0};
     nas_status status;
 
-    if ((status = nas_store_open(&store, context->common->store, NAS_STORE_EXISTING, err)) ||
-        (status = nas_store_run_get(store, context->count > 0 ? context->args[0] : NULL, &run,
-                                    err)))
+    if ((status = nas_store_open(&store, context->common->store, NAS_STORE_EXISTING, err)) ==
+        NAS_OK)
+        status = nas_store_run_get(store, context->count > 0 ? context->args[0] : NULL, out, err);
+    nas_store_close(store); /* the command opens its own */
+    return status;
+}
+
+/* Of several processes the first finds the run; the others get what they go by. */
+static nas_status share_run(nas_store_run **run, const nas_comm *comm, nas_err *err)
+{
+    const bool first = nas_comm_rank(comm) == 0;
+    size_t size = first ? strlen((*run)->config) + 1 : 0;
+
+    if (comm == NULL)
+        return NAS_OK;
+    nas_comm_broadcast(comm, &size, sizeof size);
+    if (!first && ((*run = calloc(1, sizeof **run)) == NULL ||
+                   ((*run)->config = calloc(1, size)) == NULL))
+        return cli_ranks_agree(nas_fail(err, NAS_E_NOMEM, "resume: out of memory"), err);
+    const nas_status status = cli_ranks_agree(NAS_OK, err);
+    if (status != NAS_OK)
+        return status;
+    nas_comm_broadcast(comm, (*run)->config, size);
+    nas_comm_broadcast(comm, (*run)->kind, sizeof (*run)->kind);
+    nas_comm_broadcast(comm, (*run)->name, sizeof (*run)->name);
+    nas_comm_broadcast(comm, &(*run)->state, sizeof (*run)->state);
+    return NAS_OK;
+}
+
+static nas_status resume_run(const cli_context *context, const void *options, nas_err *err)
+{
+    nas_store_run *run = NULL;
+    cli_parsed parsed = {0};
+    nas_status status =
+        nas_comm_rank(context->comm) == 0 ? find_run(&run, context, err) : NAS_OK;
+
+    if ((status = cli_ranks_agree(status, err)) || (status = share_run(&run, context->comm, err)))
         goto done;
     const cli_command *command = cli_command_of_kind(run->kind);
     if (run->state == NAS_STORE_DONE) {
@@ -43,24 +79,21 @@ static nas_status resume_run(const cli_context *context, const void *options, na
                command->run == resume_run) {
         status = nas_fail(err, NAS_E_USAGE, "run %s is a '%s', which cannot be continued",
                           run->name, run->kind);
-    } else {
+    } else if (command->shared || (status = cli_ranks_alone(command->name, err)) == NAS_OK) {
         status = restore_options(&parsed, command, run, context->common, err);
     }
     if (status != NAS_OK)
         goto done;
-    nas_store_close(store); /* the command opens its own */
-    store = NULL;
     status = command->run(&parsed.context, parsed.options, err);
 
 done:
     cli_parsed_fini(&parsed);
     nas_store_run_free(run);
-    nas_store_close(store);
     return status;
 }
 
 const cli_command cmd_resume = {
     .name = "resume", .summary = "continue the newest unfinished run, or RUN",
     .arguments = "[RUN]", .example = "resume search-1", .max_args = 1, .stop = CLI_STOP_RESUMES,
-    .run = resume_run,
+    .shared = true, .run = resume_run,
 };

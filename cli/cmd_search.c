@@ -11,6 +11,7 @@
 #include "cli/load.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
+#include "cli/ranks.h"
 #include "cli/search_task.h"
 
 #define AT(field) offsetof(cli_search_options, field)
@@ -42,6 +43,7 @@ static const nas_option method_table[] = {
     {"--batch", NAS_OPT_INT, AT(batch), "64", 2, 4096, NULL, "N", "images a step"},
     {"--max-minutes", NAS_OPT_REAL, AT(max_minutes), "0", 0, 1e7, NULL, "MIN",
      "stop training then and choose; 0: no limit"},
+    CLI_SYNC_BN(AT(sync_bn)),
     {"--warmup-lr", NAS_OPT_REAL, AT(warmup_lr), "0.05", 0, 100, NULL, "X",
      "first learning rate of the warm-up (cosine)"},
     {"--lr", NAS_OPT_REAL, AT(lr), "0.025", 0, 100, NULL, "X",
@@ -94,6 +96,8 @@ nas_search_config cli_search_config(const cli_search_options *o)
     c.derive_samples = (int)o->derive_samples;
     c.score_images = (int)o->score_images;
     c.verify_top = (int)o->verify_top;
+    c.sync_bn = o->sync_bn;
+    c.comm = cli_ranks();
     c.memory = (nas_memory)o->run.memory;
     c.max_minutes = o->max_minutes;
     c.seed = (uint64_t)o->run.common.seed;
@@ -225,11 +229,15 @@ nas_status cli_search_execute(const cli_context *context, const cli_search_task 
     json_decref(inputs);
     if (status != NAS_OK)
         return status;
-    if ((status = cli_table_record(session.store, session.attempt, task->table,
-                                   task->table_path, err)) ||
+    if ((cli_session_leads(&session) &&
+         (status = cli_table_record(session.store, session.attempt, task->table,
+                                    task->table_path, err))) ||
         (status = cli_session_restore(&session, load, task->search, err)) ||
-        (status = nas_search_run(task->search, &session.observer, found, err)) ||
-        (status = nas_search_digest(task->search, digest, err)) ||
+        (status = nas_search_run(task->search, &session.observer, found, err)))
+        return cli_session_close(&session, status, NULL, err);
+    if (!cli_session_leads(&session))
+        return cli_session_close(&session, found->feasible ? NAS_OK : NAS_E_INFEASIBLE, NULL, err);
+    if ((status = nas_search_digest(task->search, digest, err)) ||
         (status = save_choice(&session, task, found, result, err)) ||
         (found->verified > 0 &&
          (status = save_verified(&session, task, found, result, err))))
@@ -321,8 +329,10 @@ static nas_status search_run(const cli_context *context, const void *options, na
     nas_search_result found = {0};
     cli_search_task task;
 
-    if (o->dry_run)
-        return dry_run(context, o, &config, err);
+    if (o->dry_run) {
+        const nas_status alone = cli_ranks_alone("--dry-run", err);
+        return alone == NAS_OK ? dry_run(context, o, &config, err) : alone;
+    }
 
     json_t *result = json_object();
     nas_status status = cli_search_prepare(&task, o->data, o->space, o->table, o->allow_emulated,
@@ -349,5 +359,5 @@ const cli_command cmd_search = {
     .name = "search", .summary = "find a network for images and a device",
     .example = "search --data photos.nasd --space tiny --table here.yaml --target-ms 2",
     .tables = {task_table, method_table, cli_run_table}, .size = sizeof(cli_search_options),
-    .stop = CLI_STOP_RESUMES, .run = search_run,
+    .stop = CLI_STOP_RESUMES, .shared = true, .run = search_run,
 };

@@ -9,6 +9,7 @@
 #include "cli/dry_run.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
+#include "cli/ranks.h"
 #include "nas/train/checkpoint.h"
 #include "nas/train/train.h"
 
@@ -18,7 +19,7 @@ typedef struct train_options {
     int64_t epochs, batch;
     double lr, momentum, decay, label_smoothing, valid_fraction;
     const char *augment;
-    bool dry_run;
+    bool dry_run, sync_bn;
 } train_options;
 
 #define AT(field) offsetof(train_options, field)
@@ -41,6 +42,7 @@ static const nas_option train_table[] = {
      "none, cifar (shift, flip) or imagenet (crop, flip, colour)"},
     {"--valid-fraction", NAS_OPT_REAL, AT(valid_fraction), "0.1", 0, 0.9, NULL, "X",
      "of the training images, held out to watch; 0: none"},
+    CLI_SYNC_BN(AT(sync_bn)),
     CLI_DRY_RUN(AT(dry_run)),
     {0},
 };
@@ -119,8 +121,10 @@ static nas_status train(const cli_context *context, const train_options *o, nas_
                         const nas_dataset *data, const nas_model *model, const nas_arch *arch,
                         json_t *result, nas_err *err)
 {
-    const int64_t parent =
-        cli_model_run(context->common->store, o->from != NULL ? o->from : o->arch);
+    const char *begun_from = o->from != NULL ? o->from : o->arch;
+    const int64_t parent = nas_comm_rank(context->comm) == 0
+                               ? cli_model_run(context->common->store, begun_from)
+                               : 0; /* who has no business with the store */
     cli_session session;
     nas_train_result trained;
     json_t *inputs = NULL;
@@ -131,10 +135,11 @@ static nas_status train(const cli_context *context, const train_options *o, nas_
     json_decref(inputs);
     if (status != NAS_OK)
         return status;
-    if (o->from != NULL)
+    if (o->from != NULL && cli_session_leads(&session))
         cli_warn_trained_on(&session, parent, o->valid_fraction);
     if ((status = cli_session_restore(&session, load, trainer, err)) == NAS_OK &&
         (status = nas_trainer_run(trainer, &session.observer, &trained, err)) == NAS_OK &&
+        cli_session_leads(&session) &&
         (status = cli_outcome_save(&session, model, arch, trained.steps, result, err)) == NAS_OK)
         json_object_update_new(
             result, json_pack("{s:I, s:I, s:o, s:o, s:o, s:f, s:f}", "epochs",
@@ -175,7 +180,8 @@ static nas_status train_run(const cli_context *context, const void *options, nas
         .epochs = o->epochs, .batch = (int)o->batch, .lr = o->lr, .momentum = o->momentum,
         .decay = o->decay, .label_smoothing = o->label_smoothing, .augment = o->augment,
         .valid_fraction = o->valid_fraction, .seed = (uint64_t)o->run.common.seed,
-        .loader_threads = (int)o->run.common.threads, .memory = (nas_memory)o->run.memory};
+        .loader_threads = (int)o->run.common.threads, .memory = (nas_memory)o->run.memory,
+        .comm = cli_ranks(), .sync_bn = o->sync_bn};
     nas_dataset *data = NULL;
     nas_model *model = NULL;
     nas_arch *arch = NULL;
@@ -183,7 +189,8 @@ static nas_status train_run(const cli_context *context, const void *options, nas
     json_t *result = json_object();
     nas_status status;
 
-    if ((status = build(&model, &arch, o, err)) ||
+    if ((o->dry_run && (status = cli_ranks_alone("--dry-run", err))) ||
+        (status = build(&model, &arch, o, err)) ||
         (status = nas_dataset_open(&data, o->data, err)) ||
         (status = nas_trainer_new(&trainer, model, data, &config, err)))
         goto done;
@@ -208,5 +215,5 @@ const cli_command cmd_train = {
     .name = "train", .summary = "train one architecture on images",
     .example = "train --data photos.nasd --arch .nas/runs/1/arch.json --epochs 60",
     .tables = {train_table, cli_run_table}, .size = sizeof(train_options),
-    .stop = CLI_STOP_RESUMES, .run = train_run,
+    .stop = CLI_STOP_RESUMES, .shared = true, .run = train_run,
 };

@@ -6,6 +6,7 @@
 #ifndef NAS_CLI_COMMAND_H
 #define NAS_CLI_COMMAND_H
 
+#include "base/comm.h"
 #include "base/json.h"
 #include "base/options.h"
 #include "search/store/store.h"
@@ -33,6 +34,7 @@ typedef struct cli_context {
     int count;
     const json_t *config;      /* merged settings, what the store keeps of a run        */
     const nas_store_run *run;  /* `nas resume`: the run that this command continues     */
+    const nas_comm *comm;      /* processes that run it together; NULL: this one alone  */
 } cli_context;
 
 typedef enum cli_stop {
@@ -52,6 +54,7 @@ struct cli_command {
     size_t size;           /* of the options struct; 0: cli_common                     */
     int min_args, max_args;
     cli_stop stop;         /* what the first SIGINT or SIGTERM does                    */
+    bool shared;           /* several processes may do it together (cli/ranks.h)       */
     nas_status (*run)(const cli_context *context, const void *options, nas_err *err);
 };
 

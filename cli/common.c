@@ -9,6 +9,7 @@
 #include "base/system.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/ranks.h"
 
 #define AT(field) offsetof(cli_common, field)
 
@@ -201,7 +202,7 @@ nas_status cli_parse(cli_parsed *out, const cli_command *command, const json_t *
         return fail_merged(argc, argv, err);
     make_paths_absolute(tables, out->merged);
     out->context = (cli_context){.command = command, .common = common, .args = out->args,
-                                 .count = count, .config = out->merged};
+                                 .count = count, .config = out->merged, .comm = cli_ranks()};
     return NAS_OK;
 }
 
@@ -236,7 +237,8 @@ const char *cli_option_changed(const nas_option *table, const void *options, siz
 
 void cli_common_apply(const cli_common *common)
 {
-    nas_log_set_level(common->quiet     ? NAS_LOG_WARN
+    nas_log_set_level(nas_comm_rank(cli_ranks()) > 0 ? NAS_LOG_ERROR
+                      : common->quiet   ? NAS_LOG_WARN
                       : common->verbose ? NAS_LOG_DEBUG
                                         : NAS_LOG_INFO);
     cli_color_set((cli_color)common->color);

@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/ranks.h"
 #include "cli/signals.h"
 #include "cli/version.h"
 #include "search/jobs/worker.h"
@@ -52,14 +53,17 @@ static nas_status run_command(int argc, const char **argv, const cli_command **r
         words = argc < 2 || argv[1][0] == '-' ? 1 : 2;
         return cli_help(stdout, words, argv, err);
     }
-    if ((status = cli_command_find(&command, &words, argc, argv, err)) != NAS_OK)
+    if ((status = cli_command_find(&command, &words, argc, argv, err)) != NAS_OK ||
+        (status = cli_ranks_open(err)) != NAS_OK)
         return status;
     status = cli_parse(&parsed, command, NULL, argc - words, argv + words, err);
+    if (status == NAS_OK && !command->shared)
+        status = cli_ranks_alone(command->name, err);
     if (status == NAS_OK) {
         *ran = command;
         cli_common_apply(parsed.context.common);
         if (command->stop != CLI_STOP_DIES)
-            cli_signals_catch(nas_worker_is());
+            cli_signals_catch(nas_worker_is() || cli_ranks() != NULL);
         status = command->run(&parsed.context, parsed.options, err);
     }
     cli_parsed_fini(&parsed);
@@ -103,8 +107,7 @@ int main(int argc, char **argv)
         status = late.status;
         err = late;
     }
-    if (status != NAS_OK && err.message[0] != '\0')
-        cli_error_print(&err);
+    status = cli_ranks_close(status, &err);
     return status == NAS_E_INTERRUPTED && ran != NULL && ran->stop == CLI_STOP_ENDS
                ? cli_signal_exit_code()
                : (int)status;

@@ -235,6 +235,10 @@ nas_status cli_emit(const cli_context *context, json_t *result, nas_err *err)
         return nas_fail(err, NAS_E_NOMEM, "%s: out of memory for the result",
                         context->command->name);
     }
+    if (nas_comm_rank(context->comm) > 0) { /* process 0 prints it */
+        json_decref(result);
+        return NAS_OK;
+    }
     bool whole = true;
     if (context->common->json) {
         if ((whole = json_dumpf(result, stdout, JSON_REAL_PRECISION(17)) == 0))

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/system.h"
+#include "cli/ranks.h"
 #include "cli/signals.h"
 #include "search/jobs/worker.h"
 
@@ -21,7 +22,7 @@ void cli_progress_init(cli_progress *progress, const cli_common *common)
     const char *term = getenv("TERM");
 
     memset(progress, 0, sizeof *progress);
-    progress->quiet = common->quiet;
+    progress->quiet = common->quiet || nas_comm_rank(cli_ranks()) > 0;
     progress->terminal = isatty(STDERR_FILENO) && (term == NULL || strcmp(term, "dumb") != 0);
     progress->begun = nas_clock_seconds();
     progress->next = progress->begun + (progress->terminal ? 0 : plain_seconds);

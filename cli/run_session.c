@@ -9,8 +9,10 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "cli/ranks.h"
 #include "cli/signals.h"
 #include "cli/version.h"
+#include "ops/kernel/kernel.h"
 #include "search/jobs/worker.h"
 
 enum { MAX_METRICS = 32, SAVE_SHARE = 100 };
@@ -103,7 +105,7 @@ static bool on_stop(void *user)
     const cli_session *session = user;
 
     nas_worker_step(session->step, session->progress.phase);
-    return cli_stop_requested();
+    return nas_comm_any(session->context->comm, cli_stop_requested());
 }
 
 static bool on_checkpoint_due(void *user)
@@ -276,6 +278,26 @@ static nas_status find_earlier(nas_store_run **out, const cli_session *session,
     return nas_store_job_run(session->store, kind, digest, out, err);
 }
 
+/* Where processes differ, sums would be made of different things. */
+static nas_status check_alike(const cli_context *context, const json_t *inputs, nas_err *err)
+{
+    char about[NAS_DIGEST_SIZE + 128] = "", first[sizeof about];
+
+    if (context->comm == NULL)
+        return NAS_OK;
+    config_digest(context, inputs, about);
+    snprintf(about + strlen(about), sizeof about - strlen(about), " %s %s", NAS_VERSION,
+             nas_kernels_get()->name);
+    memcpy(first, about, sizeof about);
+    nas_comm_broadcast(context->comm, first, sizeof first);
+    if (strcmp(about, first) == 0)
+        return NAS_OK;
+    nas_fail(err, NAS_E_CONFIG, "its inputs, settings, program or kernels are not those of process 0 "
+             "(%s, there %s)", about, first);
+    nas_hint(err, "give all of them the same files; NAS_KERNELS=avx2 chooses kernels that all have");
+    return NAS_E_CONFIG;
+}
+
 static nas_status take_finished(cli_session *session, const nas_store_run *run)
 {
     session->finished = true;
@@ -284,23 +306,15 @@ static nas_status take_finished(cli_session *session, const nas_store_run *run)
     return NAS_OK;
 }
 
-/* `parted`: one of several runs of a command, which leaves those be that are finished. */
-static nas_status open_run(cli_session *session, const cli_context *context, const char *name,
-                           bool parted, int64_t parent, const ending *before,
-                           const json_t *inputs, nas_err *err)
+/* Opens the store and begins or claims the run: what one process does for all.
+ * `parted`: one of several runs of a command, which leaves those be that are finished. */
+static nas_status take_run(cli_session *session, const char *name, bool parted, int64_t parent,
+                           const ending *before, const json_t *inputs, nas_err *err)
 {
-    const cli_run_options *options = (const cli_run_options *)context->common;
+    const cli_context *context = session->context;
     nas_store_run *earlier = NULL;
     nas_status status;
 
-    memset(session, 0, sizeof *session);
-    session->context = context;
-    session->checkpoint_seconds = options->checkpoint_seconds;
-    session->observer = (nas_observer){
-        .user = session, .progress = on_progress, .metrics = on_metrics,
-        .probabilities = on_probabilities, .checkpoint = on_checkpoint, .stop = on_stop,
-        .checkpoint_due = on_checkpoint_due};
-    cli_progress_init(&session->progress, context->common);
     if ((name != NULL && /* before a store is made */
          (status = nas_store_name_check(name, "run name", err))) ||
         (status = nas_store_open(&session->store, context->common->store, NAS_STORE_CREATE, err)))
@@ -318,13 +332,54 @@ static nas_status open_run(cli_session *session, const cli_context *context, con
         nas_store_close(session->store);
         session->store = NULL;
     }
+    return status;
+}
+
+static void log_begin(const cli_session *session)
+{
+    const cli_context *context = session->context;
+    char processes[48] = "";
+
+    if (context->comm != NULL)
+        snprintf(processes, sizeof processes, " in each of %d processes", context->comm->ranks);
+    nas_log(NAS_LOG_INFO, "run %s, seed %lld, %lld threads%s", session->name,
+            (long long)context->common->seed, (long long)context->common->threads, processes);
+}
+
+static nas_status open_run(cli_session *session, const cli_context *context, const char *name,
+                           bool parted, int64_t parent, const ending *before,
+                           const json_t *inputs, nas_err *err)
+{
+    const cli_run_options *options = (const cli_run_options *)context->common;
+    nas_status status;
+
+    memset(session, 0, sizeof *session);
+    session->context = context;
+    session->checkpoint_seconds = options->checkpoint_seconds;
+    session->observer = (nas_observer){.user = session, .progress = on_progress, .stop = on_stop};
+    cli_progress_init(&session->progress, context->common);
+    if ((status = cli_ranks_agree(NAS_OK, err)) ||
+        (status = cli_ranks_agree(check_alike(context, inputs, err), err)))
+        return status;
+    if (cli_session_leads(session)) {
+        session->observer.metrics = on_metrics;
+        session->observer.probabilities = on_probabilities;
+        session->observer.checkpoint = on_checkpoint;
+        session->observer.checkpoint_due = on_checkpoint_due;
+        status = take_run(session, name, parted, parent, before, inputs, err);
+    }
+    status = cli_ranks_agree(status, err);
     if (status != NAS_OK || session->finished)
         return status;
     session->started = nas_clock_seconds();
     session->next_checkpoint = session->started + session->checkpoint_seconds;
-    nas_log(NAS_LOG_INFO, "run %s, seed %lld, %lld threads", session->name,
-            (long long)context->common->seed, (long long)context->common->threads);
+    log_begin(session);
     return NAS_OK;
+}
+
+bool cli_session_leads(const cli_session *session)
+{
+    return nas_comm_rank(session->context->comm) == 0;
 }
 
 nas_status cli_session_open(cli_session *session, const cli_context *context,
@@ -384,13 +439,15 @@ static nas_status try_checkpoint(cli_session *session, const nas_store_artifact 
     return status;
 }
 
-nas_status cli_session_restore(cli_session *session,
-                               nas_status (*load)(void *self, const char *path, nas_err *err),
-                               void *self, nas_err *err)
+/* What the process with the store does; `file` in it is what was loaded, "" if nothing was. */
+static nas_status restore(cli_session *session,
+                          nas_status (*load)(void *self, const char *path, nas_err *err),
+                          void *self, char file[NAS_STORE_PATH_SIZE], nas_err *err)
 {
     nas_store_artifact *list = NULL;
     int count = 0;
 
+    file[0] = '\0';
     if (!session->continues)
         return NAS_OK;
     nas_status status = nas_store_artifact_list(session->store, session->attempt.run, "checkpoint",
@@ -402,9 +459,10 @@ nas_status cli_session_restore(cli_session *session,
         const nas_status tried = try_checkpoint(session, &list[i], load, self, &why);
 
         restored = tried == NAS_OK;
-        if (restored)
+        if (restored) {
             nas_log(NAS_LOG_INFO, "continues at step %lld", (long long)list[i].step);
-        else if (tried == NAS_E_NOMEM) /* it may be whole: the one before would lose work */
+            memcpy(file, list[i].path, NAS_STORE_PATH_SIZE);
+        } else if (tried == NAS_E_NOMEM) /* it may be whole: the one before would lose work */
             status = nas_fail(err, tried, "%s: %s", list[i].file, why.message);
         else if (tried == NAS_E_IO) /* a disk that cannot be read now is no damage for good */
             worst = tried;
@@ -419,6 +477,27 @@ nas_status cli_session_restore(cli_session *session,
         nas_log(NAS_LOG_INFO, "no checkpoint yet: starts at the beginning");
     free(list);
     return status;
+}
+
+nas_status cli_session_restore(cli_session *session,
+                               nas_status (*load)(void *self, const char *path, nas_err *err),
+                               void *self, nas_err *err)
+{
+    const cli_context *context = session->context;
+    char file[NAS_STORE_PATH_SIZE] = "", *path = NULL;
+    nas_status status = NAS_OK;
+
+    if (cli_session_leads(session))
+        status = restore(session, load, self, file, err);
+    if ((status = cli_ranks_agree(status, err)) != NAS_OK)
+        return status;
+    nas_comm_broadcast(context->comm, file, sizeof file);
+    if (!cli_session_leads(session) && file[0] != '\0')
+        status = (path = nas_path_join(context->common->store, file)) != NULL
+                     ? load(self, path, err)
+                     : nas_fail(err, NAS_E_NOMEM, "checkpoint: out of memory");
+    free(path);
+    return cli_ranks_agree(status, err);
 }
 
 char *cli_session_path(const cli_session *session, const char *file)

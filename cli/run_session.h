@@ -20,9 +20,14 @@ extern const nas_option cli_run_table[];
 #define CLI_MEMORY_DEFAULT "balanced"
 #define CLI_MEMORY_HELP "less memory for more recomputation; the results stay the same"
 
+/** "--sync-bn" of commands that several processes share. */
+#define CLI_SYNC_BN(at)                                                                            \
+    {"--sync-bn", NAS_OPT_FLAG, at, NULL, 0, 0, NULL, NULL,                                        \
+     "mpirun, srun: batch norm sees whole batches, not each process's part"}
+
 typedef struct cli_session {
     const cli_context *context;
-    nas_store *store;
+    nas_store *store; /* NULL in all but the first of several processes              */
     nas_store_attempt attempt;
     bool continues; /* a run that was begun earlier */
     bool finished;  /* cli_session_open_child: it had ended well already, there is nothing to do */
@@ -35,7 +40,12 @@ typedef struct cli_session {
     double started;        /* monotonic seconds */
 } cli_session;
 
-/** Begins a run of the context's command, or claims the one that it continues: that of `nas
+/** Several processes (context->comm): each opens, restores and closes the session, of which the first
+ * alone has the store and writes; their observers say "stop" together.  What else goes to the store
+ * is written where cli_session_leads.  All must have the same program, kernels, settings and inputs:
+ * NAS_E_CONFIG.
+ *
+ * Begins a run of the context's command, or claims the one that it continues: that of `nas
  * resume`, or that of an earlier attempt of the same job.  `inputs`
  * (borrowed) holds the digest of what each option that names an input stands for,
  * {"data": "0123..."}; NULL is no memory.  A run is continued with the same ones and the same
@@ -60,6 +70,9 @@ nas_status cli_session_open_child(cli_session *session, const cli_context *conte
 nas_status cli_session_open_next(cli_session *session, cli_session *before, const json_t *result,
                                  const cli_context *context, const char *name,
                                  const json_t *inputs, nas_err *err);
+
+/** True in the process that keeps the run. */
+bool cli_session_leads(const cli_session *session);
 
 /** The settings that a run was begun with (yours), as cli_parse takes them. */
 nas_status cli_session_config(json_t **out, const nas_store_run *run, nas_err *err);

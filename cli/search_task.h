@@ -11,7 +11,7 @@ typedef struct cli_search_options {
     const char *data, *space, *table, *augment;
     double target_ms, max_minutes, warmup_lr, lr, decay, clip_norm, label_smoothing;
     double valid_fraction, arch_lr;
-    bool allow_emulated, dry_run;
+    bool allow_emulated, dry_run, sync_bn;
     int method, arch_mode, latency_loss;
     int64_t epochs, warmup_epochs, batch, arch_every, rl_samples, derive_samples, score_images, verify_top;
 } cli_search_options;

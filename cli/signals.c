@@ -39,6 +39,8 @@ void cli_signals_catch(bool patient)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    if (patient)
+        sigaction(SIGUSR1, &action, NULL);
 }
 
 bool cli_stop_requested(void)

@@ -8,7 +8,8 @@
 void cli_signals_init(void);
 /** From now on the first SIGINT or SIGTERM only sets a flag, and says so; the second ends the
  * process at once with exit code 130 or 143, unless it is `patient`: a job's process may be asked
- * by several (Slurm and its task, the kernel for a loop that died), who kill it if it takes long. */
+ * by several (Slurm and its task, mpirun, the kernel for a loop that died), who kill it if it takes
+ * long.  A patient one hears SIGUSR1, too, which mpirun hands on at once. */
 void cli_signals_catch(bool patient);
 /** True once a signal came. */
 bool cli_stop_requested(void);
