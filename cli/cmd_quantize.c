@@ -203,6 +203,7 @@ static nas_status load_agent(work *w, nas_err *err)
     nas_agent_config config = nas_agent_haq((nas_agent_kind)(o->agent - AGENT_FIRST), w->env.steps,
                                             (uint64_t)o->run.common.seed);
     config.warmup = o->warmup_episodes;
+    nas_agent_fade(&config, o->episodes);
     return nas_agent_new(&w->agent, &w->env, &config, err);
 }
 

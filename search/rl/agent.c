@@ -52,6 +52,14 @@ nas_agent_config nas_agent_haq(nas_agent_kind kind, int steps, uint64_t seed)
     return config;
 }
 
+void nas_agent_fade(nas_agent_config *config, int64_t episodes)
+{
+    const double published = 580.0, own = (double)(episodes - config->warmup);
+
+    if (own > 0.0 && own < published)
+        config->sigma_decay = pow(config->sigma_decay, published / own);
+}
+
 double nas_rl__truncated_normal(nas_rng *rng, double mu, double sigma)
 {
     double x;

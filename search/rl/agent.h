@@ -47,6 +47,10 @@ typedef struct nas_agent_config {
 nas_agent_config nas_agent_amc(nas_agent_kind kind, int steps, uint64_t seed);
 nas_agent_config nas_agent_haq(nas_agent_kind kind, int steps, uint64_t seed);
 
+/** HAQ's noise fades over 600 episodes; over fewer `episodes` in all (warm-up included) it is to
+ * fade as far, or all of them are played at random. */
+void nas_agent_fade(nas_agent_config *config, int64_t episodes);
+
 /** "ddpg", "random", "uniform", "evolution"; and back, NAS_AGENT_KINDS if unknown. */
 const char *nas_agent_name(nas_agent_kind kind);
 nas_agent_kind nas_agent_find(const char *name);

@@ -178,6 +178,20 @@ Test(search_haq, a_budget_below_the_least_is_refused_with_the_range)
     free(site);
 }
 
+Test(search_haq, the_noise_of_few_episodes_fades_as_far_as_that_of_600)
+{
+    nas_agent_config config = nas_agent_haq(NAS_AGENT_DDPG, SITES, 1);
+    const double last = pow(0.99, 580);
+
+    nas_agent_fade(&config, 100);
+    cr_expect_float_eq(pow(config.sigma_decay, 80), last, 1e-9);
+    config = nas_agent_haq(NAS_AGENT_DDPG, SITES, 1);
+    nas_agent_fade(&config, 800);
+    cr_expect_eq(config.sigma_decay, 0.99);
+    nas_agent_fade(&config, 20); /* nothing but warm-up */
+    cr_expect_eq(config.sigma_decay, 0.99);
+}
+
 /* What a policy is worth: 1 less 0.01 for each bit away from the layer's number + 3. */
 static nas_status judge(void *user, const nas_bits *bits, double *accuracy, nas_err *e)
 {
