@@ -165,6 +165,33 @@ bool nas_space_valid(const nas_space *space, const int *choice)
     return true;
 }
 
+nas_status nas_space_of_arch(nas_space **out, const nas_arch *arch, nas_err *err)
+{
+    nas_space *space = nas_space_new(err);
+    nas_status status = NAS_OK;
+
+    *out = NULL;
+    if (space == NULL)
+        return NAS_E_NOMEM;
+    snprintf(space->name, sizeof space->name, "%s", arch->name);
+    space->image_size = arch->image_size;
+    space->channels = arch->channels;
+    space->classes = arch->classes;
+    space->bn_momentum = arch->bn_momentum;
+    space->bn_eps = arch->bn_eps;
+    for (int i = 0; i < arch->count && status == NAS_OK; i++) {
+        const nas_block_spec *block = &arch->blocks[i];
+
+        if (block->op.type != NAS_OP_ZERO)
+            status = nas_space_add_slot(space, &block->op, 1, block->shortcut, block->stage, err);
+    }
+    if (status == NAS_OK && (status = nas_space_check(space, err)) == NAS_OK)
+        *out = space;
+    else
+        nas_space_free(space);
+    return status;
+}
+
 nas_status nas_space_arch(nas_arch **out, const nas_space *space, const int *choice, nas_err *err)
 {
     nas_arch *arch;

@@ -57,6 +57,10 @@ json_t *nas_space_to_json(const nas_space *space); /* every slot spelled out; NU
 /** Digest of that JSON without the name. */
 nas_status nas_space_digest(const nas_space *space, char out[NAS_DIGEST_SIZE], nas_err *err);
 
+/** The space of one architecture: a slot with one candidate for each of its blocks but the skipped
+ * ones. */
+nas_status nas_space_of_arch(nas_space **out, const nas_arch *arch, nas_err *err);
+
 /** Adapts a space (in place) to a data set: image size, channels, classes.  Fixed
  * parts follow (first convolution's input channels, classifier's outputs); resolutions
  * above the image size leave the space.  NAS_E_CONFIG if the size is too small for the

@@ -245,6 +245,18 @@ done:
     return status;
 }
 
+static nas_status load_arch(nas_space **out, const char *path, nas_err *err)
+{
+    nas_arch *arch;
+    nas_status status = nas_arch_load(&arch, path, err);
+
+    *out = NULL;
+    if (status == NAS_OK)
+        status = nas_space_of_arch(out, arch, err);
+    nas_arch_free(arch);
+    return status;
+}
+
 nas_status nas_space_load(nas_space **out, const char *name_or_path, nas_err *err)
 {
     json_t *json = NULL;
@@ -263,7 +275,9 @@ nas_status nas_space_load(nas_space **out, const char *name_or_path, nas_err *er
         return NAS_E_CONFIG;
     }
     status = nas_json_load(&json, name_or_path, err);
-    if (status == NAS_OK)
+    if (json_object_get(json, "blocks") != NULL && json_object_get(json, "layers") == NULL)
+        status = load_arch(out, name_or_path, err);
+    else if (status == NAS_OK)
         status = nas_space_from_json(out, json, name_or_path, err);
     if (status == NAS_E_IO || status == NAS_E_DATA)
         nas_path_hint(name_or_path, "a space is a JSON file: nas space show tiny prints one to "

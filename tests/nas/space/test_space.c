@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "nas/space/space.h"
 #include "tests/latency/published.h"
+#include "tests/support/scratch.h"
 
 static nas_err err;
 
@@ -281,6 +282,35 @@ Test(nas_space, tiny_takes_small_images_of_any_size)
         REQUIRE_OK(nas_space_fit(space, size, size % 2 ? 1 : 3, 5, &err));
         nas_space_free(space);
     }
+}
+
+/* `--space` takes the file of one network, too: to profile it, for example. */
+Test(nas_space, an_architecture_is_a_space_of_one, .init = scratch_init, .fini = scratch_fini)
+{
+    nas_space *tiny, *space;
+    nas_arch *arch, *again;
+    int choice[NAS_MAX_SLOTS] = {0};
+    char *count;
+
+    cr_assert_eq(nas_space_load(&tiny, "tiny", NULL), NAS_OK);
+    choice[4] = tiny->slots[4].count - 1; /* skipped */
+    cr_assert_eq(nas_space_arch(&arch, tiny, choice, NULL), NAS_OK);
+    cr_assert_eq(nas_arch_save(arch, scratch("net.json"), NULL), NAS_OK);
+    cr_assert_eq(nas_space_load(&space, scratch("net.json"), NULL), NAS_OK);
+    cr_assert_eq(nas_space_count(space, &count, NULL, NULL), NAS_OK);
+    cr_expect_str_eq(count, "1");
+    cr_expect_eq(space->count, tiny->count - 1);
+    memset(choice, 0, sizeof choice);
+    cr_assert_eq(nas_space_arch(&again, space, choice, NULL), NAS_OK);
+    char one[NAS_DIGEST_SIZE], two[NAS_DIGEST_SIZE];
+    cr_assert_eq(nas_arch_digest(arch, one, NULL), NAS_OK);
+    cr_assert_eq(nas_arch_digest(again, two, NULL), NAS_OK);
+    cr_expect_str_eq(one, two);
+    free(count);
+    nas_arch_free(arch);
+    nas_arch_free(again);
+    nas_space_free(space);
+    nas_space_free(tiny);
 }
 
 Test(nas_space, built_in_families_come_in_any_width)
