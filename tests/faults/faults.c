@@ -50,8 +50,8 @@ static long most = LONG_MAX, all_tried, all_found;
 
 static const char *const volatile_keys[] = {
     "run", "arch", "model", "supernet", "samples", "seconds", "peak_rss_mib", "created", "updated",
-    "store", "path", "images_per_second", "attempt", "artifacts", "findings", "orphans",
-    "orphan_bytes"};
+    "store", "path", "images_per_second", "measured_ms", "measured_ms_before", "attempt", "artifacts",
+    "findings", "orphans", "orphan_bytes"};
 
 static void strip(json_t *value)
 {
