@@ -5,7 +5,9 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/system.h"
 #include "cli/commands.h"
+#include "cli/dry_run.h"
 #include "cli/evolve_run.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
@@ -17,6 +19,7 @@ typedef struct search_options {
     cli_limit_options limits;
     const char *predictor;
     int64_t population, generations;
+    bool dry_run;
 } search_options;
 
 #define AT(field) offsetof(search_options, field)
@@ -27,6 +30,7 @@ static const nas_option search_table[] = {
      "accuracy predictor to search by; default: subnets are judged on held-out images"},
     CLI_LIMIT_ROWS(AT(limits), "latency limits of --pareto, each searched; default: 20 with a "
                                "predictor, otherwise 6"),
+    CLI_DRY_RUN(AT(dry_run)),
     {0},
 };
 
@@ -100,33 +104,94 @@ static nas_status load_checkpoint(void *self, const char *path, nas_err *err)
     return nas_judge_load(self, path, err);
 }
 
-static nas_status search_in_run(task *t, cli_session *session, json_t *result, nas_err *err)
+static bool judges(const task *t) { return t->found.predictor == NULL; }
+
+/* Limits that --pareto searches one by one. */
+static int points_of(const task *t)
+{
+    const int64_t points = t->options->limits.points;
+
+    return points > 0 ? (int)points : judges(t) ? JUDGED_POINTS : FORETOLD_POINTS;
+}
+
+/* Subnets that are looked at, at most: those that were judged before are not judged again. */
+static int64_t most_of(const task *t)
 {
     const search_options *o = t->options;
-    const bool judges = t->found.predictor == NULL;
-    const uint64_t seed = (uint64_t)o->run.common.seed;
-    const int points = o->limits.points > 0 ? (int)o->limits.points
-                       : judges             ? JUDGED_POINTS
-                                            : FORETOLD_POINTS;
-    const int64_t limits = t->found.count * (o->limits.pareto ? points : 1);
-    const nas_evaluator evaluator =
-        judges ? nas_judge_evaluator(t->subnets.judge, (const int(*)[NAS_MAX_CANDIDATES])t->origin,
-                                     &session->observer,
-                                     limits * o->population * (o->generations + 1))
-               : t->found.evaluator->evaluator;
+
+    return (int64_t)t->found.count * (o->limits.pareto ? points_of(t) : 1) * o->population *
+           (o->generations + 1);
+}
+
+static nas_evolution_config config_of(const task *t)
+{
+    const uint64_t seed = (uint64_t)t->options->run.common.seed;
+    nas_evolution_config config = judges(t) ? nas_evolution_default(seed)
+                                            : nas_evolution_thorough(seed);
+
+    config.population = (int)t->options->population;
+    config.generations = (int)t->options->generations;
+    return config;
+}
+
+static nas_evaluator evaluator_of(const task *t, const nas_observer *observer)
+{
+    return judges(t) ? nas_judge_evaluator(t->subnets.judge,
+                                           (const int(*)[NAS_MAX_CANDIDATES])t->origin, observer,
+                                           most_of(t))
+                     : t->found.evaluator->evaluator;
+}
+
+/* What the search takes, by the first subnets of its first generation. */
+static nas_status dry_run(const cli_context *context, const task *t, nas_err *err)
+{
+    const nas_problem *problem = &t->found.targets[0].problem;
+    nas_evolution_config config = config_of(t);
+    nas_candidate *list = calloc((size_t)config.population, sizeof *list);
+    json_t *about = json_object();
+    cli_demand demand = {.folder = t->options->run.common.store};
+    const double started = nas_clock_seconds();
+    int64_t evaluations = 0;
+    int found;
+    cli_probe probe;
+    nas_status status;
+
+    cli_probe_init(&probe, 3);
+    const nas_evaluator evaluator = evaluator_of(t, &probe.observer);
+    config.generations = 0;
+    config.rounds = 1;
+    status = list == NULL || about == NULL
+                 ? nas_fail(err, NAS_E_NOMEM, "search: out of memory")
+                 : nas_evolution_run(problem, &config, &evaluator, list, &found, &evaluations, err);
+    if (judges(t))
+        status = cli_probe_status(&probe, status, err);
+    if (status == NAS_OK &&
+        (status = cli_demand_space(about, t->found.space, NULL, err)) == NAS_OK) {
+        const double took = nas_clock_seconds() - started;
+
+        cli_demand_add(&demand, (double)most_of(t) * config_of(t).rounds,
+                       judges(t) ? cli_probe_step(&probe) : took / (double)evaluations);
+        demand.memory_bytes = nas_system_peak_rss_mib() * 1024.0 * 1024.0;
+        status = cli_demand_emit(context, json_incref(about), &demand, err);
+    }
+    json_decref(about);
+    free(list);
+    return status;
+}
+
+static nas_status search_in_run(task *t, cli_session *session, json_t *result, nas_err *err)
+{
+    const nas_evaluator evaluator = evaluator_of(t, &session->observer);
     cli_evolve search = {.task = &t->found, .session = session, .evaluator = &evaluator,
-                         .config = judges ? nas_evolution_default(seed)
-                                          : nas_evolution_thorough(seed),
-                         .points = points, .started = session->started,
-                         .source = judges ? "supernet" : "predictor",
-                         .score = judges ? "valid_top1" : "predicted_top1", .take = take,
+                         .config = config_of(t), .points = points_of(t),
+                         .started = session->started,
+                         .source = judges(t) ? "supernet" : "predictor",
+                         .score = judges(t) ? "valid_top1" : "predicted_top1", .take = take,
                          .user = t};
     nas_status status = NAS_OK;
 
-    search.config.population = (int)o->population;
-    search.config.generations = (int)o->generations;
-    search.config.observer = judges ? NULL : &session->observer; /* the judge asks for itself */
-    if (judges)
+    search.config.observer = judges(t) ? NULL : &session->observer; /* the judge asks for itself */
+    if (judges(t))
         status = cli_session_restore(session, load_checkpoint, t->subnets.judge, err);
     return status == NAS_OK ? cli_evolve_run(&search, result, err) : status;
 }
@@ -143,6 +208,10 @@ static nas_status search_run(const cli_context *context, const void *options, na
     t->options = options;
     if ((status = prepare(t, err)) != NAS_OK) {
         status = status == NAS_E_INFEASIBLE ? cli_evolve_refuse(context, &t->found) : status;
+        goto done;
+    }
+    if (t->options->dry_run) {
+        status = dry_run(context, t, err);
         goto done;
     }
     if ((status = cli_subnets_inputs(&inputs, &t->subnets, err)) ||

@@ -125,6 +125,11 @@ Test(cli_dry_run, phases_of_a_supernet_and_work_with_it_are_foretold)
                       "--out", out, "--dry-run");
     check_demand(demand, entries);
     cr_assert_eq(number(demand, "steps"), 1 + 2 * 11);
+    demand = NAS_JSON("ofa", "search", "--model", net, ON_IMAGES, "--max-macs", "900000",
+                      "--population", "4", "--generations", "2", "--dry-run");
+    check_demand(demand, entries);
+    cr_assert_eq(number(demand, "steps"), 4 * 3);
+    cr_assert_gt(number(demand, "step_seconds"), 0);
 }
 
 Test(cli_dry_run, a_demo_and_a_pipeline_are_foretold)
