@@ -49,10 +49,17 @@ nas_status cli_ranks_agree(nas_status status, nas_err *err)
         failed++;
     const nas_status first = (nas_status)all[failed];
     free(all);
-    stand = first == NAS_OK ? TOGETHER : FAILED;
+    if (first != NAS_OK)
+        stand = FAILED;
     if (err != NULL && failed != comm->rank)
         *err = (nas_err){.status = first};
     return first;
+}
+
+void cli_ranks_begin(void)
+{
+    if (comm != NULL)
+        stand = TOGETHER;
 }
 
 /* How all processes end alike. */

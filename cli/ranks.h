@@ -18,9 +18,11 @@ nas_status cli_ranks_alone(const char *what, nas_err *err);
  * failed, in which alone `err` has a message.  A process that never comes here, for it failed
  * before, comes to it with cli_ranks_close. */
 nas_status cli_ranks_agree(nas_status status, nas_err *err);
+/** From here on, where they agreed for the last time, no process waits for how another one stands. */
+void cli_ranks_begin(void);
 
-/** The end of this process: prints `err` unless another one does.  A failure that was not
- * agreed on, after a cli_ranks_agree that went well, ends the others.  Returns the exit status. */
+/** The end of this process: prints `err` unless another one does.  A failure after
+ * cli_ranks_begin ends the others.  Returns the exit status. */
 nas_status cli_ranks_close(nas_status status, nas_err *err);
 
 #endif

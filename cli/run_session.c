@@ -497,7 +497,9 @@ nas_status cli_session_restore(cli_session *session,
                      ? load(self, path, err)
                      : nas_fail(err, NAS_E_NOMEM, "checkpoint: out of memory");
     free(path);
-    return cli_ranks_agree(status, err);
+    if ((status = cli_ranks_agree(status, err)) == NAS_OK)
+        cli_ranks_begin();
+    return status;
 }
 
 char *cli_session_path(const cli_session *session, const char *file)

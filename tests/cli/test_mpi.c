@@ -82,6 +82,15 @@ static void expect_same_digest(const json_t *a, const json_t *b)
                      json_string_value(json_object_get(b, "digest")));
 }
 
+static void expect_refused(process_result result, int code, const char *text)
+{
+    cr_expect_eq(result.code, code, "exit %d: %s", result.code, result.err);
+    const char *first = strstr(result.err, text);
+    cr_expect_not_null(first, "'%s' is not in: %s", text, result.err);
+    cr_expect(first == NULL || strstr(first + 1, text) == NULL, "said twice: %s", result.err);
+    process_free(&result);
+}
+
 Test(cli_mpi, two_processes_find_what_one_finds_with_synchronised_batch_norm)
 {
     prepare();
@@ -129,6 +138,7 @@ Test(cli_mpi, a_lost_process_ends_the_job_and_any_number_goes_on)
     json_t *rest = result_of(TOGETHER("1", "store", "resume"));
     cr_expect_gt(number(rest, "valid_top1"), 0);
     json_decref(rest);
+    expect_refused(TOGETHER("2", "store", "resume", "search-1"), 2, "nothing to continue");
     cr_assert(json_is_true(json_object_get(NAS_JSON("store", "verify"), "ok")));
 }
 
@@ -148,15 +158,6 @@ Test(cli_mpi, a_training_is_shared_stopped_and_resumed)
     cr_expect_float_eq(number(alone, "train_loss"), number(two, "train_loss"), 1e-4);
     json_decref(alone);
     json_decref(two);
-}
-
-static void expect_refused(process_result result, int code, const char *text)
-{
-    cr_expect_eq(result.code, code, "exit %d: %s", result.code, result.err);
-    const char *first = strstr(result.err, text);
-    cr_expect_not_null(first, "'%s' is not in: %s", text, result.err);
-    cr_expect(first == NULL || strstr(first + 1, text) == NULL, "said twice: %s", result.err);
-    process_free(&result);
 }
 
 Test(cli_mpi, what_cannot_be_shared_is_refused_once_for_all)
