@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+
 enum {
     BLOCK = 1 << 20, /* values that travel at a time: bounds the buffer                        */
     SMALL = 1 << 12  /* of all processes together: then all send all, which is one way less    */
@@ -100,11 +102,22 @@ static void broadcast(void *self, void *bytes, size_t size)
     MPI_Bcast(bytes, (int)size, MPI_BYTE, 0, MPI_COMM_WORLD);
 }
 
+/* Open MPI, which srun gives no way to the others, ends the process itself and names another reason. */
+static void warn_of_srun(void)
+{
+#ifdef OPEN_MPI
+    if (getenv("OMPI_COMM_WORLD_SIZE") == NULL && getenv("PMIX_NAMESPACE") == NULL)
+        nas_log(NAS_LOG_WARN, "started without mpirun and without PMIx: processes of srun find each "
+                              "other with --mpi=pmix_v4 (srun --mpi=list)");
+#endif
+}
+
 nas_status nas_mpi_open(const nas_comm **out, nas_err *err)
 {
     int level, rank, ranks;
 
     *out = NULL;
+    warn_of_srun();
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level) != MPI_SUCCESS)
         return nas_fail(err, NAS_E_FAIL, "MPI does not start");
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);

@@ -10,7 +10,8 @@ static bool is_patient; /* set before the handlers are */
 
 static void on_signal(int number)
 {
-    static const char text[] = "\nnas: stopping at the next safe point; once more to stop now\n";
+    static const char once[] = "\nnas: stopping at the next safe point; once more to stop now\n";
+    static const char patient[] = "\nnas: stopping at the next safe point\n";
 
     if (received != 0 && is_patient)
         return;
@@ -18,7 +19,8 @@ static void on_signal(int number)
         _exit(128 + number);
     received = number;
     /* nothing to be done if stderr is closed */
-    const ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+    const ssize_t ignored = is_patient ? write(STDERR_FILENO, patient, sizeof patient - 1)
+                                       : write(STDERR_FILENO, once, sizeof once - 1);
     (void)ignored;
 }
 
