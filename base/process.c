@@ -242,6 +242,11 @@ static bool await_exit(nas_process *p, double deadline)
     return p->exited;
 }
 
+bool nas_process_wait(nas_process *p, double seconds)
+{
+    return await_exit(p, nas_clock_seconds() + seconds);
+}
+
 int nas_process_end(nas_process *p)
 {
     if (p == NULL)

@@ -29,6 +29,9 @@ nas_status nas_process_line(nas_process *process, double seconds, nas_process_ev
 /** The end of what it wrote on stderr so far, on one line; valid until the next call. */
 const char *nas_process_complaint(nas_process *process);
 
+/** Waits for at most `seconds` until it has exited; true if it has. */
+bool nas_process_wait(nas_process *process, double seconds);
+
 /** Ends it if it still runs (SIGTERM, after two seconds SIGKILL) and frees; returns the exit
  * code, 128 + signal.  NULL: 0. */
 int nas_process_end(nas_process *process);

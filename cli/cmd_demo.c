@@ -7,10 +7,8 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/process.h"
 #include "base/stats.h"
 #include "cli/commands.h"
-#include "cli/describe.h"
 #include "cli/dry_run.h"
 #include "cli/load.h"
 #include "cli/outcome.h"
@@ -358,16 +356,16 @@ static nas_status run_demo(demo *d, nas_search_result *found, json_t *result, na
 static nas_status time_step(double *seconds, double *peak_mib, const char *mode,
                             const cli_common *common, nas_err *err)
 {
-    char threads[24], answer[4096];
+    json_t *told;
+    char threads[24];
     const char *const argv[] = {"/proc/self/exe", "bench", "--space", space_name, "--mode", mode,
                                 "--batch", "64", "--steps", "10", "--threads", threads, "--json",
                                 NULL};
 
     snprintf(threads, sizeof threads, "%lld", (long long)common->threads);
-    const nas_status status = nas_process_run(argv, NULL, 60, answer, sizeof answer, err);
+    const nas_status status = cli_ask(&told, argv, 60, err);
     if (status != NAS_OK)
         return status;
-    json_t *told = cli_stored_json(answer);
     *seconds = json_number_value(json_object_get(told, "step_seconds"));
     *peak_mib = json_number_value(json_object_get(told, "peak_rss_mib"));
     json_decref(told);

@@ -6,10 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/process.h"
 #include "base/system.h"
 #include "cli/commands.h"
-#include "cli/describe.h"
 #include "cli/dry_run.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
@@ -343,12 +341,11 @@ static json_t *command_of(const work *w, int stage)
 /* What the first stage says of itself (yours): the others begin with files that it makes. */
 static nas_status ask_first(json_t **out, const work *w, const cli_common *common, nas_err *err)
 {
-    enum { MOST_WORDS = 128, PATIENCE_S = 600 };
+    enum { MOST_WORDS = CLI_MAX_ARGS, PATIENCE_S = 600 };
     const json_t *words = w->pipeline.sweep.specs[0].args;
     const char *argv[MOST_WORDS + 8] = {"/proc/self/exe"};
-    char answer[65536], threads[24];
+    char threads[24];
     int count = 1;
-    nas_status status;
 
     snprintf(threads, sizeof threads, "%lld", (long long)common->threads);
     for (size_t i = 0; i < json_array_size(words) && count <= MOST_WORDS; i++)
@@ -357,10 +354,10 @@ static nas_status ask_first(json_t **out, const work *w, const cli_common *commo
                                 common->store};
     for (size_t i = 0; i < sizeof more / sizeof *more; i++)
         argv[count++] = more[i];
-    if ((status = nas_process_run(argv, NULL, PATIENCE_S, answer, sizeof answer, err)) != NAS_OK)
-        return status;
-    *out = cli_stored_json(answer);
-    return NAS_OK;
+    const nas_status status = cli_ask(out, argv, PATIENCE_S, err);
+    if (status != NAS_OK)
+        nas_err_prefix(err, "stage %s", w->pipeline.stage[0]);
+    return status;
 }
 
 static nas_status dry_run(const cli_context *context, const work *w, nas_err *err)

@@ -7,7 +7,9 @@
 #include <sys/statvfs.h>
 
 #include "base/clock.h"
+#include "base/process.h"
 #include "base/system.h"
+#include "cli/describe.h"
 #include "cli/output.h"
 #include "cli/signals.h"
 #include "search/evolution/problem.h"
@@ -72,6 +74,60 @@ double cli_probe_step(const cli_probe *probe)
     if (probe->count > 0)
         return cli_probe_mean(probe, 1, false);
     return probe->begun > 0 ? probe->last - probe->started : NAN;
+}
+
+/* The program's own message and exit code, as if this one had failed so. */
+static nas_status fail_as(nas_process *process, nas_err *err)
+{
+    static const nas_status known[] = {NAS_E_USAGE, NAS_E_INFEASIBLE, NAS_E_DATA, NAS_E_NOMEM,
+                                       NAS_E_IO, NAS_E_INTERRUPTED, NAS_E_CONFIG};
+    static const char head[] = "nas: error: ";
+    const char *said = nas_process_complaint(process);
+    nas_err told = {0};
+    nas_status status = NAS_E_FAIL;
+
+    said += strncmp(said, head, strlen(head)) == 0 ? strlen(head) : 0;
+    nas_fail(&told, NAS_E_FAIL, "%s", said);
+    const int code = nas_process_end(process);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (code == (int)known[i])
+            status = known[i];
+    return code == 0 ? NAS_OK : nas_fail(err, status, "%s", told.message);
+}
+
+nas_status cli_ask(json_t **out, const char *const *argv, double seconds, nas_err *err)
+{
+    const double deadline = nas_clock_seconds() + seconds, look = 0.2;
+    nas_process_event event = NAS_PROCESS_LINE;
+    nas_process *process;
+    const char *line;
+    size_t size;
+    nas_status status = nas_process_start(&process, argv, NULL, err);
+
+    *out = json_null();
+    if (status != NAS_OK)
+        return status;
+    while (event != NAS_PROCESS_DONE && status == NAS_OK) {
+        status = nas_process_line(process, look, &event, &line, &size, err);
+        if (status == NAS_OK && event == NAS_PROCESS_LINE) {
+            json_decref(*out);
+            *out = cli_stored_json(line);
+        }
+        if (status == NAS_OK && cli_stop_requested())
+            status = nas_fail(err, NAS_E_INTERRUPTED, "dry run: stopped");
+        else if (status == NAS_OK && nas_clock_seconds() > deadline)
+            status = nas_fail(err, NAS_E_IO, "dry run: no answer of 'nas %s' in %.0f s", argv[1],
+                              seconds);
+    }
+    if (status != NAS_OK) {
+        nas_process_end(process);
+    } else {
+        nas_process_wait(process, deadline - nas_clock_seconds());
+        status = fail_as(process, err);
+    }
+    if (status != NAS_OK)
+        json_decref(*out);
+    return status;
 }
 
 void cli_demand_add(cli_demand *demand, double steps, double step_seconds)

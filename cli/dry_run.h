@@ -37,6 +37,11 @@ double cli_probe_mean(const cli_probe *probe, int every, bool other);
 /** Mean seconds of all steps; where there was one only, that one's, with what came before it. */
 double cli_probe_step(const cli_probe *probe);
 
+/** Runs this program with `argv` (argv[0]: "/proc/self/exe"; NULL-terminated) for at most `seconds`;
+ * `*out` (yours) is what it answers with --json.  What that fails with is what this fails with, by
+ * status and message; NAS_E_INTERRUPTED after a signal, NAS_E_IO if it takes too long. */
+nas_status cli_ask(json_t **out, const char *const *argv, double seconds, nas_err *err);
+
 /** What a command would take; NAN: unknown. */
 typedef struct cli_demand {
     double seconds;      /* of the whole command                                        */

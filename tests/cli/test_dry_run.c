@@ -159,6 +159,12 @@ Test(cli_dry_run, mistakes_are_told_as_by_the_command_itself)
     expect_exit(NAS("search", "--data", data, "--space", "tiny", "--table", table, "--target-ms",
                     "0.0001", "--dry-run"), 3, "choose a target between");
     expect_exit(NAS("train", "--data", data, "--dry-run"), 2, "--arch is required");
+
+    char text[2000];
+    snprintf(text, sizeof text, "{\"data\": \"%s\", \"space\": \"tiny\", \"table\": \"%s\","
+             " \"stages\": {\"search\": {\"target_ms\": 0.0001}}}", data, table);
+    const char *file = nas_put("p.json", text);
+    expect_exit(NAS("pipeline", file, "--dry-run"), 3, "stage search: no architecture of tiny");
 }
 
 Test(cli_dry_run, jobs_are_checked_without_a_store)
