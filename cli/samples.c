@@ -108,6 +108,8 @@ static nas_status read_file(reader *r, const char *path, nas_err *err)
     json_t *json = NULL;
     nas_status status;
 
+    if (*path == '\0')
+        return nas_fail(err, NAS_E_USAGE, "samples: a comma without a file before or behind it");
     if (r->files == MAX_FILES)
         return nas_fail(err, NAS_E_CONFIG, "more than %d files of samples", MAX_FILES);
     if ((status = nas_json_load(&json, path, err)) ||

@@ -136,6 +136,7 @@ Test(cli_predictor, wrong_samples_are_refused_and_nothing_is_written)
                 "diverged");
     expect_exit(NAS(TRAIN(nas_file("absent.json"), nas_file("absent/p.st"))), 74, "cannot write");
     expect_exit(NAS(TRAIN(nas_file("samples.json"), nas_file("samples.json"))), 2, NULL);
+    expect_exit(NAS(TRAIN(",", out)), 2, "a comma without a file");
     expect_exit(NAS(TRAIN(nas_put("few.json", "{\"samples\": []}"), out)), 65, "at least 10");
     cr_expect_neq(access(out, R_OK), 0);
 }
