@@ -92,8 +92,8 @@ static nas_status check_space(const chain *c, const nas_supernet *net, nas_err *
     if ((status = nas_judge_check_data(net, c->data, err)) != NAS_OK)
         return status;
     if (c->options->valid_fraction > 0.0 && c->options->valid_fraction != net->valid_fraction)
-        return nas_fail(err, NAS_E_CONFIG, "--valid-fraction: %s was begun with %g, and goes on with it",
-                        c->from, net->valid_fraction);
+        return nas_fail(err, NAS_E_CONFIG, "--valid-fraction: %s was begun with %g, and goes on "
+                        "with it", c->from, net->valid_fraction);
     if (c->options->space == NULL)
         return NAS_OK;
     if ((status = load_fitted(&space, c->options, c->data, err)) == NAS_OK &&
@@ -425,9 +425,10 @@ static nas_status run_chain(chain *c, nas_err *err)
     if (!any)
         return fail_done(c, err);
     return cli_emit(c->context,
-                    json_pack("{s:s, s:s, s:O, s:f, s:f}", "run", last_session(c)->name, "supernet", c->from,
-                              "phases", c->phases, "seconds", nas_clock_seconds() - started,
-                              "peak_rss_mib", nas_system_peak_rss_mib()),
+                    json_pack("{s:s, s:s, s:O, s:f, s:f}", "run", last_session(c)->name,
+                              "supernet", c->from, "phases", c->phases, "seconds",
+                              nas_clock_seconds() - started, "peak_rss_mib",
+                              nas_system_peak_rss_mib()),
                     err);
 }
 
@@ -454,8 +455,8 @@ static double judged_images(const chain *c, const nas_supernet *net, const nas_p
            (scored + (double)o->recalibrate_images);
 }
 
-/* Adds a phase, by its first steps; an image that is judged counts as a third of training one subnet
- * on it. */
+/* Adds a phase, by its first steps; an image that is judged counts as a third of training one
+ * subnet on it. */
 static nas_status time_phase(const chain *c, nas_supernet *net, const nas_phase *phase,
                              json_t *rows, cli_demand *demand, nas_err *err)
 {

@@ -96,8 +96,8 @@ static nas_status check_judged(reader *r, const json_t *json, const char *path, 
                 break;
             }
     }
-    nas_hint(err, "parts of one set come from nas ofa sample with the same supernet, data, seed and "
-             "settings");
+    nas_hint(err, "parts of one set come from nas ofa sample with the same supernet, data, seed "
+             "and settings");
     return NAS_E_DATA;
 }
 

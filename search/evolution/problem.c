@@ -95,7 +95,8 @@ int nas_problem_size(const nas_problem *p, int image_size)
 
 double nas_problem_cost(const nas_problem *p, nas_cost cost, const nas_candidate *candidate)
 {
-    const double *value = nas_evolution__values(p, cost, nas_problem_size(p, candidate->image_size));
+    const double *value =
+        nas_evolution__values(p, cost, nas_problem_size(p, candidate->image_size));
     const bool peak = nas_evolution__is_peak(cost);
     double total = 0.0;
 

@@ -118,8 +118,8 @@ nas_status nas_judge_check_data(const nas_supernet *n, const nas_dataset *data, 
 {
     if (n->data[0] == '\0' || strcmp(n->data, data->digest) == 0)
         return NAS_OK;
-    nas_fail(err, NAS_E_CONFIG, "%s: are not the images that the supernet was trained on (digest %s, "
-             "was %s)", data->path, data->digest, n->data);
+    nas_fail(err, NAS_E_CONFIG, "%s: are not the images that the supernet was trained on (digest "
+             "%s, was %s)", data->path, data->digest, n->data);
     nas_hint(err, "which of them were held out to judge subnets is known of those alone");
     return NAS_E_CONFIG;
 }

@@ -39,8 +39,8 @@ static nas_status check_batch(const nas_phase *p, const nas_index *train, nas_er
 {
     return train->count >= (uint32_t)p->batch
                ? NAS_OK
-               : nas_fail(err, NAS_E_CONFIG, "phase %s: batch of %lld images, but only %u to train on",
-                          p->name, (long long)p->batch, train->count);
+               : nas_fail(err, NAS_E_CONFIG, "phase %s: batch of %lld images, but only %u to "
+                          "train on", p->name, (long long)p->batch, train->count);
 }
 
 nas_status nas_shrink_check(const nas_supernet *supernet, const nas_dataset *data,
