@@ -135,6 +135,7 @@ static nas_status dry_run(const cli_context *context, const profile_options *o,
     if (via.kind == NULL) {
         cli_probe_init(&probe, 3);
         how.observer = &probe.observer;
+        how.cores = o->cores;
         if ((status = cli_probe_status(&probe, nas_latency_profile(&table, space, &how, err),
                                        err)) != NAS_OK)
             goto done;

@@ -173,6 +173,17 @@ nas_status nas_turns__next(nas_turns *t, nas_err *err)
     return status != NAS_OK ? status : take(t, t->block_ms, err);
 }
 
+/* Cores that cannot be had are told before a journal of other ones is given up for them. */
+static nas_status try_cores(const nas_turns *t, nas_err *err)
+{
+    nas_cores cores = t->cores;
+    const nas_status status = is_remote(t) ? NAS_OK : nas_cores__bind(&cores, err);
+
+    if (status == NAS_OK && !is_remote(t))
+        nas_cores__release(&cores);
+    return status;
+}
+
 nas_status nas_turns__open(nas_turns *t, const nas_space *space,
                            const nas_latency_profile_options *options, nas_turn_taker *taker,
                            void *user, nas_err *err)
@@ -180,7 +191,7 @@ nas_status nas_turns__open(nas_turns *t, const nas_space *space,
     nas_status status;
 
     *t = (nas_turns){.space = space, .options = options, .taker = taker, .user = user};
-    if ((status = nas_cores__parse(&t->cores, options->cores, err)) != NAS_OK)
+    if ((status = nas_cores__parse(&t->cores, options->cores, err)) || (status = try_cores(t, err)))
         return status;
     t->block_ms = calloc((size_t)space->count, sizeof *t->block_ms);
     if (t->block_ms == NULL)

@@ -1,4 +1,6 @@
 /* nas latency show, diff, import and export from the outside. */
+#include <sys/stat.h>
+
 #include "tests/cli/nas.h"
 
 TestSuite(cli_latency_tables, .init = nas_begin, .fini = nas_end, .timeout = 120);
@@ -217,5 +219,14 @@ Test(cli_latency_tables, a_table_is_fitted_to_networks_measured_here_and_fitted_
                     nas_file("twice.yaml")), 78, "'3-2'");
     expect_exit(NAS("latency", "verify", "--table", table, "--space", "tiny", "--cores", "1023",
                     "--threads", "1"), 78, "core 1023");
+    const char *journal = nas_put("twice.yaml.part", "what was measured\n");
+    struct stat before, after;
+    cr_assert_eq(stat(journal, &before), 0);
+    expect_exit(NAS("profile", "--space", "tiny", "--cores", "1023", "--threads", "1", "--out",
+                    nas_file("twice.yaml")), 78, "core 1023");
+    cr_assert(stat(journal, &after) == 0 && after.st_size == before.st_size,
+              "a mistake cost what was measured");
+    expect_exit(NAS("profile", "--space", "tiny", "--cores", "1023", "--threads", "1", "--out",
+                    nas_file("twice.yaml"), "--dry-run"), 78, "core 1023");
     cr_assert_null(fopen(nas_file("twice.yaml"), "r"));
 }
