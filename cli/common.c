@@ -113,7 +113,8 @@ static char *absolute_path(const char *path)
     char *above = slash == NULL ? strdup(".") : slash == path ? strdup("/")
                                 : strndup(path, (size_t)(slash - path));
     folder = above != NULL ? realpath(above, NULL) : NULL;
-    if (folder != NULL && asprintf(&full, "%s/%s", strcmp(folder, "/") == 0 ? "" : folder, name) < 0)
+    const char *base = folder != NULL && strcmp(folder, "/") != 0 ? folder : "";
+    if (folder != NULL && asprintf(&full, "%s/%s", base, name) < 0)
         full = NULL;
     free(folder);
     free(above);
