@@ -242,5 +242,5 @@ Test(nas_model_exec, what_can_never_fit_into_memory_is_refused_at_once)
     cr_assert_eq(nas_exec_new(&exec, net.model, (int)(nas_system_memory() / (3 * bytes)) + 64, &err),
                  NAS_E_NOMEM);
     cr_assert_null(exec);
-    cr_expect(strstr(err.hint, "batch") != NULL);
+    cr_expect(strstr(err.hint, "use a smaller batch") != NULL);
 }
