@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/spd.h"
 #include "latency/predict.h"
 
 enum { FOLDS = 10, MIN_NETWORKS = 10 };
@@ -133,46 +134,12 @@ static double apply_terms(const double *factor, const double *term)
 
 /* ------------------------------------------------------------------ least squares */
 
-/* Solves a[n][n] x = b by elimination, in place; false if there is no one answer. */
-static bool solve(double a[][NAS_LATENCY_TERMS], double *b, int n)
-{
-    for (int i = 0; i < n; i++) {
-        int pivot = i;
-
-        for (int k = i + 1; k < n; k++)
-            pivot = fabs(a[k][i]) > fabs(a[pivot][i]) ? k : pivot;
-        if (fabs(a[pivot][i]) < 1e-9)
-            return false;
-        for (int j = 0; j < n; j++) {
-            const double value = a[i][j];
-            a[i][j] = a[pivot][j];
-            a[pivot][j] = value;
-        }
-        const double value = b[i];
-        b[i] = b[pivot];
-        b[pivot] = value;
-        for (int k = i + 1; k < n; k++) {
-            const double part = a[k][i] / a[i][i];
-
-            for (int j = i; j < n; j++)
-                a[k][j] -= part * a[i][j];
-            b[k] -= part * b[i];
-        }
-    }
-    for (int i = n - 1; i >= 0; i--) {
-        for (int j = i + 1; j < n; j++)
-            b[i] -= a[i][j] * b[j];
-        b[i] /= a[i][i];
-    }
-    return true;
-}
-
 /* The factors of the used terms that bring the networks outside of `fold` (-1: all) nearest to
  * what was measured, relative to it; the table itself is the starting point. */
 static bool fit_networks(const ground *g, const nas_latency_pair *pairs, int count, int fold,
                          const bool *used, double *factor)
 {
-    double a[NAS_LATENCY_TERMS][NAS_LATENCY_TERMS] = {{0}}, b[NAS_LATENCY_TERMS] = {0};
+    double a[NAS_LATENCY_TERMS * NAS_LATENCY_TERMS] = {0}, b[NAS_LATENCY_TERMS] = {0};
     double size[NAS_LATENCY_TERMS] = {0};
     int term[NAS_LATENCY_TERMS], terms = 0;
 
@@ -181,7 +148,7 @@ static bool fit_networks(const ground *g, const nas_latency_pair *pairs, int cou
         if (used[t])
             term[terms++] = t;
     }
-    for (int n = 0; n < count; n++) /* each term in units of its mean: the pivots compare */
+    for (int n = 0; n < count; n++) /* each term in units of its mean */
         for (int i = 0; i < terms; i++)
             size[i] += fabs(g->row[n * NAS_LATENCY_TERMS + term[i]]) / pairs[n].measured_ms / count;
     for (int n = 0; n < count; n++) {
@@ -192,13 +159,13 @@ static bool fit_networks(const ground *g, const nas_latency_pair *pairs, int cou
 
             b[i] += x * (1.0 - row[NAS_LATENCY_TIME] / ms) / count;
             for (int j = 0; j < terms; j++)
-                a[i][j] += x * row[term[j]] / ms / size[j] / count;
+                a[i * terms + j] += x * row[term[j]] / ms / size[j] / count;
         }
     }
     for (int i = 0; i < terms; i++)
         if (!(size[i] > 0.0))
             return false;
-    if (!solve(a, b, terms))
+    if (!nas_spd_solve(terms, 1, a, b))
         return false;
     for (int i = 0; i < terms; i++)
         factor[term[i]] += b[i] / size[i];

@@ -30,9 +30,4 @@ nas_status nas_prune__capture_new(nas_prune__capture **out, nas_pruner *pruner, 
 void nas_prune__capture_free(nas_prune__capture *capture);
 void nas_prune__capture_batch(nas_prune__capture *capture, int n, const float *x);
 
-/** Solves a*x = b for a symmetric, positive definite a [n][n] (upper half read; overwritten) and b
- * [n][rhs] (overwritten by x), by Cholesky's decomposition in one thread.  False if a is not
- * positive definite. */
-bool nas_prune__solve(int n, int rhs, double *a, double *b);
-
 #endif

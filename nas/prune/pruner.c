@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/spd.h"
 #include "nas/prune/private.h"
 
 /* The correction of the weights is held back by this share of the inputs' mean square, which
@@ -257,7 +258,7 @@ static bool reconstruct(const nas_prune__reader *r, const float *w, const int *l
     }
     for (int i = 0; i < n; i++) /* inputs that are all 0 need no correction */
         a[(size_t)i * (size_t)n + (size_t)i] += damping * trace / n + 1e-30;
-    if (!nas_prune__solve(n, r->out, a, b))
+    if (!nas_spd_solve(n, r->out, a, b))
         return false;
     for (int i = 0; i < n; i++) {
         const float *from = w + column(r, list, count, i) * outputs;

@@ -1,9 +1,9 @@
 /* Linear systems by Cholesky's decomposition.  Our own, so that the bits depend neither on the
  * machine's BLAS nor on threads; rows are updated whole, which the compiler vectorises. */
+#include "base/spd.h"
+
 #include <math.h>
 #include <stddef.h>
-
-#include "nas/prune/private.h"
 
 /* y -= f * x */
 static void subtract(int count, double f, const double *x, double *y)
@@ -35,7 +35,7 @@ static void scale(int count, double f, double *x)
         x[i] *= f;
 }
 
-bool nas_prune__solve(int n, int rhs, double *a, double *b)
+bool nas_spd_solve(int n, int rhs, double *a, double *b)
 {
     if (!decompose(n, a))
         return false;
