@@ -21,9 +21,9 @@
 typedef struct prune_options {
     cli_run_options run;
     const char *model, *data, *out, *table, *augment;
-    double ratio, target_ms, least, lr, decay, valid_fraction;
+    double ratio, target_ms, least, lr, decay, distill, valid_fraction;
     int64_t macs, params, episodes, warmup, calibration_images, calibration_points, judge_images;
-    int64_t finetune_epochs, batch;
+    int64_t tune_steps, finetune_epochs, batch;
     int agent, reward;
     bool allow_emulated, dry_run;
 } prune_options;
@@ -63,6 +63,8 @@ static const nas_option prune_table[] = {
      "places of each image and layer that are looked at"},
     {"--judge-images", NAS_OPT_INT, AT(judge_images), "2000", 1, 1e6, NULL, "N",
      "of those held out, by which policies are judged"},
+    {"--tune-steps", NAS_OPT_INT, AT(tune_steps), "0", 0, 1e6, NULL, "N",
+     "steps of fine-tuning that each policy gets before it is judged"},
     {"--valid-fraction", NAS_OPT_REAL, AT(valid_fraction), "0.1", 0.0001, 0.9, NULL, "X",
      "of the training images, held out to judge on"},
     {"--finetune-epochs", NAS_OPT_INT, AT(finetune_epochs), "0", 0, 1e6, NULL, "N",
@@ -71,6 +73,8 @@ static const nas_option prune_table[] = {
     {"--lr", NAS_OPT_REAL, AT(lr), "0.05", 0, 100, NULL, "X",
      "first learning rate of fine-tuning; follows a cosine to 0"},
     {"--decay", NAS_OPT_REAL, AT(decay), "4e-5", 0, 1, NULL, "X", "weight decay"},
+    {"--distill", NAS_OPT_REAL, AT(distill), "0", 0, 1, NULL, "X",
+     "share of the unpruned network's answers in what fine-tuning learns, beside the labels"},
     {"--augment", NAS_OPT_STRING, AT(augment), "cifar", 0, 0, NULL, "PRESET",
      "of fine-tuning: none, cifar or imagenet"},
     CLI_DRY_RUN(AT(dry_run)),
@@ -125,6 +129,8 @@ static cli_prune_config config_of(const prune_options *o)
         .relative = o->ratio > 0, .table = o->table, .allow_emulated = o->allow_emulated,
         .calibration_images = (int)o->calibration_images,
         .calibration_points = (int)o->calibration_points, .judge_images = (int)o->judge_images,
+        .tune_steps = (int)o->tune_steps, .batch = (int)o->batch, .lr = o->lr, .decay = o->decay,
+        .distill = o->distill, .augment = o->augment,
         .valid_fraction = o->valid_fraction, .seed = (uint64_t)o->run.common.seed,
         .threads = (int)o->run.common.threads};
 }
@@ -268,6 +274,7 @@ static nas_status new_trainer(work *w, nas_err *err)
     const nas_train_config config = {
         .epochs = o->finetune_epochs, .batch = (int)o->batch, .lr = o->lr, .momentum = 0.9,
         .decay = o->decay, .augment = o->augment, .valid_fraction = o->valid_fraction,
+        .teacher = o->distill > 0.0 ? w->task.model : NULL, .distill = o->distill,
         .seed = (uint64_t)o->run.common.seed, .loader_threads = (int)o->run.common.threads,
         .memory = (nas_memory)o->run.memory};
 

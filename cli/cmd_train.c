@@ -15,9 +15,9 @@
 
 typedef struct train_options {
     cli_run_options run;
-    const char *data, *arch, *from;
+    const char *data, *arch, *from, *teacher;
     int64_t epochs, batch;
-    double lr, momentum, decay, label_smoothing, valid_fraction;
+    double lr, momentum, decay, label_smoothing, distill, valid_fraction;
     const char *augment;
     bool dry_run, sync_bn;
 } train_options;
@@ -38,6 +38,10 @@ static const nas_option train_table[] = {
     {"--decay", NAS_OPT_REAL, AT(decay), "4e-5", 0, 1, NULL, "X", "weight decay"},
     {"--label-smoothing", NAS_OPT_REAL, AT(label_smoothing), "0.1", 0, 0.99, NULL, "X",
      "share of the label given to all classes"},
+    {"--teacher", NAS_OPT_STRING, AT(teacher), NULL, 0, 0, NULL, "FILE",
+     "trained network whose answers it learns beside the labels; default: none"},
+    {"--distill", NAS_OPT_REAL, AT(distill), "0.5", 0, 1, NULL, "X",
+     "share of the teacher's answers in what is learnt"},
     {"--augment", NAS_OPT_STRING, AT(augment), "cifar", 0, 0, NULL, "PRESET",
      "none, cifar (shift, flip) or imagenet (crop, flip, colour)"},
     {"--valid-fraction", NAS_OPT_REAL, AT(valid_fraction), "0.1", 0, 0.9, NULL, "X",
@@ -99,28 +103,46 @@ static nas_status load(void *self, const char *path, nas_err *err)
     return nas_trainer_load(self, path, err);
 }
 
+/* A command line's work. */
+typedef struct work {
+    const train_options *o;
+    nas_dataset *data;
+    nas_arch *arch, *teacher_arch;
+    nas_model *model, *teacher; /* the teacher: NULL without --teacher */
+    nas_trainer *trainer;
+    json_t *result;
+} work;
+
+static void add_weights(json_t *to, const char *key, const nas_model *model)
+{
+    char digest[NAS_DIGEST_SIZE];
+
+    nas_digest(model->params, model->floats * sizeof *model->params, digest);
+    json_object_set_new(to, key, json_string(digest));
+}
+
 /* What the training is made from, by the names of the options; the weights it starts with
  * stand for the model that they are from. */
-static nas_status input_digests(json_t **out, const train_options *o, const nas_dataset *data,
-                                const nas_model *model, const nas_arch *arch, nas_err *err)
+static nas_status input_digests(json_t **out, const work *w, nas_err *err)
 {
-    char network[NAS_DIGEST_SIZE], weights[NAS_DIGEST_SIZE];
-    const nas_status status = nas_arch_digest(arch, network, err);
+    char network[NAS_DIGEST_SIZE];
+    const nas_status status = nas_arch_digest(w->arch, network, err);
 
     if (status != NAS_OK)
         return status;
-    *out = json_pack("{s:s, s:s}", "data", data->digest, "arch", network);
-    if (*out != NULL && o->from != NULL) {
-        nas_digest(model->params, model->floats * sizeof *model->params, weights);
-        json_object_set_new(*out, "from", json_string(weights));
-    }
-    return *out != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "training: out of memory");
+    *out = json_pack("{s:s, s:s}", "data", w->data->digest, "arch", network);
+    if (*out == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "training: out of memory");
+    if (w->o->from != NULL)
+        add_weights(*out, "from", w->model);
+    if (w->teacher != NULL)
+        add_weights(*out, "teacher", w->teacher);
+    return NAS_OK;
 }
 
-static nas_status train(const cli_context *context, const train_options *o, nas_trainer *trainer,
-                        const nas_dataset *data, const nas_model *model, const nas_arch *arch,
-                        json_t *result, nas_err *err)
+static nas_status train(work *w, const cli_context *context, nas_err *err)
 {
+    const train_options *o = w->o;
     const char *begun_from = o->from != NULL ? o->from : o->arch;
     const int64_t parent = nas_comm_rank(context->comm) == 0
                                ? cli_model_run(context->common->store, begun_from)
@@ -130,39 +152,39 @@ static nas_status train(const cli_context *context, const train_options *o, nas_
     json_t *inputs = NULL;
     nas_status status;
 
-    if ((status = input_digests(&inputs, o, data, model, arch, err)) == NAS_OK)
+    if ((status = input_digests(&inputs, w, err)) == NAS_OK)
         status = cli_session_open_from(&session, context, parent, inputs, err);
     json_decref(inputs);
     if (status != NAS_OK)
         return status;
     if (o->from != NULL && cli_session_leads(&session))
         cli_warn_trained_on(&session, parent, o->valid_fraction);
-    if ((status = cli_session_restore(&session, load, trainer, err)) == NAS_OK &&
-        (status = nas_trainer_run(trainer, &session.observer, &trained, err)) == NAS_OK &&
+    if ((status = cli_session_restore(&session, load, w->trainer, err)) == NAS_OK &&
+        (status = nas_trainer_run(w->trainer, &session.observer, &trained, err)) == NAS_OK &&
         cli_session_leads(&session) &&
-        (status = cli_outcome_save(&session, model, arch, trained.steps, result, err)) == NAS_OK)
+        (status = cli_outcome_save(&session, w->model, w->arch, trained.steps, w->result, err)) ==
+            NAS_OK)
         json_object_update_new(
-            result, json_pack("{s:I, s:I, s:o, s:o, s:o, s:f, s:f}", "epochs",
-                              (json_int_t)o->epochs, "steps", (json_int_t)trained.steps,
-                              "train_loss", cli_real(trained.train_loss), "valid_top1",
-                              cli_real(trained.valid_top1), "valid_top5",
-                              cli_real(trained.valid_top5), "seconds",
-                              nas_clock_seconds() - session.started, "peak_rss_mib",
-                              nas_system_peak_rss_mib()));
-    return cli_session_close(&session, status, status == NAS_OK ? result : NULL, err);
+            w->result, json_pack("{s:I, s:I, s:o, s:o, s:o, s:f, s:f}", "epochs",
+                                 (json_int_t)o->epochs, "steps", (json_int_t)trained.steps,
+                                 "train_loss", cli_real(trained.train_loss), "valid_top1",
+                                 cli_real(trained.valid_top1), "valid_top5",
+                                 cli_real(trained.valid_top5), "seconds",
+                                 nas_clock_seconds() - session.started, "peak_rss_mib",
+                                 nas_system_peak_rss_mib()));
+    return cli_session_close(&session, status, status == NAS_OK ? w->result : NULL, err);
 }
 
 /* What the training would take, by its first steps. */
-static nas_status dry_run(const cli_context *context, const train_options *o,
-                          nas_trainer *trainer, const nas_dataset *data, const nas_model *model,
-                          const nas_arch *arch, nas_err *err)
+static nas_status dry_run(work *w, const cli_context *context, nas_err *err)
 {
-    const nas_op_cost cost = nas_arch_cost(arch, 0);
-    cli_demand demand = {.disk_bytes = cli_demand_run_bytes((double)model->floats),
+    const train_options *o = w->o;
+    const nas_op_cost cost = nas_arch_cost(w->arch, 0);
+    cli_demand demand = {.disk_bytes = cli_demand_run_bytes((double)w->model->floats),
                          .folder = o->run.common.store};
     const nas_status status = cli_demand_training(
-        &demand, trainer, o->epochs, o->batch,
-        o->valid_fraction * nas_dataset_split(data, "train")->count, err);
+        &demand, w->trainer, o->epochs, o->batch,
+        o->valid_fraction * nas_dataset_split(w->data, "train")->count, err);
 
     if (status != NAS_OK)
         return status;
@@ -173,41 +195,43 @@ static nas_status dry_run(const cli_context *context, const train_options *o,
                            &demand, err);
 }
 
+static nas_status open_trainer(work *w, nas_err *err)
+{
+    const train_options *o = w->o;
+    const nas_train_config config = {
+        .epochs = o->epochs, .batch = (int)o->batch, .lr = o->lr, .momentum = o->momentum,
+        .decay = o->decay, .label_smoothing = o->label_smoothing, .teacher = w->teacher,
+        .distill = o->distill, .augment = o->augment, .valid_fraction = o->valid_fraction,
+        .seed = (uint64_t)o->run.common.seed, .loader_threads = (int)o->run.common.threads,
+        .memory = (nas_memory)o->run.memory, .comm = cli_ranks(), .sync_bn = o->sync_bn};
+
+    return nas_trainer_new(&w->trainer, w->model, w->data, &config, err);
+}
+
 static nas_status train_run(const cli_context *context, const void *options, nas_err *err)
 {
     const train_options *o = options;
-    const nas_train_config config = {
-        .epochs = o->epochs, .batch = (int)o->batch, .lr = o->lr, .momentum = o->momentum,
-        .decay = o->decay, .label_smoothing = o->label_smoothing, .augment = o->augment,
-        .valid_fraction = o->valid_fraction, .seed = (uint64_t)o->run.common.seed,
-        .loader_threads = (int)o->run.common.threads, .memory = (nas_memory)o->run.memory,
-        .comm = cli_ranks(), .sync_bn = o->sync_bn};
-    nas_dataset *data = NULL;
-    nas_model *model = NULL;
-    nas_arch *arch = NULL;
-    nas_trainer *trainer = NULL;
-    json_t *result = json_object();
+    work w = {.o = o, .result = json_object()};
     nas_status status;
 
-    if ((o->dry_run && (status = cli_ranks_alone("--dry-run", err))) ||
-        (status = build(&model, &arch, o, err)) ||
-        (status = nas_dataset_open(&data, o->data, err)) ||
-        (status = nas_trainer_new(&trainer, model, data, &config, err)))
-        goto done;
-    if (o->dry_run) {
-        status = dry_run(context, o, trainer, data, model, arch, err);
-        goto done;
+    if ((!o->dry_run || (status = cli_ranks_alone("--dry-run", err)) == NAS_OK) &&
+        (status = build(&w.model, &w.arch, o, err)) == NAS_OK &&
+        (o->teacher == NULL ||
+         (status = nas_model_load(&w.teacher, &w.teacher_arch, o->teacher, err)) == NAS_OK) &&
+        (status = nas_dataset_open(&w.data, o->data, err)) == NAS_OK &&
+        (status = open_trainer(&w, err)) == NAS_OK) {
+        if (o->dry_run)
+            status = dry_run(&w, context, err);
+        else if ((status = train(&w, context, err)) == NAS_OK)
+            status = cli_emit(context, json_incref(w.result), err);
     }
-    if ((status = train(context, o, trainer, data, model, arch, result, err)))
-        goto done;
-    status = cli_emit(context, json_incref(result), err);
-
-done:
-    json_decref(result);
-    nas_trainer_free(trainer);
-    nas_model_free(model);
-    nas_arch_free(arch);
-    nas_dataset_close(data);
+    json_decref(w.result);
+    nas_trainer_free(w.trainer);
+    nas_model_free(w.model);
+    nas_model_free(w.teacher);
+    nas_arch_free(w.arch);
+    nas_arch_free(w.teacher_arch);
+    nas_dataset_close(w.data);
     return status;
 }
 

@@ -15,6 +15,9 @@ typedef struct cli_prune_config {
     const char *table;      /* NULL: none */
     bool allow_emulated;
     int calibration_images, calibration_points, judge_images;
+    int tune_steps, batch;  /* of training before a policy is judged; 0: none     */
+    double lr, decay, distill; /* of those                                         */
+    const char *augment;
     double valid_fraction;
     uint64_t seed;
     int threads;
@@ -28,7 +31,7 @@ typedef struct cli_prune_task {
     nas_latency_set *tables;
     nas_prune_plan *plan;
     nas_pruner *pruner;
-    nas_loader *calibration, *judged;
+    nas_loader *calibration, *judged, *tuning; /* the last: NULL without tune_steps */
     nas_amc *amc;
     const nas_observer *observer; /* asked to stop while judging; NULL: nobody */
 } cli_prune_task;

@@ -20,6 +20,20 @@ void nas_targets(const int *labels, int n, int classes, float smoothing, float *
     }
 }
 
+void nas_softmax(const float *logits, int n, int classes, float *out)
+{
+    for (int i = 0; i < n; i++, logits += classes, out += classes) {
+        double largest = logits[0], sum = 0.0;
+
+        for (int c = 1; c < classes; c++)
+            largest = fmax(largest, logits[c]);
+        for (int c = 0; c < classes; c++)
+            sum += exp(logits[c] - largest);
+        for (int c = 0; c < classes; c++)
+            out[c] = (float)(exp(logits[c] - largest) / sum);
+    }
+}
+
 double nas_cross_entropy_sum(const float *logits, const int *labels, int n, int classes)
 {
     double sum = 0.0;
@@ -69,7 +83,33 @@ void nas_step_fini(nas_step *step)
 {
     free(step->targets);
     free(step->dlogits);
+    free(step->taught);
+    nas_infer_free(step->teacher);
     *step = (nas_step){0};
+}
+
+nas_status nas_step_teach(nas_step *step, const nas_model *teacher, float distill, int max_batch,
+                          nas_err *err)
+{
+    const int choice[NAS_MAX_SLOTS] = {0};
+
+    step->distill = distill;
+    step->taught = malloc((size_t)max_batch * (size_t)step->classes * sizeof *step->taught);
+    if (step->taught == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "training step: out of memory");
+    return nas_infer_new(&step->teacher, teacher, choice, max_batch, err);
+}
+
+/* Moves the targets towards what the teacher says. */
+static void listen(nas_step *step, int n, const float *images)
+{
+    const size_t count = (size_t)n * (size_t)step->classes;
+
+    if (step->teacher == NULL)
+        return;
+    nas_softmax(nas_infer_run(step->teacher, n, images), n, step->classes, step->taught);
+    for (size_t i = 0; i < count; i++)
+        step->targets[i] += step->distill * (step->taught[i] - step->targets[i]);
 }
 
 nas_status nas_step_part(int *part, const nas_comm *comm, int batch, nas_err *err)
@@ -119,6 +159,7 @@ double nas_step_weights(nas_step *step, const int *choice, int n, const float *i
     const float *logits = nas_exec_forward(step->exec, choice, n, images, &whole);
 
     nas_targets(labels, n, step->classes, smoothing, step->targets);
+    listen(step, n, images);
     const double loss = whole_loss(step, n, logits);
     nas_exec_backward(step->exec, step->dlogits, &want);
     nas_exec_sum(step->exec);

@@ -4,12 +4,16 @@
 #define NAS_NAS_TRAIN_STEP_H
 
 #include "nas/model/exec.h"
+#include "nas/model/infer.h"
 
 /** Cosine from lr to 0: lr/2 * (1 + cos(pi * step / steps)). */
 double nas_cosine(double lr, int64_t step, int64_t steps);
 
 /** targets[n][classes] = (1 - smoothing) * onehot + smoothing / classes. */
 void nas_targets(const int *labels, int n, int classes, float smoothing, float *targets);
+
+/** out[n][classes]: softmax of each row, summed in double. */
+void nas_softmax(const float *logits, int n, int classes, float *out);
 
 /** Sum over n rows of the plain cross-entropy, in double. */
 double nas_cross_entropy_sum(const float *logits, const int *labels, int n, int classes);
@@ -24,12 +28,20 @@ typedef struct nas_step {
     nas_exec *exec; /* borrowed */
     int classes;
     float *targets, *dlogits; /* [max_batch][classes] */
+    nas_infer *teacher;       /* owned; NULL: labels alone */
+    float *taught;            /* [max_batch][classes], its answer */
+    float distill;
     const nas_comm *comm;     /* NULL: alone */
     bool sync_bn;
 } nas_step;
 
 nas_status nas_step_init(nas_step *step, nas_exec *exec, int max_batch, int classes, nas_err *err);
 void nas_step_fini(nas_step *step);
+/** From now on the targets of nas_step_weights are (1 - distill) of the labels and distill of what
+ * `teacher` (one candidate a slot, copied, batch norm by running statistics) says of the same
+ * images (Hinton et al. 2015, temperature 1).  NAS_E_NOMEM. */
+nas_status nas_step_teach(nas_step *step, const nas_model *teacher, float distill, int max_batch,
+                          nas_err *err);
 /** From now on the images are this process's part of a batch, all parts of the same size; losses
  * and weight steps are those of the whole batch, and every process makes the same.  Batch norm sees
  * the whole batch (sync_bn), or each process its part.  `comm` is borrowed; NULL: alone. */

@@ -67,6 +67,21 @@ static nas_status split(nas_trainer *t, const nas_dataset *data, nas_err *err)
     return nas_split_make(data, (uint32_t)wanted, t->config.seed, &t->train, &t->valid, err);
 }
 
+static nas_status listen(nas_trainer *t, int part, nas_err *err)
+{
+    const nas_model *teacher = t->config.teacher, *m = t->model;
+
+    if (teacher == NULL)
+        return NAS_OK;
+    if (teacher->classes == m->classes && teacher->channels == m->channels &&
+        teacher->image_size == m->image_size)
+        return nas_step_teach(&t->step, teacher, (float)t->config.distill, part, err);
+    return nas_fail(err, NAS_E_CONFIG, "the teacher knows %d classes in images of %d x %d pixels "
+                    "and %d channels, the network has %d, %d x %d and %d", teacher->classes,
+                    teacher->image_size, teacher->image_size, teacher->channels, m->classes,
+                    m->image_size, m->image_size, m->channels);
+}
+
 nas_status nas_trainer_new(nas_trainer **out, nas_model *model, const nas_dataset *data,
                            const nas_train_config *config, nas_err *err)
 {
@@ -98,8 +113,9 @@ nas_status nas_trainer_new(nas_trainer **out, nas_model *model, const nas_datase
         (status = open_loader(&t->train_loader, data, &t->train, t, true, err)) == NAS_OK &&
         (t->valid.count == 0 ||
          (status = open_loader(&t->valid_loader, data, &t->valid, t, false, err)) == NAS_OK) &&
-        (status = nas_exec_new(&t->exec, model, part, err)) == NAS_OK)
-        status = nas_step_init(&t->step, t->exec, part, model->classes, err);
+        (status = nas_exec_new(&t->exec, model, part, err)) == NAS_OK &&
+        (status = nas_step_init(&t->step, t->exec, part, model->classes, err)) == NAS_OK)
+        status = listen(t, part, err);
     if (status != NAS_OK) {
         nas_trainer_free(t);
         return status;

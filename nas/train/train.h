@@ -19,6 +19,9 @@ typedef struct nas_train_config {
     int64_t epochs;
     int batch;
     double lr, momentum, decay, label_smoothing; /* SGD with Nesterov, cosine to 0 */
+    const nas_model *teacher; /* borrowed, one candidate a slot, same images and classes; NULL:
+                                 none                                                        */
+    double distill;       /* its share of the targets, 0 to 1 (nas_step_teach)     */
     const char *augment;  /* preset: "none", "cifar", "imagenet"                   */
     double valid_fraction; /* of train, held out by class; 0: none                 */
     uint64_t seed;

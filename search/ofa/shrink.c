@@ -226,21 +226,6 @@ static double learning_rate(const nas_shrink *s, int64_t step)
                        : nas_cosine(p->lr, step - warm, p->epochs * s->batches);
 }
 
-/* Row by row: soft = softmax(logits). */
-static void softmax(const float *logits, int rows, int classes, float *soft)
-{
-    for (int i = 0; i < rows; i++, logits += classes, soft += classes) {
-        double largest = logits[0], sum = 0.0;
-
-        for (int c = 1; c < classes; c++)
-            largest = fmax(largest, logits[c]);
-        for (int c = 0; c < classes; c++)
-            sum += exp(logits[c] - largest);
-        for (int c = 0; c < classes; c++)
-            soft[c] = (float)(exp(logits[c] - largest) / sum);
-    }
-}
-
 /* Mean over all elements of the squared difference, and its gradient. */
 static double mean_square(const float *logits, const float *wanted, size_t count, float *grad)
 {
@@ -282,7 +267,7 @@ static void keep_answer(nas_shrink *s, const float *logits, int n)
     const int classes = s->net->space->classes;
 
     memcpy(s->teacher_logits, logits, (size_t)n * (size_t)classes * sizeof *logits);
-    softmax(logits, n, classes, s->soft);
+    nas_softmax(logits, n, classes, s->soft);
 }
 
 /* One subnet's gradients, added to the others. */

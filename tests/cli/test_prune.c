@@ -124,7 +124,7 @@ static char *file_digest(const json_t *result)
 
 #define LONG(...)                                                                                  \
     PRUNE("--ratio", "0.6", "--finetune-epochs", "2", "--batch", "32", "--warmup-episodes", "2",   \
-          __VA_ARGS__)
+          "--tune-steps", "2", "--distill", "0.5", __VA_ARGS__)
 
 Test(cli_prune, a_stopped_and_a_killed_run_continue_to_the_same_bits)
 {
@@ -168,6 +168,7 @@ Test(cli_prune, what_makes_no_sense_is_refused_with_the_reason)
     expect_exit(NAS(PRUNE("--ratio", "0.5", "--out", model)), 2, "over what is read");
     expect_exit(NAS(PRUNE("--ratio", "0.001")), 3, "the least is");
     expect_exit(NAS(PRUNE("--ratio", "0.5", "--warmup-episodes", "0")), 2, "--warmup-episodes");
+    expect_exit(NAS(PRUNE("--ratio", "0.5", "--tune-steps", "100000")), 78, "--tune-steps of at most");
     expect_exit(NAS(PRUNE("--table", table, "--target-ms", "1")), 3, "lacks");
     expect_exit(NAS("quantize", "--model", model, "--data", data, "--out", nas_file("q.safetensors"),
                     "--quiet"), 0, NULL);

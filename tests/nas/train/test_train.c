@@ -1,18 +1,20 @@
 /* Training: the same bits whatever stops it, and on any number of threads. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
 #include "nas/data/synth.h"
+#include "nas/train/step.h"
 #include "nas/train/train.h"
 #include "tests/support/scratch.h"
 
 static nas_dataset *data;
 static nas_arch *arch;
 
-static const nas_train_config config = {
+static nas_train_config config = {
     .epochs = 2, .batch = 32, .lr = 0.05, .momentum = 0.9, .decay = 4e-5, .label_smoothing = 0.1,
     .augment = "cifar", .valid_fraction = 0.5, .seed = 7, .loader_threads = 2};
 
@@ -44,6 +46,15 @@ static void teardown(void)
 
 TestSuite(nas_train, .init = setup, .fini = teardown);
 
+static nas_model *fresh(uint64_t seed)
+{
+    nas_model *model;
+
+    cr_assert_eq(nas_model_new_arch(&model, arch, NULL), NAS_OK);
+    nas_model_reset(model, seed);
+    return model;
+}
+
 /* An observer that says stop when it is asked for the time after `left` others. */
 static bool stop(void *user) { return --*(int64_t *)user <= 0; }
 
@@ -69,8 +80,7 @@ static outcome attempt(int threads, bool again, int64_t asked)
     outcome out = {.status = NAS_OK};
 
     omp_set_num_threads(threads);
-    cr_assert_eq(nas_model_new_arch(&model, arch, NULL), NAS_OK);
-    nas_model_reset(model, 7);
+    model = fresh(7);
     cr_assert_eq(nas_trainer_new(&trainer, model, data, &config, &out.err), NAS_OK, "%s",
                  out.err.message);
     if (again)
@@ -121,4 +131,78 @@ Test(nas_train, a_stop_is_heard_within_a_batch_and_continued_to_the_same_bits)
     }
     const outcome stopped = attempt(2, true, INT64_MAX);
     expect_same(&straight, &stopped);
+}
+
+Test(nas_train, a_teacher_is_heard_in_proportion)
+{
+    enum { BATCH = 8, CLASSES = 4 };
+    const int choice[NAS_MAX_SLOTS] = {0}, labels[BATCH] = {0, 1, 2, 3, 3, 2, 1, 0};
+    const nas_forward how = {.train = true, .keep = true};
+    const nas_sgd still = {.lr = 0.0f};
+    nas_model *model = fresh(7), *teacher = fresh(8);
+    float images[BATCH * 16 * 16 * 3], targets[BATCH * CLASSES], p[BATCH * CLASSES];
+    float q[BATCH * CLASSES];
+    nas_infer *infer;
+    nas_exec *exec;
+    nas_step step;
+    nas_rng rng;
+
+    nas_rng_init(&rng, 1, "images", 0);
+    for (size_t i = 0; i < sizeof images / sizeof *images; i++)
+        images[i] = (float)nas_rng_normal(&rng);
+    cr_assert_eq(nas_exec_new(&exec, model, BATCH, NULL), NAS_OK);
+    cr_assert_eq(nas_infer_new(&infer, teacher, choice, BATCH, NULL), NAS_OK);
+    nas_softmax(nas_exec_forward(exec, choice, BATCH, images, &how), BATCH, CLASSES, p);
+    nas_softmax(nas_infer_run(infer, BATCH, images), BATCH, CLASSES, q);
+    nas_targets(labels, BATCH, CLASSES, 0.1f, targets);
+    for (int share = 0; share <= 4; share++) {
+        double wanted = 0.0;
+
+        for (int i = 0; i < BATCH * CLASSES; i++)
+            wanted -= ((1.0 - 0.25 * share) * (double)targets[i] + 0.25 * share * (double)q[i]) *
+                      log((double)p[i]) / BATCH;
+        cr_assert_eq(nas_step_init(&step, exec, BATCH, CLASSES, NULL), NAS_OK);
+        cr_assert_eq(nas_step_teach(&step, teacher, 0.25f * (float)share, BATCH, NULL), NAS_OK);
+        cr_expect_float_eq(nas_step_weights(&step, choice, BATCH, images, labels, 0.1f, &how,
+                                            &still), wanted, 1e-5);
+        nas_step_fini(&step);
+    }
+    nas_infer_free(infer);
+    nas_exec_free(exec);
+    nas_model_free(model);
+    nas_model_free(teacher);
+}
+
+Test(nas_train, with_a_teacher_too_threads_and_stops_change_nothing)
+{
+    nas_model *teacher = fresh(8);
+    const outcome alone = attempt(2, false, INT64_MAX);
+
+    config.teacher = teacher;
+    config.distill = 0.5;
+    const outcome one = attempt(1, false, INT64_MAX), four = attempt(4, false, INT64_MAX);
+    cr_expect_str_neq(one.digest, alone.digest);
+    expect_same(&one, &four);
+    cr_assert_eq(attempt(2, false, 3).status, NAS_E_INTERRUPTED);
+    const outcome again = attempt(2, true, INT64_MAX);
+    expect_same(&one, &again);
+    nas_model_free(teacher);
+}
+
+Test(nas_train, a_teacher_of_other_classes_is_refused)
+{
+    nas_arch *other = nas_arch_copy(arch, NULL);
+    nas_model *model = fresh(7), *teacher;
+    nas_trainer *trainer;
+    nas_err err;
+
+    cr_assert_neq(other, NULL);
+    other->classes = other->blocks[other->count - 1].op.out = 5;
+    cr_assert_eq(nas_model_new_arch(&teacher, other, NULL), NAS_OK);
+    config.teacher = teacher;
+    cr_expect_eq(nas_trainer_new(&trainer, model, data, &config, &err), NAS_E_CONFIG);
+    cr_expect(strstr(err.message, "the teacher knows 5 classes") != NULL, "%s", err.message);
+    nas_model_free(teacher);
+    nas_arch_free(other);
+    nas_model_free(model);
 }
