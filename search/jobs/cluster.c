@@ -340,15 +340,13 @@ static nas_job_cause judge(const cluster *c, const member *m)
         return m->ended ? m->cause : NAS_CAUSE_KILLED;
     if (!c->slurm_known || state == NAS_SLURM_RUNNING)
         return NAS_CAUSE_COUNT;
-    if (m->ended)
-        return state == NAS_SLURM_ENDED && m->slurm.cause == NAS_CAUSE_CANCELLED &&
-                       m->cause == NAS_CAUSE_INTERRUPTED
-                   ? NAS_CAUSE_CANCELLED : m->cause;
+    if (m->ended && (m->cause != NAS_CAUSE_INTERRUPTED || state == NAS_SLURM_PENDING))
+        return m->cause;
     if (state == NAS_SLURM_ENDED && m->slurm.cause == NAS_CAUSE_CANCELLED)
         return NAS_CAUSE_CANCELLED;
-    if (m->unseen < GONE_LOOKS)
+    if (m->unseen < GONE_LOOKS) /* also of one that was interrupted: it may be queued again yet */
         return NAS_CAUSE_COUNT;
-    return state == NAS_SLURM_ENDED ? m->slurm.cause : NAS_CAUSE_KILLED;
+    return m->ended ? m->cause : state == NAS_SLURM_ENDED ? m->slurm.cause : NAS_CAUSE_KILLED;
 }
 
 static nas_status take_ends(cluster *c, nas_err *err)

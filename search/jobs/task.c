@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -19,9 +20,10 @@
 #include "search/jobs/process.h"
 #include "search/store/spool.h"
 
-enum { LOOK_MS = 1000, STEP_MS = 5000, LINGER_MS = 1000, SIGNALS = 3 };
+enum { LOOK_MS = 1000, STEP_MS = 5000, LINGER_MS = 1000, SIGNALS = 3, REQUEUE_TRIES = 3 };
 
 static const double requeue_seconds = 60;
+static const unsigned requeue_pause_s = 2;
 
 /* An entry of the batch file; strings are borrowed from its JSON. */
 typedef struct entry {
@@ -259,16 +261,21 @@ static nas_status tell_end(task *t, nas_err *err)
                     "job %s: attempt %" PRId64 ": %s", t->entry.name, t->entry.attempt, rule->why);
 }
 
-/* Slurm ends this process when it has queued it again, maybe before we read its answer. */
+/* Slurm ends this process when it has queued it again, maybe before we read its answer.  A busy
+ * one may not hear at once: as long as this process lives, the job loop does nothing about it. */
 static void put_back(const char *id)
 {
     const char *const argv[] = {"scontrol", "requeue", id, NULL};
     nas_err why;
 
-    if (strspn(id, "0123456789_") != strlen(id))
-        nas_log(NAS_LOG_WARN, "'%.40s' is no id of a Slurm job", id);
-    else if (nas_process_run(argv, NULL, requeue_seconds, NULL, 0, &why) != NAS_OK)
-        nas_log(NAS_LOG_WARN, "%s; the job loop will queue it again", why.message);
+    for (int i = 0; i < REQUEUE_TRIES; i++) {
+        if (i > 0)
+            sleep(requeue_pause_s);
+        if (nas_process_run(argv, NULL, requeue_seconds, NULL, 0, &why) == NAS_OK)
+            return;
+        nas_log(NAS_LOG_WARN, "%s", why.message);
+    }
+    nas_log(NAS_LOG_WARN, "the job loop will queue it again");
 }
 
 static void close_walk(uv_handle_t *handle, void *user)
