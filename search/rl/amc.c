@@ -8,7 +8,7 @@
 
 #include "latency/predict.h"
 
-enum { MULTIPLE = 8, FEATURES = 10, STATIC_FEATURES = 7 };
+enum { MULTIPLE = 8, FEATURES = 10, STATIC_FEATURES = 7, FACTOR_BITS = 12 };
 
 struct nas_amc {
     nas_env env;
@@ -19,6 +19,7 @@ struct nas_amc {
     int step;
     int *channels;   /* [groups] decided, and the least of the groups behind   */
     int *trial;      /* [groups] scratch                                       */
+    double *wanted;  /* [groups] shares before they are rounded                */
     double *share;   /* [groups] scratch of the published wall                 */
     float *features; /* [groups][STATIC_FEATURES], 0 to 1 over the groups      */
     float *rest;     /* [groups] share of the MACs of what is read behind      */
@@ -155,6 +156,30 @@ static int within_budget(const nas_amc *a, int group, int wanted)
     }
 }
 
+/* Spends what the decisions left of the budget on all groups in proportion: with the largest
+ * factor that a few halvings find. */
+static nas_status spend_rest(nas_amc *a, nas_err *err)
+{
+    double within = 1.0, beyond = 1.0 / a->config.lowest;
+
+    for (int i = 0; i < FACTOR_BITS; i++) {
+        const double factor = 0.5 * (within + beyond);
+
+        for (int g = 0; g < a->plan->groups; g++)
+            a->trial[g] = rounded(a, g, a->wanted[g] * factor);
+        const double cost = nas_amc_cost(a, a->trial);
+        if (cost < 0.0)
+            return nas_fail(err, NAS_E_NOMEM, "pruning: out of memory");
+        if (cost > a->config.limit) {
+            beyond = factor;
+            continue;
+        }
+        within = factor;
+        memcpy(a->channels, a->trial, (size_t)a->plan->groups * sizeof *a->channels);
+    }
+    return NAS_OK;
+}
+
 /* -- the environment -------------------------------------------------------------------------- */
 
 static nas_status reset(void *user, nas_err *err)
@@ -219,9 +244,12 @@ static nas_status act(void *user, const float *action, nas_env_outcome *outcome,
         outcome->forced = count < free;
     }
     a->channels[group] = count;
+    a->wanted[group] = outcome->forced ? (double)count / full(a, group) : wanted;
     a->previous = (double)count / full(a, group);
     outcome->done = ++a->step == a->plan->groups;
-    if (outcome->done &&
+    if (outcome->done && !a->config.guaranteed && !a->config.published)
+        status = spend_rest(a, err);
+    if (outcome->done && status == NAS_OK &&
         (status = a->judge(a->user, a->channels, &a->accuracy, err)) == NAS_OK)
         outcome->reward = reward_of(a);
     return status;
@@ -330,10 +358,11 @@ nas_status nas_amc_new(nas_amc **out, const nas_prune_plan *plan, const nas_amc_
     a->user = user;
     a->channels = calloc(groups, sizeof *a->channels);
     a->trial = calloc(groups, sizeof *a->trial);
+    a->wanted = calloc(groups, sizeof *a->wanted);
     a->share = calloc(groups, sizeof *a->share);
     a->features = calloc(groups * STATIC_FEATURES, sizeof *a->features);
     a->rest = calloc(groups, sizeof *a->rest);
-    if (!a->channels || !a->trial || !a->share || !a->features || !a->rest)
+    if (!a->channels || !a->trial || !a->wanted || !a->share || !a->features || !a->rest)
         status = nas_fail(err, NAS_E_NOMEM, "pruning: out of memory");
     else if (config->measure == NAS_AMC_LATENCY)
         status = open_table(a, err);
@@ -355,6 +384,7 @@ void nas_amc_free(nas_amc *a)
         return;
     free(a->channels);
     free(a->trial);
+    free(a->wanted);
     free(a->share);
     free(a->features);
     free(a->rest);

@@ -136,6 +136,26 @@ Test(search_amc, our_wall_never_exceeds_the_budget)
     }
 }
 
+Test(search_amc, what_is_left_of_the_budget_is_spent_on_all_in_proportion)
+{
+    const double total = (double)nas_arch_cost(arch, 0).macs;
+
+    for (int percent = 20; percent <= 100; percent += 20) {
+        nas_amc *amc = start(total * percent / 100, false);
+
+        cr_expect_not(play(amc, 0.2).forced);
+        const int *channels = nas_amc_channels(amc);
+        const double cost = nas_amc_cost(amc, channels);
+        cr_expect_leq(cost, total * percent / 100);
+        cr_expect_gt(cost, total * (percent - 4) / 100, "%d %%: %g", percent, cost / total);
+        for (int g = 1; g < GROUPS; g++) /* each a multiple of 8 of some 32 to 1024 */
+            cr_expect_float_eq((double)channels[g] / plan->group[g].channels,
+                               (double)channels[GROUPS - 1] / plan->group[GROUPS - 1].channels,
+                               0.13, "%d %%: group %d", percent, g);
+        nas_amc_free(amc);
+    }
+}
+
 Test(search_amc, parameters_are_a_budget_as_well)
 {
     const double total = (double)nas_arch_cost(arch, 0).parameters;
