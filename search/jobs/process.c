@@ -208,7 +208,8 @@ static void on_exit_status(uv_process_t *handle, int64_t code, int number)
     p->exited_ms = (int64_t)uv_now(handle->loop);
     p->code = number ? -1 : (int)code;
     p->signal = number;
-    p->memory_short = count_memory_kills() > p->memory_kills;
+    p->memory_short = (number == SIGKILL || code == 128 + SIGKILL) &&
+                      count_memory_kills() > p->memory_kills;
     kill(-(pid_t)p->pid, SIGKILL); /* what it started must not outlive it */
     close_handle((uv_handle_t *)handle);
 }

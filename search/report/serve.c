@@ -7,7 +7,6 @@
  * a while, and its viewer asks anew: one who is gone, or takes nothing, keeps no place for ever. */
 #include "search/report/serve.h"
 
-#include <microhttpd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include <uv.h>
 
 #include "base/log.h"
+#include "search/report/http.h"
 #include "search/report/private.h"
 #include "search/store/jobs.h"
 
@@ -418,6 +418,10 @@ static void close_all(server *s)
 
 static nas_status start_daemon(server *s, int fd, nas_err *err)
 {
+    const nas_status status = nas_report__http_load(err);
+
+    if (status != NAS_OK)
+        return status;
     s->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, s,
         MHD_OPTION_EXTERNAL_LOGGER, on_complaint, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
