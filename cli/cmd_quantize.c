@@ -63,7 +63,7 @@ static const nas_option quantize_table[] = {
      "linear: one step for each output channel, or for a layer"},
     {"--calibration", NAS_OPT_CHOICE, AT(calibration), "max", 0, 0, "max|kl", NULL,
      "linear: cut values at the largest seen, or where the distribution changes least"},
-    {"--calibration-images", NAS_OPT_INT, AT(calibration_images), "128", 1, 4096, NULL, "N",
+    {"--calibration-images", NAS_OPT_INT, AT(calibration_images), "512", 1, 4096, NULL, "N",
      "of train that ranges and batch statistics are taken from"},
     {"--iterations", NAS_OPT_INT, AT(iterations), "50", 0, 10000, NULL, "N",
      "kmeans: of Lloyd's algorithm"},
@@ -74,7 +74,8 @@ static const nas_option quantize_table[] = {
      "first learning rate of fine-tuning; follows a cosine to 0"},
     {"--decay", NAS_OPT_REAL, AT(decay), "4e-5", 0, 1, NULL, "X", "weight decay"},
     {"--augment", NAS_OPT_STRING, AT(augment), "cifar", 0, 0, NULL, "PRESET",
-     "of fine-tuning: none, cifar or imagenet"},
+     "what the network was trained with, for batch statistics and fine-tuning: none, cifar or "
+     "imagenet"},
     {"--valid-fraction", NAS_OPT_REAL, AT(valid_fraction), "0.1", 0, 0.9, NULL, "X",
      "of the training images, held out to judge on"},
     CLI_DRY_RUN(AT(dry_run)),
@@ -235,8 +236,8 @@ static nas_status load(work *w, nas_err *err)
         .quantizer = {.method = (nas_quant_method)o->method, .kl = o->calibration == 1,
                       .per_channel = o->steps == 0, .iterations = (int)o->iterations,
                       .seed = seed},
-        .calibration_images = (int)o->calibration_images, .valid_fraction = o->valid_fraction,
-        .seed = seed, .threads = (int)o->run.common.threads};
+        .calibration_images = (int)o->calibration_images, .augment = o->augment,
+        .valid_fraction = o->valid_fraction, .seed = seed, .threads = (int)o->run.common.threads};
     const nas_train_config training = {
         .epochs = o->finetune_epochs, .batch = (int)o->batch, .lr = o->lr, .momentum = 0.9,
         .decay = o->decay, .augment = o->augment, .valid_fraction = o->valid_fraction,

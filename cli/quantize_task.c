@@ -25,15 +25,30 @@ static nas_status check_fit(const cli_quantize_task *task, const char *model, na
     return NAS_OK;
 }
 
+/* Images as they are. */
 static nas_status open_loader(nas_loader **out, const cli_quantize_task *task, const char *stream,
-                              const nas_index *index, uint32_t most, int batch, int threads,
-                              nas_err *err)
+                              const nas_index *index, int batch, int threads, nas_err *err)
 {
     const nas_loader_options how = {.augment.size = task->model->image_size, .batch = batch,
                                     .threads = threads, .stream = stream};
 
-    return nas_loader_open(out, task->data, index->items,
-                           index->count < most ? index->count : most, &how, err);
+    return nas_loader_open(out, task->data, index->items, index->count, &how, err);
+}
+
+/* Images that batch statistics are averaged over: as training sees them.  Those of images as they
+ * are differ so much that a network of floats loses 3 points by them; and in the order of the file
+ * a batch would be of few classes. */
+static nas_status open_statistics(nas_loader **out, const cli_quantize_task *task,
+                                  const cli_quantize_config *c, int batch, nas_err *err)
+{
+    nas_loader_options how = {.batch = batch, .seed = c->seed, .threads = c->threads,
+                              .stream = "statistics", .shuffle = true};
+    const nas_status status =
+        nas_augment_preset(&how.augment, c->augment, task->model->image_size, err);
+
+    return status != NAS_OK ? status
+                            : nas_loader_open(out, task->data, task->train.items,
+                                              task->train.count, &how, err);
 }
 
 /* Images of train are in the order of the file, often class after class: one in every few. */
@@ -78,7 +93,7 @@ static nas_status calibrate(cli_quantize_task *task, const cli_quantize_config *
 
     if (c->quantizer.method != NAS_QUANT_LINEAR)
         return NAS_OK;
-    if ((status = open_loader(&all, task, "calibrate", &task->train, UINT32_MAX, count, c->threads,
+    if ((status = open_loader(&all, task, "calibrate", &task->train, count, c->threads,
                               err)) == NAS_OK) {
         nas_loader_start(all, 0, 0);
         if ((status = nas_loader_next(all, &batch, err)) == NAS_OK)
@@ -101,10 +116,9 @@ nas_status cli_quantize_load(cli_quantize_task *task, const char *model, const c
         (status = calibrate(task, c, err)))
         return status;
     const int batch = task->train.count < JUDGE_BATCH ? (int)task->train.count : JUDGE_BATCH;
-    if ((status = open_loader(&task->calibration, task, "calibrate", &task->train, UINT32_MAX,
-                              batch, c->threads, err)) ||
-        (status = open_loader(&task->judged, task, "valid", &task->valid, UINT32_MAX, JUDGE_BATCH,
-                              c->threads, err)))
+    if ((status = open_statistics(&task->calibration, task, c, batch, err)) ||
+        (status = open_loader(&task->judged, task, "valid", &task->valid, JUDGE_BATCH, c->threads,
+                              err)))
         return status;
     return nas_exec_new(&task->exec, task->model, batch, err);
 }

@@ -12,6 +12,7 @@
 typedef struct cli_quantize_config {
     nas_quantizer_config quantizer;
     int calibration_images;
+    const char *augment; /* preset that the network was trained with: batch statistics follow it */
     double valid_fraction;
     uint64_t seed;
     int threads;
@@ -29,13 +30,14 @@ typedef struct cli_quantize_task {
 } cli_quantize_task;
 
 /** Loads both and calibrates.  NAS_E_CONFIG if they do not fit each other, the network is
- * quantised already, or there are too few images. */
+ * quantised already, there are too few images, or there is no such preset. */
 nas_status cli_quantize_load(cli_quantize_task *task, const char *model, const char *data,
                              const cli_quantize_config *config, nas_err *err);
 void cli_quantize_fini(cli_quantize_task *task);
 
 /** Applies a policy and averages the batch statistics of the rounded network over the calibration
- * images (where a site has fewer than 8 bits).  The observer may stop it. */
+ * images, augmented as in training (where a site has fewer than 8 bits).  The observer may stop
+ * it. */
 nas_status cli_quantize_apply(cli_quantize_task *task, const nas_bits *bits,
                               const nas_observer *observer, nas_err *err);
 /** Share of the held out images that the network as it is recognises. */
