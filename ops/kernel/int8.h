@@ -52,6 +52,14 @@ enum {
     NAS_Q8_MAX_TERMS = 66000 /* products a sum: 66000 * 255 * 127 < 2^31 */
 };
 
+/** A convolution of a block: how its input is rounded, and what becomes of its sums. */
+typedef struct nas_q8_link {
+    nas_conv_geom geom;
+    nas_q8_grid grid;
+    const void *packed;
+    nas_q8_output out; /* of all but the last: as of codes (nas_q8_limits), which go nowhere */
+} nas_q8_link;
+
 typedef struct nas_q8_kernels {
     const char *name;
     /** Bytes of the weights as `conv` reads them, and their copy into `packed` (64-byte aligned);
@@ -64,6 +72,11 @@ typedef struct nas_q8_kernels {
      * a sum.  Padding is the value 0. */
     void (*conv)(const nas_conv_geom *geom, const nas_q8_input *in, const void *packed,
                  const nas_q8_output *out, void *scratch);
+    /** An inverted residual block in one go: [pointwise,] depthwise, pointwise convolution; to the
+     * bits of `conv` of each.  block_scratch: 64-byte aligned; 0: these `count` convolutions are
+     * no such block, or are better run one by one.  Both NULL: not in this set. */
+    size_t (*block_scratch)(const nas_conv_geom *geom, int count, int threads);
+    void (*block)(const nas_q8_link *link, int count, const float *x, void *scratch);
 } nas_q8_kernels;
 
 /** Those that go with a set of kernels ("reference", "portable", "avx2"; every set wider than the

@@ -90,7 +90,9 @@ static void conv(const nas_conv_geom *g, const nas_q8_input *in, const void *pac
         }
 }
 
-static const nas_q8_kernels reference = {"reference", packed_bytes, pack, scratch_bytes, conv};
+static const nas_q8_kernels reference = {
+    .name = "reference", .packed_bytes = packed_bytes, .pack = pack, .scratch = scratch_bytes,
+    .conv = conv};
 
 void nas_q8_limits(nas_q8_output *out, const nas_q8_grid *grid, nas_act act)
 {

@@ -172,9 +172,21 @@ void nas_layer_pack_int8(const nas_layer *layer, const nas_kernels *kernels, con
     }
 }
 
+/* Bytes that the layer needs to run as one block; 0: its parts run one by one. */
+static size_t block_scratch(const nas_layer *layer, const nas_q8_kernels *k, int n, int threads)
+{
+    nas_conv_geom geom[NAS_LAYER_MAX_UNITS];
+
+    if (k->block == NULL || layer->units < 2 || layer->spec.se > 0)
+        return 0;
+    for (int i = 0; i < layer->units; i++)
+        geom[i] = geom_of(layer, i, n);
+    return k->block_scratch(geom, layer->units, threads);
+}
+
 size_t nas_layer__int8_scratch(const nas_layer *layer, int n, int threads)
 {
-    size_t largest = 0;
+    size_t largest = block_scratch(layer, nas_q8_kernels_of(nas_kernels_get()), n, threads);
 
     for (int i = 0; i < parts_of(layer); i++) {
         const nas_conv_geom geom = geom_of(layer, i, n);
@@ -214,6 +226,28 @@ static void run_part(const nas_layer *layer, int part, const nas_run *run, nas_q
     nas_q8_kernels_of(run->kernels)->conv(&geom, &in, p->weights, &out, run->scratch);
 }
 
+static void run_block(const nas_layer *layer, const nas_run *run, const nas_q8_kernels *k,
+                      const float *x, const float *residual, float *y)
+{
+    const int last = layer->units - 1;
+    nas_q8_link link[NAS_LAYER_MAX_UNITS];
+
+    for (int i = 0; i <= last; i++) {
+        const nas_int8_part *p = &layer->unit[i].int8;
+
+        link[i] = (nas_q8_link){.geom = geom_of(layer, i, run->n),
+                                .grid = nas_quant_grid(quant_of(layer, i)), .packed = p->weights};
+        if (i < last)
+            link[i].out = rounding(layer, i);
+        else
+            link[i].out = (nas_q8_output){.y = y, .residual = residual,
+                                          .act = layer->unit[i].act};
+        link[i].out.scale = p->scale;
+        link[i].out.bias = p->bias;
+    }
+    k->block(link, layer->units, x, run->scratch);
+}
+
 /* Gate of the values u [n][pixels][mid]. */
 static const float *gate_of(const nas_layer *layer, const nas_run *run, const float *params,
                             const float *u)
@@ -235,9 +269,14 @@ static const float *gate_of(const nas_layer *layer, const nas_run *run, const fl
 void nas_layer__int8_forward(const nas_layer *layer, const nas_run *run, const float *params,
                              const float *x, const float *residual, float *y)
 {
+    const nas_q8_kernels *k = nas_q8_kernels_of(run->kernels);
     const int last = parts_of(layer) - 1;
     nas_q8_input in = {.x = x};
 
+    if (block_scratch(layer, k, run->n, 1) > 0) {
+        run_block(layer, run, k, x, residual, y);
+        return;
+    }
     for (int i = 0; i < last; i++) {
         const nas_unit *unit = &layer->unit[i];
         nas_q8_output out = {0};

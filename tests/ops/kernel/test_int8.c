@@ -178,6 +178,129 @@ Test(ops_int8, any_number_of_threads_gives_the_same_bits)
     }
 }
 
+/* ---- blocks ---- */
+
+typedef struct block_case {
+    int n, h, w, cin, mid, cout, k, stride; /* cin 0: without expand */
+    nas_act act;
+    bool residual;
+} block_case;
+
+static const block_case blocks[] = {
+    {1, 16, 16, 24, 144, 24, 3, 1, NAS_ACT_RELU6, true},
+    {1, 8, 8, 32, 192, 48, 3, 2, NAS_ACT_RELU6, false},
+    {1, 4, 4, 64, 384, 64, 3, 1, NAS_ACT_RELU, true},
+    {2, 7, 7, 13, 37, 11, 3, 1, NAS_ACT_HSWISH, true},
+    {2, 7, 5, 8, 24, 17, 5, 2, NAS_ACT_HSWISH, false},
+    {1, 9, 14, 5, 40, 40, 7, 1, NAS_ACT_RELU6, false},
+    {3, 2, 3, 3, 10, 4, 5, 1, NAS_ACT_RELU6, false},
+    {1, 1, 1, 16, 33, 8, 3, 1, NAS_ACT_RELU6, true},
+    {1, 32, 32, 0, 16, 16, 3, 2, NAS_ACT_RELU6, false},
+    {2, 11, 10, 0, 21, 9, 3, 1, NAS_ACT_HSWISH, false},
+    {1, 10, 13, 6, 18, 5, 3, 3, NAS_ACT_RELU6, false},
+};
+enum { BLOCKS = sizeof blocks / sizeof *blocks, LINKS = 3 };
+
+static nas_conv_geom geom_of(const block_case *t, int link)
+{
+    const nas_conv_geom depthwise = GEOM(t->n, t->h, t->w, t->mid, t->mid, t->k, t->stride, t->mid);
+    const nas_conv_geom expand = GEOM(t->n, t->h, t->w, t->cin, t->mid, 1, 1, 1);
+    const nas_conv_geom project =
+        GEOM(t->n, depthwise.oh, depthwise.ow, t->mid, t->cout, 1, 1, 1);
+
+    return link == 0 ? expand : link == 1 ? depthwise : project;
+}
+
+/* Its convolutions one after the other, or (whole) as a block: y of the last, which is its
+ * residual; false if the set has no such block. */
+static bool run_block(const block_case *t, const nas_q8_kernels *k, bool whole, buffers *b, float *y)
+{
+    const int first = t->cin > 0 ? 0 : 1, count = LINKS - first;
+    nas_conv_geom geom[LINKS];
+    nas_q8_link link[LINKS] = {0};
+    void *packed[LINKS] = {0};
+
+    for (int i = 0; i < count; i++) {
+        geom[i] = geom_of(t, first + i);
+        packed[i] = room(k->packed_bytes(&geom[i]));
+        k->pack(&geom[i], b[first + i].w, packed[i]);
+        link[i] = (nas_q8_link){.geom = geom[i], .packed = packed[i],
+                                .grid = grid_of(i == 0 || t->act == NAS_ACT_HSWISH ? 128 : 0)};
+    }
+    for (int i = 0; i < count; i++) {
+        nas_q8_output *out = &link[i].out;
+        if (i + 1 < count)
+            nas_q8_limits(out, &link[i + 1].grid, t->act);
+        else
+            *out = (nas_q8_output){.y = y, .residual = t->residual ? y : NULL};
+        out->scale = b[first + i].scale;
+        out->bias = b[first + i].bias;
+    }
+    memcpy(y, b[2].residual, b[2].outputs * sizeof *y);
+    const int threads = omp_get_max_threads();
+    const bool there = !whole || (k->block != NULL && k->block_scratch(geom, count, threads) > 0);
+    nas_q8_input in = {.x = b[first].x};
+    for (int i = 0; i < count && !whole; i++) {
+        void *scratch = room(k->scratch(&geom[i], threads));
+        in.grid = link[i].grid;
+        link[i].out.codes = i + 1 < count ? b[first + i].out_codes : NULL;
+        k->conv(&geom[i], &in, packed[i], &link[i].out, scratch);
+        in = (nas_q8_input){.codes = b[first + i].out_codes};
+        free(scratch);
+    }
+    if (whole && there) {
+        void *scratch = room(k->block_scratch(geom, count, threads));
+        k->block(link, count, b[first].x, scratch);
+        free(scratch);
+    }
+    for (int i = 0; i < count; i++)
+        free(packed[i]);
+    return there;
+}
+
+Test(ops_int8, a_block_gives_the_bits_of_its_convolutions)
+{
+    static const char *const names[] = {"portable", "avx2", "avx512"};
+
+    for (int c = 0; c < BLOCKS; c++) {
+        buffers b[LINKS] = {0};
+        for (int i = blocks[c].cin > 0 ? 0 : 1; i < LINKS; i++) {
+            const nas_conv_geom geom = geom_of(&blocks[c], i);
+            fill(&b[i], &geom, 128);
+        }
+        float *want = room(b[2].outputs * 4), *got = room(b[2].outputs * 4);
+        cr_assert(run_block(&blocks[c], set_of("reference"), false, b, want));
+        for (size_t s = 0; s < sizeof names / sizeof *names; s++)
+            for (int threads = 1; set_of(names[s]) != NULL && threads < 6; threads += 2) {
+                omp_set_num_threads(threads);
+                cr_assert(run_block(&blocks[c], set_of(names[s]), true, b, got));
+                cr_assert_arr_eq(got, want, b[2].outputs * 4, "case %d, %s, %d threads", c,
+                                 names[s], threads);
+            }
+        free(want);
+        free(got);
+        for (int i = 0; i < LINKS; i++)
+            drop(&b[i]);
+    }
+}
+
+Test(ops_int8, what_is_no_block_says_so)
+{
+    const block_case t = blocks[0], large = {1, 224, 224, 8, 16, 8, 3, 1, NAS_ACT_RELU6, false};
+    const nas_q8_kernels *k = nas_q8_kernels_of(nas_kernels_get());
+    nas_conv_geom geom[LINKS] = {geom_of(&t, 0), geom_of(&t, 1), geom_of(&t, 2)};
+    const nas_conv_geom wide[LINKS] = {geom_of(&large, 0), geom_of(&large, 1), geom_of(&large, 2)};
+
+    if (k->block == NULL)
+        return;
+    cr_expect_gt(k->block_scratch(geom, LINKS, 1), 0);
+    cr_expect_eq(k->block_scratch(geom, 1, 1), 0);
+    cr_expect_eq(k->block_scratch(geom, 2, 1), 0, "no depthwise convolution at its place");
+    cr_expect_eq(k->block_scratch(wide, LINKS, 1), 0, "too large for a cache");
+    geom[2].stride = 2;
+    cr_expect_eq(k->block_scratch(geom, LINKS, 1), 0);
+}
+
 Test(ops_int8, two_largest_products_do_not_saturate)
 {
     /* 255 * 127 * terms is far above 2^15, where 8-bit multiply-add instructions end. */

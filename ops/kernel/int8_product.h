@@ -1,0 +1,253 @@
+/* All int8 convolutions but depthwise: a matrix product of a tile of rows, gathered as pairs, by
+ * panels of PANEL columns.  Included by int8_simd.c alone. */
+#ifndef NAS_OPS_KERNEL_INT8_PRODUCT_H
+#define NAS_OPS_KERNEL_INT8_PRODUCT_H
+
+#include <omp.h>
+
+#include "ops/kernel/int8_simd.h"
+
+enum {
+    ROWS = 6,              /* of a register tile */
+    PANEL = 2 * NAS_VL,    /* columns of it      */
+    TILE_BYTES = 20 << 10  /* of gathered rows   */
+};
+
+typedef struct product {
+    int terms, pairs;  /* of a sum                                                     */
+    int columns;       /* of a group                                                   */
+    int panels;        /* of a group                                                   */
+    bool windows;      /* a pixel's terms are a window of the image, not one pixel's   */
+    int lines, rows;   /* of a gathered tile: lines of output pixels (windows), pixels */
+    int width, height; /* of the image's part that a tile of windows sees, padded      */
+    size_t panel;      /* 16-bit numbers of a packed panel                             */
+    size_t part, tile; /* 16-bit numbers of that part, and of a tile: a thread's room  */
+} product;
+
+static product product_of(const nas_conv_geom *g)
+{
+    product p = {.terms = g->k * g->k * (g->cin / g->groups), .columns = g->cout / g->groups,
+                 .windows = g->k > 1 || g->stride > 1 || g->pad > 0};
+
+    p.pairs = (p.terms + 1) / 2;
+    p.panels = (p.columns + PANEL - 1) / PANEL;
+    p.panel = (size_t)p.pairs * PANEL * 2;
+    p.rows = most(ROWS, least(TILE_BYTES / (4 * p.pairs) / ROWS, 16) * ROWS);
+    if (p.windows) {
+        p.lines = most(1, least(p.rows / g->ow, g->oh));
+        p.rows = p.lines * g->ow;
+        p.width = g->w + 2 * g->pad;
+        p.height = (p.lines - 1) * g->stride + g->k;
+        p.part = cache_lines((size_t)p.height * (size_t)p.width * (size_t)g->cin * 2) / 2;
+    }
+    p.tile = cache_lines((size_t)p.rows * (size_t)p.pairs * 4) / 2;
+    return p;
+}
+
+static void product_pack(const nas_conv_geom *g, const int8_t *w, int16_t *to)
+{
+    const product p = product_of(g);
+
+    for (int panel = 0; panel < g->groups * p.panels; panel++) {
+        const int group = panel / p.panels, first = panel % p.panels * PANEL;
+        for (int t = 0; t < 2 * p.pairs; t += 2)
+            for (int j = 0; j < PANEL; j++)
+                for (int half = 0; half < 2; half++) {
+                    const bool there = first + j < p.columns && t + half < p.terms;
+                    const size_t column = (size_t)(group * p.columns + first + j);
+                    *to++ = there ? w[(size_t)(t + half) * (size_t)g->cout + column] : 0;
+                }
+    }
+}
+
+/* `count` input values from element `at` on as 16-bit numbers. */
+NAS_INLINE void gather_of(const bool CODES, const nas_q8_input *in, const float *gate, size_t at,
+                          int count, int16_t *to)
+{
+    int c = 0;
+
+    for (; c + NAS_VL <= count; c += NAS_VL)
+        v_shorts(to + c, v_input(CODES, true, in, gate ? gate + c : NULL, at + (size_t)c, NAS_VL));
+    for (; c < count; c++)
+        to[c] = (int16_t)(CODES ? in->codes[at + (size_t)c] - in->grid.zero
+                                : nas_q8_round(&in->grid, in->x[at + (size_t)c] *
+                                                              (gate ? gate[c] : 1)));
+}
+
+static void gather(const nas_q8_input *in, const float *gate, size_t at, int count, int16_t *to)
+{
+    const nas_q8_input own = *in;
+
+    if (in->codes != NULL)
+        gather_of(true, &own, gate, at, count, to);
+    else
+        gather_of(false, &own, gate, at, count, to);
+}
+
+/* Pixels from `first` on as they are, `channels` of them from channel c on. */
+static void gather_pixels(const nas_conv_geom *g, const nas_q8_input *in, const product *p,
+                          int group, size_t first, int rows, int16_t *to)
+{
+    const size_t pixels = (size_t)g->h * (size_t)g->w, c = (size_t)(group * p->terms);
+
+    for (int r = 0; r < rows; r++, to += 2 * p->pairs) {
+        const size_t pixel = first + (size_t)r;
+        const float *gate =
+            in->gate ? in->gate + pixel / pixels * (size_t)g->cin + c : NULL;
+        gather(in, gate, pixel * (size_t)g->cin + c, p->terms, to);
+        if (p->terms % 2)
+            to[p->terms] = 0;
+    }
+}
+
+/* The part of an image that `lines` lines of windows from output line i on see. */
+static void gather_part(const nas_conv_geom *g, const nas_q8_input *in, const product *p,
+                        size_t image, int i, int16_t *to)
+{
+    const size_t line = (size_t)p->width * (size_t)g->cin, c = (size_t)g->cin;
+    const float *gate = in->gate ? in->gate + image * c : NULL;
+
+    memset(to, 0, p->part * sizeof *to);
+    for (int a = 0; a < p->height; a++) {
+        const int r = i * g->stride - g->pad + a;
+        int16_t *at = to + (size_t)a * line + (size_t)g->pad * c;
+        const size_t from = (image * (size_t)g->h + (size_t)r) * (size_t)g->w * c;
+        if (r < 0 || r >= g->h)
+            continue;
+        if (gate == NULL)
+            gather(in, NULL, from, g->w * g->cin, at);
+        for (int s = 0; gate != NULL && s < g->w; s++)
+            gather(in, gate, from + (size_t)s * c, g->cin, at + (size_t)s * c);
+    }
+}
+
+/* Windows of that part: k times k pieces, or k if all channels belong to the group. */
+static void gather_windows(const nas_conv_geom *g, const product *p, int group, int rows,
+                           const int16_t *part, int16_t *to)
+{
+    const int per = g->cin / g->groups, run = g->groups == 1 ? g->k : 1;
+    const size_t bytes = (size_t)(run * per) * sizeof *to;
+
+    for (int r = 0; r < rows; r++) {
+        const int i = r / g->ow * g->stride, j = r % g->ow * g->stride;
+        for (int a = 0; a < g->k; a++)
+            for (int b = 0; b < g->k; b += run, to += run * per)
+                memcpy(to, part + ((size_t)(i + a) * (size_t)p->width + (size_t)(j + b)) *
+                                      (size_t)g->cin + (size_t)(group * per), bytes);
+        if (p->terms % 2)
+            *to++ = 0;
+    }
+}
+
+/* A register tile: `count` rows of pairs at a, `step` apart, by VECTORS of a panel. */
+NAS_INLINE void tile_sums(const int count, const int VECTORS, int pairs, const int16_t *a,
+                          ptrdiff_t step, const int16_t *b, vint sum[ROWS][2])
+{
+    for (int r = 0; r < count; r++)
+        sum[r][0] = sum[r][1] = (vint){0};
+    for (int t = 0; t < pairs; t++, b += 2 * PANEL) {
+        const vint left = vi_load(b), right = VECTORS > 1 ? vi_load(b + PANEL) : (vint){0};
+
+        for (int r = 0; r < count; r++) {
+            int both;
+            memcpy(&both, a + r * step + 2 * t, sizeof both);
+            sum[r][0] = v_pairs(sum[r][0], vi_set(both), left);
+            if (VECTORS > 1)
+                sum[r][1] = v_pairs(sum[r][1], vi_set(both), right);
+        }
+    }
+}
+
+/* `count` rows of a tile, and what becomes of them. */
+NAS_INLINE void tile_rows(const int count, const int VECTORS, const ending KIND, int pairs,
+                          const int16_t *a, ptrdiff_t step, const int16_t *b,
+                          const nas_q8_output *out, int c, int width, size_t at, size_t stride)
+{
+    vint sum[ROWS][2];
+
+    tile_sums(count, VECTORS, pairs, a, step, b, sum);
+    for (int r = 0; r < count; r++, at += stride) {
+        if (width == PANEL) {
+            finish_two(KIND, out, sum[r][0], sum[r][1], c, c + NAS_VL, at, at + NAS_VL);
+            continue;
+        }
+        finish(KIND, out, sum[r][0], c, at, width);
+        if (VECTORS > 1 && width > NAS_VL)
+            finish(KIND, out, sum[r][1], c + NAS_VL, at + NAS_VL, width - NAS_VL);
+    }
+}
+
+/* `rows` rows at a, `step` apart, by the panel of columns c to c + width. */
+NAS_INLINE void multiply(const ending KIND, const nas_conv_geom *g, int pairs, const int16_t *a,
+                         ptrdiff_t step, const int16_t *b, int c, int width, size_t pixel,
+                         int rows, const nas_q8_output *to)
+{
+    const nas_q8_output out = *to; /* its own: else stores of bytes might change it */
+    const size_t stride = (size_t)g->cout;
+    size_t at = pixel * stride + (size_t)c;
+
+    for (; rows >= ROWS; rows -= ROWS, a += ROWS * step, at += ROWS * stride) {
+        if (width > NAS_VL)
+            tile_rows(ROWS, 2, KIND, pairs, a, step, b, &out, c, width, at, stride);
+        else
+            tile_rows(ROWS, 1, KIND, pairs, a, step, b, &out, c, width, at, stride);
+    }
+    if (rows >= 4) {
+        tile_rows(4, 2, KIND, pairs, a, step, b, &out, c, width, at, stride);
+        rows -= 4, a += 4 * step, at += 4 * stride;
+    }
+    for (; rows > 0; rows--, a += step, at += stride)
+        tile_rows(1, 2, KIND, pairs, a, step, b, &out, c, width, at, stride);
+}
+
+/* Panels [begin, end) of all groups, for one tile of `rows` output pixels from `pixel` on. */
+static void product_tile(const nas_conv_geom *g, const product *p, const nas_q8_input *in,
+                         const int16_t *packed, const nas_q8_output *f, size_t pixel, int rows,
+                         int begin, int end, int16_t *room)
+{
+    const size_t pixels = (size_t)g->oh * (size_t)g->ow;
+    int16_t *tile = room + p->part;
+    int held = -1; /* the group whose rows are in the tile */
+
+    if (p->windows)
+        gather_part(g, in, p, pixel / pixels, (int)(pixel % pixels) / g->ow, room);
+    for (int panel = begin; panel < end; panel++) {
+        const int group = panel / p->panels, first = panel % p->panels * PANEL;
+        const int width = least(PANEL, p->columns - first);
+        const int16_t *b = packed + (size_t)panel * p->panel;
+
+        if (group != held && p->windows)
+            gather_windows(g, p, group, rows, room, tile);
+        else if (group != held)
+            gather_pixels(g, in, p, group, pixel, rows, tile);
+        held = group;
+        WITH_KIND(ending_of(f), multiply(KIND, g, p->pairs, tile, 2 * p->pairs, b,
+                                         group * p->columns + first, width, pixel, rows, f));
+    }
+}
+
+static void product_conv(const nas_conv_geom *g, const nas_q8_input *in, const int16_t *packed,
+                         const nas_q8_output *out, int16_t *scratch)
+{
+    const product p = product_of(g);
+    const int panels = g->groups * p.panels;
+    /* Tiles of windows lie within one image, others anywhere. */
+    const size_t all = (size_t)g->n * (size_t)g->oh * (size_t)g->ow;
+    const size_t chain = p.windows ? all / (size_t)g->n : all, chains = all / chain;
+    const size_t count = (chain + (size_t)p.rows - 1) / (size_t)p.rows;
+    const int parts = chains * count >= 8 ? 1 : least((int)(8 / (chains * count)), panels);
+    const bool worth = all * (size_t)p.terms * (size_t)g->cout > 200000;
+
+#pragma omp parallel for schedule(dynamic, 1) if (worth)
+    for (size_t task = 0; task < chains * count * (size_t)parts; task++) {
+        const size_t tile = task / (size_t)parts, first = tile % count * (size_t)p.rows;
+        const int rows = chain - first < (size_t)p.rows ? (int)(chain - first) : p.rows;
+        const int part = (int)(task % (size_t)parts);
+
+        product_tile(g, &p, in, packed, out, tile / count * chain + first, rows,
+                     panels * part / parts, panels * (part + 1) / parts,
+                     scratch + (size_t)omp_get_thread_num() * (p.part + p.tile));
+    }
+}
+
+#endif
