@@ -83,12 +83,16 @@ static nas_status check_store(const char *dir, char *detail, size_t size)
     }
     if ((status = nas_store_open(&store, dir, NAS_STORE_READ, &err)) == NAS_OK)
         status = nas_store_verify(store, &health, NULL, NULL, &err);
+    const char *network = store != NULL ? nas_store_network(store) : NULL;
     nas_store_close(store);
     if (status != NAS_OK)
         snprintf(detail, size, "%s", err.message);
     else
-        snprintf(detail, size, "%.200s: %lld runs, %d problems, %d orphans", dir,
-                 (long long)health.runs, health.problems, health.orphans);
+        snprintf(detail, size, "%.200s: %lld runs, %d problems, %d orphans%s%s%s", dir,
+                 (long long)health.runs, health.problems, health.orphans,
+                 network != NULL ? "; on a network file system (" : "",
+                 network != NULL ? network : "",
+                 network != NULL ? "), whose locks may not hold: one host, one loop" : "");
     return status != NAS_OK ? status : health.problems > 0 ? NAS_E_DATA : NAS_OK;
 }
 

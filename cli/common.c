@@ -146,7 +146,7 @@ static void make_paths_absolute(const nas_option *const *tables, json_t *config)
 /* Why settings cannot be kept as JSON. */
 static nas_status fail_merged(int argc, const char *const *argv, nas_err *err)
 {
-    for (int i = 0; i < argc; i++) {
+    for (int i = 0; i < argc && !nas_json_out_of_memory(); i++) {
         json_t *text = json_string(argv[i]);
 
         if (text == NULL) {

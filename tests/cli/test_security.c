@@ -85,3 +85,22 @@ Test(cli_security, no_library_is_loaded_from_the_current_directory)
     cr_assert_eq(chdir(folder), 0);
     expect_exit(NAS("space", "list"), 0, NULL);
 }
+
+/* ---- network file systems ---- */
+
+/* Their locks may not hold: the loop and the doctor say so, and where they are refused nothing is
+ * written without them. */
+Test(cli_security, a_store_on_a_network_file_system_is_warned_of)
+{
+    expect_exit(NAS("jobs", "submit", "--name", "j", "--", "space", "list"), 0, NULL);
+    setenv("LD_PRELOAD", NAS_NETWORK_DISK, 1);
+    expect_exit(NAS("jobs", "run"), 0, "network file system (NFS): keep the store");
+    cr_assert_not_null(strstr(NAS("doctor")->out, "on a network file system (NFS)"));
+    expect_exit(NAS("jobs", "submit", "--name", "k", "--", "space", "list"), 0, NULL);
+    setenv("NAS_TEST_NO_LOCKS", "1", 1);
+    expect_exit(NAS("jobs", "run"), 1, "locked");
+    unsetenv("LD_PRELOAD");
+    cr_assert_null(strstr(NAS("jobs", "why", "k")->out, "done"));
+    expect_exit(NAS("jobs", "run"), 0, NULL);
+    expect_exit(NAS("store", "verify"), 0, NULL);
+}

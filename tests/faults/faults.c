@@ -51,7 +51,7 @@ static long most = LONG_MAX, all_tried, all_found;
 static const char *const volatile_keys[] = {
     "run", "arch", "model", "supernet", "samples", "seconds", "peak_rss_mib", "created", "updated",
     "store", "path", "images_per_second", "measured_ms", "measured_ms_before", "attempt", "artifacts",
-    "findings", "orphans", "orphan_bytes"};
+    "findings", "orphans", "orphan_bytes", "core_seconds"};
 
 static void strip(json_t *value)
 {

@@ -1,4 +1,5 @@
-/* The table of scenarios; every command that a user can give and that ends by itself is in it. */
+/* The table of scenarios; every command that a user can give and that ends by itself is in it, but for
+ * `demo`, whose parts are. */
 #include "tests/faults/scenario.h"
 
 #include <stdio.h>
@@ -39,6 +40,10 @@ const scenario scenarios[] = {
     {"jobs retry", "ended", "jobs retry bad" QUIET, "jobs list" QUIET, .changes = true},
     {"data synth", "inputs", "data synth --out o.nasd --size 16 --train 60 --test 20" QUIET,
      .file = "o.nasd", .changes = true},
+    {"data import", "inputs", "data import cifar --out o.nasd" QUIET, .file = "o.nasd",
+     .changes = true},
+    {"pipeline", "inputs", "pipeline pipe.json" QUIET, .changes = true, .waits = true},
+    {"jobs task", "inputs", "jobs task batch.json --quiet", .changes = true, .repeated = 1},
     {"store backup", "store", "store backup copy" QUIET, "store verify --quiet --json --store copy",
      .changes = true, .repeated = 2},
     {"store gc", "store", "store gc" QUIET, "store verify" QUIET, .changes = true},
@@ -54,6 +59,12 @@ const scenario scenarios[] = {
      .changes = true, .times = true},
     {"latency fit", "inputs", "latency fit --table t.yaml --space tiny --samples 10 --rounds 1 "
      "--out f.yaml" QUIET, .changes = true, .times = true},
+    {"latency scale", "inputs", "latency scale --table t.yaml --space tiny --image-size 20 "
+     "--out s.yaml" QUIET, .file = "s.yaml", .changes = true},
+    {"latency import", "inputs", "latency import t.csv --out i.yaml" QUIET, .file = "i.yaml",
+     .changes = true},
+    {"latency verify", "inputs", "latency verify --table t.yaml --space tiny --samples 2 --rounds 1"
+     QUIET, .changes = true, .times = true},
     {"predictor train", "inputs", "predictor train --space tiny --samples a.json "
      "--out q.safetensors --epochs 2 --hidden 8" QUIET,
      .changes = true, .times = true},
@@ -95,6 +106,10 @@ const scenario scenarios[] = {
     {"store verify", "store", "store verify" QUIET, .judged = 65},
     {"inspect", "store", "inspect m.safetensors" QUIET},
     {"doctor", "store", "doctor" QUIET, .times = true, .judged = 65},
+    {"bench", "inputs", "bench --space tiny --batch 8 --steps 1" QUIET, .times = true},
+    {"bench ops", "inputs", "bench ops --space tiny --batch 1 --seconds 0.001" QUIET,
+     .times = true},
+    {"completion", "inputs", "completion bash --quiet"},
     {"help", "inputs", "help search"},
 };
 const int scenario_count = sizeof scenarios / sizeof *scenarios;
@@ -157,6 +172,38 @@ static void make_table(void)
     fclose(table);
 }
 
+/* CIFAR-10's files, with a few grey images each. */
+static void make_cifar(void)
+{
+    char path[400], name[40];
+
+    snprintf(path, sizeof path, "%s/cifar", place.work);
+    mkdir(path, 0700);
+    for (int i = 1; i <= 6; i++) {
+        snprintf(name, sizeof name, i < 6 ? "cifar/data_batch_%d.bin" : "cifar/test_batch.bin", i);
+        FILE *file = create(name);
+        for (int image = 0; image < 20; image++) {
+            putc(image % 10, file);
+            for (int byte = 0; byte < 3072; byte++)
+                putc(10 * image + i, file);
+        }
+        fclose(file);
+    }
+}
+
+/* What Slurm would run; the process of its one task does next to nothing. */
+static void make_batch(void)
+{
+    char text[1200];
+
+    snprintf(text, sizeof text, "{\"store\": \"%s/store\", \"grace_ms\": 1000, \"log_bytes\": "
+             "10000, \"tasks\": [{\"name\": \"n\", \"folder\": \"%s\", \"job\": 1, "
+             "\"attempt\": 1, \"cores\": 1, \"time_limit_s\": 0, \"hang_limit_s\": 0, "
+             "\"words\": [\"space\", \"list\"]}]}", place.work, place.work);
+    put("batch.json", text);
+    setenv("SLURM_ARRAY_TASK_ID", "0", 1);
+}
+
 /* Networks with an accuracy that somebody may have measured. */
 static void make_samples(void)
 {
@@ -196,7 +243,15 @@ static void make_inputs(const char *source)
         " {\"name\": \"c\", \"run\": [\"space\", \"count\", \"tiny\"], \"after\": [\"s\"]}]}");
     put("plan.json", "{\"defaults\": {\"batch\": 32, \"lr\": 0.05}, \"phases\": [{\"name\": \"teacher\"},"
                      " {\"name\": \"kernel\", \"kernel\": [3, 5, 7]}]}");
+    put("pipe.json",
+        "{\"data\": \"d.nasd\", \"space\": \"tiny\", \"table\": \"t.yaml\", \"stages\":"
+        " {\"search\": {\"target_ms\": 1, \"warmup_epochs\": 1, \"epochs\": 1, \"batch\": 32,"
+        " \"arch_every\": 2, \"derive_samples\": 2, \"score_images\": 20,"
+        " \"valid_fraction\": 0.3}, \"train\": {\"epochs\": 1, \"batch\": 32}}}");
+    must("latency export --table t.yaml --format csv --out t.csv --quiet", 0);
     make_samples();
+    make_cifar();
+    make_batch();
     trial_keep("inputs");
 }
 
