@@ -285,6 +285,8 @@ static void signal_at_instants(const scenario *s, const golden *g, const char *n
 {
     row r = {.scenario = s, .fault = name, .points = 1000};
     const long trials = r.points < most ? r.points : most;
+    double slowest = 0;
+    long stopped = 0;
 
     for (long i = 0; i < trials; i++) {
         const double after = g->seconds * ((double)i + 0.5) / (double)trials;
@@ -301,12 +303,16 @@ static void signal_at_instants(const scenario *s, const golden *g, const char *n
             finding(&r, "wrong exit code", &end);
         if (end.code == 75 && end.seconds > STOP_S)
             finding(&r, "took too long to stop", &end);
+        stopped += end.code == 75;
+        slowest = end.code == 75 && end.seconds > slowest ? end.seconds : slowest;
         if (number == SIGTERM && end.code == 128 + SIGTERM && after > BEGUN_S)
             finding(&r, "ended without a checkpoint", &end);
         recover(&r, g->proof);
         r.tried++;
     }
     print_row(&r);
+    if (number == SIGTERM)
+        printf("    exit 75: %ld times, after %.2f s at most\n", stopped, slowest);
 }
 
 static bool is_asked_for(const scenario *s, const char *name)
