@@ -7,25 +7,13 @@
 #include <unistd.h>
 
 #include "tests/cli/nas.h"
+#include "tests/cli/slurm_here.h"
 #include "tests/search/jobs/payloads.h"
 #include "tests/support/tools.h"
 
 extern char **environ;
 
 static pid_t loop;
-static bool slurm;
-static char slurm_dir[256];
-
-static const char *run_script(const char *action)
-{
-    const char *const argv[] = {NAS_SOURCE_DIR "/scripts/slurm-here", action, slurm_dir, "3", NULL};
-    static process_result result;
-
-    process_free(&result);
-    /* not kept: its daemons would hold the pipe */
-    result = process_run(argv, &(process_options){.stdout_path = "/dev/null"});
-    return result.code == 0 ? NULL : result.err;
-}
 
 static void end(void)
 {
@@ -33,28 +21,11 @@ static void end(void)
         kill(loop, SIGKILL);
         waitpid(loop, NULL, 0);
     }
-    if (slurm) {
-        RUN_TOOL("scancel", "--full", "--me", "--signal=KILL");
-        run_script("stop");
-    }
+    slurm_end();
     nas_end();
 }
 
 TestSuite(cli_cluster, .init = nas_begin, .fini = end, .timeout = 290);
-
-static void need_slurm(void)
-{
-    char conf[300];
-
-    need_tool("sbatch");
-    snprintf(slurm_dir, sizeof slurm_dir, "%s", nas_file("slurm"));
-    const char *problem = run_script("start");
-    if (problem != NULL)
-        cr_skip_test("no Slurm can be started here: %s", problem);
-    slurm = true;
-    snprintf(conf, sizeof conf, "%s/slurm.conf", slurm_dir);
-    setenv("SLURM_CONF", conf, 1);
-}
 
 static void nap(int ms)
 {
@@ -202,7 +173,7 @@ static const char *digest_of(const char *job)
 
 Test(cli_cluster, a_sweep_is_one_array_and_ends_as_on_one_machine)
 {
-    need_slurm();
+    slurm_need();
     const char *data = make_data(), *table = make_table();
     json_t *file = json_pack(
         "{s:s, s:[{s:s, s:[s], s:{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:f}, s:{s:[i, i, i]}},"
@@ -240,7 +211,7 @@ Test(cli_cluster, a_sweep_is_one_array_and_ends_as_on_one_machine)
 
 Test(cli_cluster, cancelled_jobs_leave_the_cluster)
 {
-    need_slurm();
+    slurm_need();
     const char *data = make_data(), *table = make_table();
 
     SUBMIT("--name", "runs", "--group", "g", "--", SEARCH("--epochs", "2000"));
@@ -265,7 +236,7 @@ Test(cli_cluster, cancelled_jobs_leave_the_cluster)
 /* Also over the death of the loop: the task goes on meanwhile, and the next loop finds it. */
 Test(cli_cluster, a_preempted_job_goes_on_to_the_same_network)
 {
-    need_slurm();
+    slurm_need();
     const char *data = make_data(), *table = make_table();
     char digest[64];
 
@@ -290,7 +261,7 @@ Test(cli_cluster, a_preempted_job_goes_on_to_the_same_network)
 /* What Slurm does shortly before the time of a task is over (--signal), done now. */
 Test(cli_cluster, a_warned_job_queues_itself_again)
 {
-    need_slurm();
+    slurm_need();
     const char *data = make_data(), *table = make_table();
     char digest[64], first[64];
 
@@ -312,7 +283,7 @@ Test(cli_cluster, a_warned_job_queues_itself_again)
 /* The node's daemon dies, its job lives on as a zombie; Slurm starts it again elsewhere. */
 Test(cli_cluster, after_a_node_died_the_new_attempt_wins_and_the_zombie_ends)
 {
-    need_slurm();
+    slurm_need();
     const char *data = make_data(), *table = make_table();
     char digest[64], node[32], path[512], what[64];
 
@@ -322,7 +293,7 @@ Test(cli_cluster, after_a_node_died_the_new_attempt_wins_and_the_zombie_ends)
     await_checkpoint("s", 1);
     snprintf(node, sizeof node, "%.3s", RUN_TOOL("squeue", "-h", "-o", "%N")->out);
     node[strcspn(node, "\n")] = '\0';
-    snprintf(path, sizeof path, "%s/run/slurmd-%s", slurm_dir, node);
+    snprintf(path, sizeof path, "%s/run/slurmd-%s", nas_file("slurm"), node);
     FILE *file = fopen(path, "r");
     int pid = 0;
     cr_assert(file != NULL && fscanf(file, "%d", &pid) == 1 && pid > 1, "node '%s'", node);
@@ -343,7 +314,7 @@ Test(cli_cluster, after_a_node_died_the_new_attempt_wins_and_the_zombie_ends)
 /* More than 200 words that a shell would obey travel to a node and back. */
 Test(cli_cluster, no_word_of_a_job_reaches_a_shell)
 {
-    need_slurm();
+    slurm_need();
     json_t *words = json_pack("[s, s]", "runs", "delete");
     char canary[256];
 

@@ -1,13 +1,20 @@
 /* Searches on several processes, as mpirun starts them; skipped where the program was built without
  * MPI.  What it then says is tried anywhere. */
 #include "tests/cli/nas.h"
+#include "tests/cli/slurm_here.h"
 
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <unistd.h>
 
-TestSuite(cli_mpi, .init = nas_begin, .fini = nas_end, .timeout = 280);
+static void end(void)
+{
+    slurm_end();
+    nas_end();
+}
+
+TestSuite(cli_mpi, .init = nas_begin, .fini = end, .timeout = 280);
 
 static const char *data, *table;
 
@@ -122,6 +129,24 @@ Test(cli_mpi, the_same_bits_again_and_after_a_stop)
     cr_expect_eq(number(first, "valid_loss"), number(second, "valid_loss"));
     json_decref(first);
     json_decref(second);
+}
+
+/* On two nodes of a Slurm, which starts the processes by PMIx. */
+Test(cli_mpi, srun_finds_what_mpirun_finds)
+{
+    prepare();
+    slurm_need();
+    const char *const argv[] = {"/usr/bin/srun", "--nodes=2", "--ntasks=2", "--cpus-per-task=1",
+                                "--mpi=pmix_v4", NAS_PROGRAM, SEARCH, "--threads", "1", "--json",
+                                "--store", nas_file("srun"), NULL};
+    const char *environment[] = {"GOMP_SPINCOUNT=1000", "OMPI_MCA_mpi_yield_when_idle=1", NULL};
+    json_t *here = result_of(TOGETHER("2", "mpirun", SEARCH));
+    json_t *there = result_of(process_run(argv, &(process_options){.timeout_s = 200,
+                                                                   .environment = environment}));
+
+    expect_same_digest(here, there);
+    json_decref(here);
+    json_decref(there);
 }
 
 Test(cli_mpi, a_lost_process_ends_the_job_and_any_number_goes_on)
