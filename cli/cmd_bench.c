@@ -6,6 +6,7 @@
 #include "base/stats.h"
 #include "base/system.h"
 #include "cli/commands.h"
+#include "cli/dry_run.h"
 #include "cli/output.h"
 #include "cli/run_session.h"
 #include "cli/version.h"
@@ -18,6 +19,7 @@ typedef struct bench_options {
     const char *space;
     int mode, memory;
     int64_t batch, steps;
+    bool dry_run;
 } bench_options;
 
 enum { MODE_WEIGHT, MODE_TWO, MODE_FULL, MODE_FORWARD };
@@ -35,6 +37,7 @@ static const nas_option bench_table[] = {
      "timed steps, each on a freshly drawn path"},
     {"--memory", NAS_OPT_CHOICE, AT(memory), CLI_MEMORY_DEFAULT, 0, 0, CLI_MEMORY_CHOICES, NULL,
      CLI_MEMORY_HELP},
+    CLI_DRY_RUN(AT(dry_run)),
     {0},
 };
 
@@ -133,10 +136,20 @@ static void finish(bench *b)
     nas_space_free(b->space);
 }
 
+static nas_status dry_run(const cli_context *context, const bench_options *o, const bench *b,
+                          int count, nas_err *err)
+{
+    cli_demand demand = {.memory_bytes = nas_system_peak_rss_mib() * 1024.0 * 1024.0};
+
+    cli_demand_add(&demand, (double)o->steps + 1, nas_mean(b->seconds, count));
+    return cli_demand_emit(context, json_pack("{s:I}", "parameters",
+                                              (json_int_t)b->model->parameters), &demand, err);
+}
+
 static nas_status bench_run(const cli_context *context, const void *options, nas_err *err)
 {
     const bench_options *o = options;
-    const int count = (int)o->steps;
+    const int count = o->dry_run && o->steps > 3 ? 3 : (int)o->steps;
     char engine[96];
     bench b = {0};
     nas_status status = prepare(&b, o, err);
@@ -149,6 +162,10 @@ static nas_status bench_run(const cli_context *context, const void *options, nas
 
         steps[o->mode](&b);
         b.seconds[i] = nas_clock_seconds() - start;
+    }
+    if (o->dry_run) {
+        status = dry_run(context, o, &b, count, err);
+        goto done;
     }
     snprintf(engine, sizeof engine, "nas " NAS_VERSION " (%s)", nas_kernels_get()->name);
     status = cli_emit(

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/describe.h"
+#include "cli/dry_run.h"
 #include "cli/load.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -14,6 +15,7 @@ typedef struct fit_options {
     cli_space_options space;
     const char *table, *out, *cores;
     int64_t samples, rounds;
+    bool dry_run;
 } fit_options;
 
 static const nas_option fit_table[] = {
@@ -27,6 +29,7 @@ static const nas_option fit_table[] = {
      "turns of each of them"},
     {"--cores", NAS_OPT_STRING, offsetof(fit_options, cores), "any", 0, 0, NULL, "LIST",
      "cores to bind the threads to, one each: 0,2-3"},
+    CLI_DRY_RUN(offsetof(fit_options, dry_run)),
     {0},
 };
 
@@ -79,7 +82,8 @@ static nas_status measure(nas_latency_verification *found, const cli_context *co
                                             .seed = (uint64_t)context->common->seed,
                                             .cores = o->cores,
                                             .stream = "fit", .observer = &observer};
-    const nas_status status = nas_latency_verify(found, table, space, &how, err);
+    const nas_status status = o->dry_run ? cli_demand_verify(context, table, space, &how, err)
+                                         : nas_latency_verify(found, table, space, &how, err);
     cli_progress_end(&progress);
     return status;
 }
@@ -96,12 +100,12 @@ static nas_status fit_run(const cli_context *context, const void *options, nas_e
     nas_status status;
 
     if ((status = cli_check_out(o->table, o->out, err)) ||
-        (status = nas_file_writable(o->out, err)) ||
+        (!o->dry_run && (status = nas_file_writable(o->out, err))) ||
         (status = nas_latency_set_load(&set, o->table, err)) ||
         (status = cli_space_load_for(&space, &o->space, set, err)) ||
         (status = nas_latency_set_pick(&table, set, space->image_size, err)) ||
         (status = check_table(table, err)) ||
-        (status = measure(&found, context, o, table, space, err)) ||
+        (status = measure(&found, context, o, table, space, err)) || o->dry_run ||
         (status = nas_latency_fit_find(&fit, table, space, found.pairs, found.count, err)) ||
         (status = nas_latency_fit_apply(&fitted, &fit, table, space, err)) ||
         (status = nas_latency_table_save(fitted, o->out, err)))

@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/describe.h"
+#include "cli/dry_run.h"
 #include "cli/load.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -16,6 +17,7 @@ typedef struct verify_options {
     cli_space_options space;
     const char *table, *cores;
     int64_t samples, rounds;
+    bool dry_run;
 } verify_options;
 
 static const nas_option verify_table[] = {
@@ -27,6 +29,7 @@ static const nas_option verify_table[] = {
      "turns of each of them"},
     {"--cores", NAS_OPT_STRING, offsetof(verify_options, cores), "any", 0, 0, NULL, "LIST",
      "cores to bind the threads to, one each: 0,2-3"},
+    CLI_DRY_RUN(offsetof(verify_options, dry_run)),
     {0},
 };
 
@@ -173,9 +176,10 @@ static nas_status verify_run(const cli_context *context, const void *options, na
     if ((status = nas_latency_set_load(&set, o->table, err)) == NAS_OK &&
         (status = cli_space_load_for(&space, &o->space, set, err)) == NAS_OK &&
         (status = nas_latency_set_pick(&table, set, space->image_size, err)) == NAS_OK)
-        status = nas_latency_verify(&found, table, space, &how, err);
+        status = o->dry_run ? cli_demand_verify(context, table, space, &how, err)
+                            : nas_latency_verify(&found, table, space, &how, err);
     cli_progress_end(&progress);
-    if (status == NAS_OK &&
+    if (status == NAS_OK && !o->dry_run &&
         (status = operations_json(&operations, table, space, &found, err)) == NAS_OK) {
         result = verification_json(&found, space->count, operations);
         status = cli_table_run(context, "verify", table, o->table, result, err);

@@ -1,27 +1,42 @@
 /* nas resume - continues a run to the same bits as if it had not stopped. */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/dry_run.h"
 #include "cli/ranks.h"
 #include "cli/run_session.h"
 
+typedef struct resume_options {
+    cli_common common;
+    bool dry_run;
+} resume_options;
+
+static const nas_option resume_table[] = {
+    CLI_DRY_RUN(offsetof(resume_options, dry_run)),
+    {0},
+};
+
 /* The options of the run as it was begun; how it is run now comes from this command line. */
 static nas_status restore_options(cli_parsed *out, const cli_command *command,
-                                  const nas_store_run *run, const cli_common *now, nas_err *err)
+                                  const nas_store_run *run, const resume_options *now,
+                                  nas_err *err)
 {
     json_t *config = NULL;
     nas_status status;
 
     if ((status = cli_session_config(&config, run, err)) != NAS_OK)
         return status;
+    if (now->dry_run)
+        json_object_set_new(config, "dry_run", json_true());
     status = cli_parse(out, command, config, 0, NULL, err);
     json_decref(config);
     if (status != NAS_OK)
         return status;
     cli_common *common = out->options;
     const int64_t seed = common->seed;
-    *common = *now;
+    *common = now->common;
     common->seed = seed;
     out->context.run = run;
     return NAS_OK;
@@ -80,7 +95,7 @@ static nas_status resume_run(const cli_context *context, const void *options, na
         status = nas_fail(err, NAS_E_USAGE, "run %s is a '%s', which cannot be continued",
                           run->name, run->kind);
     } else if (command->shared || (status = cli_ranks_alone(command->name, err)) == NAS_OK) {
-        status = restore_options(&parsed, command, run, context->common, err);
+        status = restore_options(&parsed, command, run, options, err);
     }
     if (status != NAS_OK)
         goto done;
@@ -95,5 +110,5 @@ done:
 const cli_command cmd_resume = {
     .name = "resume", .summary = "continue the newest unfinished run, or RUN",
     .arguments = "[RUN]", .example = "resume search-1", .max_args = 1, .stop = CLI_STOP_RESUMES,
-    .shared = true, .run = resume_run,
+    .tables = {resume_table}, .size = sizeof(resume_options), .shared = true, .run = resume_run,
 };

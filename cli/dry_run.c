@@ -218,6 +218,39 @@ static double free_bytes(const char *folder)
     return found;
 }
 
+nas_status cli_demand_verify(const cli_context *context, const nas_latency_table *table,
+                             const nas_space *space, const nas_latency_verify_options *how,
+                             nas_err *err)
+{
+    nas_latency_verify_options begun = *how;
+    nas_latency_verification found = {0};
+    cli_demand demand = {0};
+    cli_probe probe;
+
+    cli_probe_init(&probe, how->samples);
+    begun.observer = &probe.observer;
+    nas_status status =
+        cli_probe_status(&probe, nas_latency_verify(&found, table, space, &begun, err), err);
+    if (status == NAS_OK) {
+        cli_demand_add(&demand, (double)how->samples * how->rounds, cli_probe_step(&probe));
+        demand.memory_bytes = nas_system_peak_rss_mib() * mib;
+        status = cli_demand_emit(context, json_pack("{s:i}", "networks", how->samples), &demand,
+                                 err);
+    }
+    nas_latency_verification_fini(&found);
+    return status;
+}
+
+/* How much of a run is done; where an agent's episodes come before training, what is left may be
+ * somewhat less. */
+static json_t *progress_json(const nas_store_run *run, const cli_demand *demand)
+{
+    const double done = fmin(fmax((double)run->step, 0), demand->steps);
+
+    return json_pack("{s:s, s:o, s:o}", "run", run->name, "steps_done", cli_real(done),
+                     "seconds_left", cli_real(demand->seconds * (1 - done / demand->steps)));
+}
+
 nas_status cli_demand_emit(const cli_context *context, json_t *about, const cli_demand *demand,
                            nas_err *err)
 {
@@ -235,6 +268,8 @@ nas_status cli_demand_emit(const cli_context *context, json_t *about, const cli_
                   cli_real(demand->step_seconds), "seconds", cli_real(demand->seconds),
                   "memory_mib", cli_real((demand->memory_bytes + store_bytes) / mib),
                   "memory_limit_mib", cli_real((double)nas_system_memory() / mib)));
+    if (context->run != NULL)
+        json_object_update_new(result, progress_json(context->run, demand));
     if (demand->folder != NULL)
         json_object_update_new(result,
                                json_pack("{s:o, s:o}", "disk_mib",

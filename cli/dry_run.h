@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 #include "latency/lut.h"
+#include "latency/profile/verify.h"
 #include "nas/train/train.h"
 
 /** Option of commands that can say what they would take. */
@@ -62,7 +63,12 @@ void cli_demand_add(cli_demand *demand, double steps, double step_seconds);
  * training on it: forward alone. */
 nas_status cli_demand_training(cli_demand *demand, nas_trainer *trainer, int64_t epochs,
                                int64_t batch, double held_out, nas_err *err);
-/** Prints the settings, `about` (taken over) and the demand. */
+/** What measuring networks whole takes, by its first turns, which it does; printed. */
+nas_status cli_demand_verify(const cli_context *context, const nas_latency_table *table,
+                             const nas_space *space, const nas_latency_verify_options *how,
+                             nas_err *err);
+/** Prints the settings, `about` (taken over) and the demand; of a run that is continued also how
+ * much of it is done, and about how long the rest takes. */
 nas_status cli_demand_emit(const cli_context *context, json_t *about, const cli_demand *demand,
                            nas_err *err);
 /** Bytes of the files that a run with this many parameters keeps: two checkpoints, the best one,

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "tests/cli/nas.h"
+#include "tests/support/tools.h"
 
 TestSuite(cli_dry_run, .init = nas_begin, .fini = nas_end, .timeout = 300);
 
@@ -49,6 +50,45 @@ Test(cli_dry_run, a_search_is_foretold_and_not_begun)
                  "5", "--warmup-epochs", "1", "--epochs", "3", "--batch", "32");
     cr_assert_eq(number(result, "steps"), steps);
     cr_assert_geq(number(result, "latency_ms"), least);
+}
+
+Test(cli_dry_run, measuring_is_foretold)
+{
+    const char *table = make_table();
+    const int entries = nas_count();
+
+    const json_t *demand = NAS_JSON("bench", "--space", "tiny", "--batch", "4", "--threads", "1",
+                                    "--steps", "500", "--dry-run");
+    check_demand(demand, entries);
+    cr_assert_eq(number(demand, "steps"), 501, "the first is not timed");
+#define ON_NETWORKS "--table", table, "--space", "tiny", "--threads", "1",                        \
+                    "--samples", "12", "--rounds", "7", "--dry-run"
+    demand = NAS_JSON("latency", "verify", ON_NETWORKS);
+    check_demand(demand, entries);
+    cr_assert_eq(number(demand, "steps"), 12 * 7);
+    demand = NAS_JSON("latency", "fit", ON_NETWORKS, "--out", nas_file("fitted.yaml"));
+    check_demand(demand, entries);
+    cr_assert_eq(number(demand, "steps"), 12 * 7);
+}
+
+Test(cli_dry_run, the_rest_of_a_run_is_foretold)
+{
+    const char *data = make_data(), *arch = make_arch();
+
+    NAS_JSON("train", "--data", data, "--arch", arch, "--epochs", "4", "--batch", "32", "--name",
+             "t", "--quiet");
+    const process_result *sql =
+        run_tool("sqlite3", nas_file("store/store.db"), "UPDATE run SET state = 'interrupted',"
+                 " step = 11, epoch = 1, finished_ms = NULL", NULL);
+    cr_assert_eq(sql->code, 0, "%s", sql->err);
+    const int entries = nas_count();
+    const json_t *demand = NAS_JSON("resume", "--dry-run");
+    check_demand(demand, entries);
+    cr_assert_str_eq(json_string_value(json_object_get(demand, "run")), "t");
+    cr_assert_str_eq(json_string_value(json_object_get(demand, "command")), "train");
+    cr_assert_eq(number(demand, "steps"), 4 * 11);
+    cr_assert_eq(number(demand, "steps_done"), 11);
+    cr_assert_float_eq(number(demand, "seconds_left"), 0.75 * number(demand, "seconds"), 1e-9);
 }
 
 Test(cli_dry_run, a_training_and_a_profile_are_foretold)
