@@ -2,7 +2,8 @@
  *
  * Between its convolutions nothing is stored as codes: the wide tensor exists for BLOCK vectors of
  * channels at a time, laid out as the depthwise convolution reads it, in the cache of the thread
- * that made it, and the depthwise output as the pairs of 16 bits that the last product reads. */
+ * that made it, and the depthwise output as the pairs of 16 bits that the last product reads:
+ * [BLOCK vectors of channels][pixel][channel]. */
 #ifndef NAS_OPS_KERNEL_INT8_BLOCK_H
 #define NAS_OPS_KERNEL_INT8_BLOCK_H
 
@@ -20,8 +21,8 @@ typedef struct block {
     lines l;
     int even;             /* pixels of a line of the input, with one more if they are odd   */
     int wide;             /* 16-bit numbers of a pixel of the input: channels, even         */
-    int mid;              /* of the depthwise output: channels in whole blocks              */
-    size_t input, middle; /* 16-bit numbers of both                                         */
+    size_t next;          /* 16-bit numbers of BLOCK vectors of the depthwise output        */
+    size_t input, middle; /* 16-bit numbers of the input, and of the depthwise output       */
     size_t room;          /* vectors of a thread: sums of a line, BLOCK laid out images     */
 } block;
 
@@ -34,10 +35,10 @@ static block block_of(const nas_conv_geom *geom, int count)
 
     b.even = (dw->w + 1) / 2 * 2;
     b.wide = (geom[0].cin + 1) / 2 * 2;
-    b.mid = b.l.blocks * BLOCK * NAS_VL;
+    b.next = n * (size_t)dw->oh * (size_t)dw->ow * PANEL;
     if (b.expand != NULL)
         b.input = cache_lines(n * (size_t)dw->h * (size_t)b.even * (size_t)b.wide * 2) / 2;
-    b.middle = cache_lines(n * (size_t)dw->oh * (size_t)dw->ow * (size_t)b.mid * 2) / 2;
+    b.middle = cache_lines(b.next * (size_t)b.l.blocks * 2) / 2;
     b.room = (size_t)dw->ow + (size_t)BLOCK * (size_t)dw->h * (size_t)b.l.length;
     return b;
 }
@@ -76,37 +77,56 @@ static void gather_line(const block *b, const nas_q8_input *in, size_t line, int
     }
 }
 
-/* `count` pixels from the input at a become count/2 pairs of each vector, at to[0] and to[1]. */
-NAS_INLINE void expand_tile(const int count, const ending KIND, const nas_q8_output *out, int zero,
-                            int pairs, const int16_t *a, const int16_t *b, int c, vint *to[BLOCK])
+/* Where pairs of an image's pixels go, one after the other: the lines have padding between. */
+typedef struct place {
+    ptrdiff_t at; /* of the next pair, in vectors */
+    int left;     /* pairs of this line from there on */
+} place;
+
+NAS_INLINE ptrdiff_t next_place(const block *b, place *p)
+{
+    const ptrdiff_t at = p->at++;
+
+    if (--p->left == 0) {
+        p->left = b->even / 2;
+        p->at += b->l.length - p->left;
+    }
+    return at;
+}
+
+/* `count` pixels from the input at a become count/2 pairs of each vector. */
+NAS_INLINE void expand_tile(const int count, const ending KIND, const block *b,
+                            const nas_q8_output *out, int zero, const left *l, const int16_t *a,
+                            const int16_t *panel, int c, size_t held, place *p, vint *x)
 {
     vint sum[ROWS][2];
 
-    tile_sums(count, 2, pairs, a, 2 * pairs, b, sum);
-    for (int r = 0; r < count; r += 2)
+    tile_sums(count, BLOCK, l, a, panel, sum);
+    for (int r = 0; r < count; r += 2) {
+        vint *to = x + next_place(b, p);
+
         for (int v = 0; v < BLOCK; v++)
-            to[v][r / 2] = v_cut_pair(v_nearest(scaled(KIND, out, sum[r][v], c + v * NAS_VL)),
-                                      v_nearest(scaled(KIND, out, sum[r + 1][v], c + v * NAS_VL)),
-                                      out->least, out->most, zero);
+            to[(size_t)v * held] =
+                v_cut_pair(v_nearest(scaled(KIND, out, sum[r][v], c + v * NAS_VL)),
+                           v_nearest(scaled(KIND, out, sum[r + 1][v], c + v * NAS_VL)),
+                           out->least, out->most, zero);
+    }
 }
 
-/* One line of BLOCK vectors of the wide tensor, channels from c on. */
-NAS_INLINE void expand_line(const ending KIND, const block *b, const nas_q8_output *to, int zero,
-                            const int16_t *a, const int16_t *panel, int c, vint *at[BLOCK])
+NAS_INLINE void expand_tiles(const ending KIND, const block *b, const nas_q8_output *to, int zero,
+                             const int16_t *a, const int16_t *panel, int c, size_t held, vint *x)
 {
     const nas_q8_output out = *to; /* its own: else stores might change it */
-    const int pairs = b->wide / 2;
-    int left = b->even;
+    const left l = plain_rows(a, b->wide / 2);
+    place p = {.at = b->l.lead, .left = b->even / 2};
+    int rows = b->depthwise->h * b->even;
 
-    for (; left >= ROWS; left -= ROWS, a += ROWS * b->wide) {
-        expand_tile(ROWS, KIND, &out, zero, pairs, a, panel, c, at);
-        for (int v = 0; v < BLOCK; v++)
-            at[v] += ROWS / 2;
-    }
-    if (left == 4)
-        expand_tile(4, KIND, &out, zero, pairs, a, panel, c, at);
-    else if (left == 2)
-        expand_tile(2, KIND, &out, zero, pairs, a, panel, c, at);
+    for (; rows >= ROWS; rows -= ROWS, a += ROWS * l.step)
+        expand_tile(ROWS, KIND, b, &out, zero, &l, a, panel, c, held, &p, x);
+    if (rows == 4)
+        expand_tile(4, KIND, b, &out, zero, &l, a, panel, c, held, &p, x);
+    else if (rows == 2)
+        expand_tile(2, KIND, b, &out, zero, &l, a, panel, c, held, &p, x);
 }
 
 /* The wide tensor of one image, channels from c on, as lines. */
@@ -114,70 +134,64 @@ static void expand_image(const block *b, const nas_q8_link *link, int zero, cons
                          size_t image, int c, vint *x)
 {
     const nas_conv_geom *g = b->depthwise;
-    const size_t held = (size_t)g->h * (size_t)b->l.length, line = (size_t)(b->even * b->wide);
+    const size_t held = (size_t)g->h * (size_t)b->l.length;
+    const int16_t *a = input + image * (size_t)(g->h * b->even) * (size_t)b->wide;
     const int16_t *panel = (const int16_t *)link->packed + (size_t)c * (size_t)b->wide;
-    const ptrdiff_t last = b->l.lead + b->even / 2 - 1;
-    const int mask = g->w % 2 ? 0xffff : -1;
 
     for (int v = 0; v < BLOCK; v++)
         lay_padding(g, &b->l, g->h, x + (size_t)v * held);
-    for (int r = 0; r < g->h; r++) {
-        const int16_t *a = input + (image * (size_t)g->h + (size_t)r) * line;
-        vint *at[BLOCK];
-
-        for (int v = 0; v < BLOCK; v++)
-            at[v] = x + (size_t)v * held + (ptrdiff_t)r * b->l.length + b->l.lead;
-        WITH_KIND(link->out.act == NAS_ACT_NONE ? ROUNDED : BENT,
-                  expand_line(KIND, b, &link->out, zero, a, panel, c, at));
-        for (int v = 0; v < BLOCK; v++)
-            x[(size_t)v * held + (size_t)r * (size_t)b->l.length + (size_t)last] &= mask;
-    }
+    WITH_KIND(link->out.act == NAS_ACT_NONE ? ROUNDED : BENT,
+              expand_tiles(KIND, b, &link->out, zero, a, panel, c, held, x));
+    if (g->w % 2 == 0)
+        return;
+    for (int line = 0; line < BLOCK * g->h; line++) /* the pixel that made lines even is none */
+        x[(ptrdiff_t)line * b->l.length + b->l.lead + b->even / 2 - 1] &= 0xffff;
 }
 
-/* A line of sums becomes 16-bit numbers, a pixel every `step`. */
+/* A line of sums becomes 16-bit numbers, PANEL of them a pixel. */
 NAS_INLINE void finish_shorts(const ending KIND, const nas_q8_output *to, int zero, int count,
-                              const vint *sum, int c, int16_t *at, ptrdiff_t step)
+                              const vint *sum, int c, int16_t *at)
 {
     const nas_q8_output out = *to;
 
     for (int j = 0; j < count; j += 2) {
         const int next = least(j + 1, count - 1);
 
-        v_cut_shorts(at + j * step, at + next * step, v_nearest(scaled(KIND, &out, sum[j], c)),
+        v_cut_shorts(at + j * PANEL, at + next * PANEL, v_nearest(scaled(KIND, &out, sum[j], c)),
                      v_nearest(scaled(KIND, &out, sum[next], c)), out.least, out.most, zero);
     }
 }
 
-/* The depthwise output of one image, channels from c on. */
-static void middle_block(const block *b, const nas_q8_link *link, int zero, size_t image, int c,
-                         vint *room, int16_t *middle)
+/* The depthwise output of one image, channels from c on: [pixel][BLOCK vectors]. */
+static void middle_block(const block *b, const nas_q8_link *link, int zero, int c, vint *room,
+                         int16_t *middle)
 {
     const nas_conv_geom *g = b->depthwise;
     const size_t held = (size_t)g->h * (size_t)b->l.length;
 
     for (int v = 0; v < BLOCK && c < g->cin; v++, c += NAS_VL)
         for (int i = 0; i < g->oh; i++) {
-            int16_t *to = middle + ((image * (size_t)g->oh + (size_t)i) * (size_t)g->ow) *
-                                       (size_t)b->mid + (size_t)c;
+            int16_t *to = middle + (ptrdiff_t)i * g->ow * PANEL + v * NAS_VL;
 
             line_sums(g, &b->l, i, room + g->ow + (size_t)v * held, 0,
                       filter_of(&b->l, link->packed, c / NAS_VL), room);
             WITH_KIND(link->out.act == NAS_ACT_NONE ? ROUNDED : BENT,
-                      finish_shorts(KIND, &link->out, zero, g->ow, room, c, to, b->mid));
+                      finish_shorts(KIND, &link->out, zero, g->ow, room, c, to));
         }
 }
 
-/* Pixels [first, end) of the output, panels [from, to) of its channels. */
+/* `rows` pixels of the output from `first` on, panels [from, to) of its channels. */
 static void project_strip(const block *b, const nas_q8_link *link, const int16_t *middle,
                           size_t first, int rows, int from, int to)
 {
     const nas_conv_geom *g = b->project;
-    const int pairs = (g->cin + 1) / 2;
+    const left l = {.at = middle + first * PANEL, .step = PANEL, .next = (ptrdiff_t)b->next,
+                    .pairs = (g->cin + 1) / 2, .run = PANEL / 2};
 
     for (int panel = from; panel < to; panel++)
         WITH_KIND(ending_of(&link->out),
-                  multiply(KIND, g, pairs, middle + first * (size_t)b->mid, b->mid,
-                           (const int16_t *)link->packed + (size_t)panel * (size_t)pairs * 2 * PANEL,
+                  multiply(KIND, g, &l,
+                           (const int16_t *)link->packed + (size_t)panel * (size_t)l.pairs * 2 * PANEL,
                            panel * PANEL, least(PANEL, g->cout - panel * PANEL), first, rows,
                            &link->out));
 }
@@ -194,7 +208,7 @@ static void run_block(const nas_q8_link *link, int count, const float *x, void *
     const size_t strips = (pixels + STRIP - 1) / STRIP;
     const int panels = (b.project->cout + PANEL - 1) / PANEL;
     const int parts = strips >= 8 ? 1 : least((int)(8 / strips), panels);
-    const bool worth = pixels * (size_t)b.mid * (size_t)b.project->cout > 100000;
+    const bool worth = pixels * (size_t)b.project->cin * (size_t)b.project->cout > 100000;
 
 #pragma omp parallel if (worth)
     {
@@ -208,7 +222,7 @@ static void run_block(const nas_q8_link *link, int count, const float *x, void *
 #pragma omp for schedule(static)
         for (int task = 0; task < b.depthwise->n * b.l.blocks; task++) {
             const size_t image = (size_t)(task / b.l.blocks);
-            const int c = task % b.l.blocks * BLOCK * NAS_VL;
+            const int nth = task % b.l.blocks, c = nth * PANEL;
             const size_t held = (size_t)b.depthwise->h * (size_t)b.l.length;
 
             if (b.expand != NULL)
@@ -216,7 +230,9 @@ static void run_block(const nas_q8_link *link, int count, const float *x, void *
             for (int v = 0; b.expand == NULL && v < BLOCK && c + v * NAS_VL < b.depthwise->cin; v++)
                 lay_lines(b.depthwise, &b.l, &in, image, 0, b.depthwise->h, c + v * NAS_VL,
                           room + b.depthwise->ow + (size_t)v * held);
-            middle_block(&b, dw, last->grid.zero, image, c, room, middle);
+            middle_block(&b, dw, last->grid.zero, c, room,
+                         middle + (size_t)nth * b.next +
+                             image * (size_t)(b.depthwise->oh * b.depthwise->ow) * PANEL);
         }
 #pragma omp for schedule(static)
         for (size_t task = 0; task < strips * (size_t)parts; task++) {

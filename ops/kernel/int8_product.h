@@ -10,7 +10,8 @@
 enum {
     ROWS = 6,              /* of a register tile */
     PANEL = 2 * NAS_VL,    /* columns of it      */
-    TILE_BYTES = 20 << 10  /* of gathered rows   */
+    TILE_BYTES = 20 << 10, /* of gathered rows   */
+    PIECE = 8              /* 16-bit numbers that are copied at once */
 };
 
 typedef struct product {
@@ -38,9 +39,9 @@ static product product_of(const nas_conv_geom *g)
         p.rows = p.lines * g->ow;
         p.width = g->w + 2 * g->pad;
         p.height = (p.lines - 1) * g->stride + g->k;
-        p.part = cache_lines((size_t)p.height * (size_t)p.width * (size_t)g->cin * 2) / 2;
+        p.part = cache_lines((size_t)p.height * (size_t)p.width * (size_t)g->cin * 2 + PIECE * 2) / 2;
     }
-    p.tile = cache_lines((size_t)p.rows * (size_t)p.pairs * 4) / 2;
+    p.tile = cache_lines((size_t)p.rows * (size_t)p.pairs * 4 + PIECE * 2) / 2;
     return p;
 }
 
@@ -121,51 +122,74 @@ static void gather_part(const nas_conv_geom *g, const nas_q8_input *in, const pr
     }
 }
 
+/* Copies whole PIECEs: up to one too many is read and written. */
+NAS_INLINE void copy_pieces(int16_t *to, const int16_t *from, int count)
+{
+    for (int i = 0; i < count; i += PIECE)
+        memcpy(to + i, from + i, PIECE * sizeof *to);
+}
+
 /* Windows of that part: k times k pieces, or k if all channels belong to the group. */
 static void gather_windows(const nas_conv_geom *g, const product *p, int group, int rows,
                            const int16_t *part, int16_t *to)
 {
     const int per = g->cin / g->groups, run = g->groups == 1 ? g->k : 1;
-    const size_t bytes = (size_t)(run * per) * sizeof *to;
 
     for (int r = 0; r < rows; r++) {
         const int i = r / g->ow * g->stride, j = r % g->ow * g->stride;
         for (int a = 0; a < g->k; a++)
             for (int b = 0; b < g->k; b += run, to += run * per)
-                memcpy(to, part + ((size_t)(i + a) * (size_t)p->width + (size_t)(j + b)) *
-                                      (size_t)g->cin + (size_t)(group * per), bytes);
+                copy_pieces(to, part + ((size_t)(i + a) * (size_t)p->width + (size_t)(j + b)) *
+                                           (size_t)g->cin + (size_t)(group * per), run * per);
         if (p->terms % 2)
             *to++ = 0;
     }
 }
 
-/* A register tile: `count` rows of pairs at a, `step` apart, by VECTORS of a panel. */
-NAS_INLINE void tile_sums(const int count, const int VECTORS, int pairs, const int16_t *a,
-                          ptrdiff_t step, const int16_t *b, vint sum[ROWS][2])
+/* Rows of pairs: blocks of `run` pairs, `next` numbers from one to the next; rows are `step`
+ * numbers apart.  One block is an ordinary matrix. */
+typedef struct left {
+    const int16_t *at;
+    ptrdiff_t step, next;
+    int pairs, run;
+} left;
+
+static left plain_rows(const int16_t *at, int pairs)
+{
+    return (left){.at = at, .step = 2 * (ptrdiff_t)pairs, .pairs = pairs, .run = pairs};
+}
+
+/* A register tile: `count` rows by VECTORS of a panel. */
+NAS_INLINE void tile_sums(const int count, const int VECTORS, const left *l, const int16_t *a,
+                          const int16_t *b, vint sum[ROWS][2])
 {
     for (int r = 0; r < count; r++)
         sum[r][0] = sum[r][1] = (vint){0};
-    for (int t = 0; t < pairs; t++, b += 2 * PANEL) {
-        const vint left = vi_load(b), right = VECTORS > 1 ? vi_load(b + PANEL) : (vint){0};
+    for (int done = 0; done < l->pairs; done += l->run, a += l->next) {
+        const int run = least(l->run, l->pairs - done);
 
-        for (int r = 0; r < count; r++) {
-            int both;
-            memcpy(&both, a + r * step + 2 * t, sizeof both);
-            sum[r][0] = v_pairs(sum[r][0], vi_set(both), left);
-            if (VECTORS > 1)
-                sum[r][1] = v_pairs(sum[r][1], vi_set(both), right);
+        for (int t = 0; t < run; t++, b += 2 * PANEL) {
+            const vint first = vi_load(b), second = VECTORS > 1 ? vi_load(b + PANEL) : (vint){0};
+
+            for (int r = 0; r < count; r++) {
+                int both;
+                memcpy(&both, a + r * l->step + 2 * t, sizeof both);
+                sum[r][0] = v_pairs(sum[r][0], vi_set(both), first);
+                if (VECTORS > 1)
+                    sum[r][1] = v_pairs(sum[r][1], vi_set(both), second);
+            }
         }
     }
 }
 
 /* `count` rows of a tile, and what becomes of them. */
-NAS_INLINE void tile_rows(const int count, const int VECTORS, const ending KIND, int pairs,
-                          const int16_t *a, ptrdiff_t step, const int16_t *b,
-                          const nas_q8_output *out, int c, int width, size_t at, size_t stride)
+NAS_INLINE void tile_rows(const int count, const int VECTORS, const ending KIND, const left *l,
+                          const int16_t *a, const int16_t *b, const nas_q8_output *out, int c,
+                          int width, size_t at, size_t stride)
 {
     vint sum[ROWS][2];
 
-    tile_sums(count, VECTORS, pairs, a, step, b, sum);
+    tile_sums(count, VECTORS, l, a, b, sum);
     for (int r = 0; r < count; r++, at += stride) {
         if (width == PANEL) {
             finish_two(KIND, out, sum[r][0], sum[r][1], c, c + NAS_VL, at, at + NAS_VL);
@@ -177,27 +201,30 @@ NAS_INLINE void tile_rows(const int count, const int VECTORS, const ending KIND,
     }
 }
 
-/* `rows` rows at a, `step` apart, by the panel of columns c to c + width. */
-NAS_INLINE void multiply(const ending KIND, const nas_conv_geom *g, int pairs, const int16_t *a,
-                         ptrdiff_t step, const int16_t *b, int c, int width, size_t pixel,
-                         int rows, const nas_q8_output *to)
+/* `rows` rows by the panel of columns c to c + width. */
+NAS_INLINE void multiply(const ending KIND, const nas_conv_geom *g, const left *from,
+                         const int16_t *b, int c, int width, size_t pixel, int rows,
+                         const nas_q8_output *to)
 {
+    const left l = *from;
     const nas_q8_output out = *to; /* its own: else stores of bytes might change it */
     const size_t stride = (size_t)g->cout;
+    const ptrdiff_t step = l.step;
+    const int16_t *a = l.at;
     size_t at = pixel * stride + (size_t)c;
 
     for (; rows >= ROWS; rows -= ROWS, a += ROWS * step, at += ROWS * stride) {
         if (width > NAS_VL)
-            tile_rows(ROWS, 2, KIND, pairs, a, step, b, &out, c, width, at, stride);
+            tile_rows(ROWS, 2, KIND, &l, a, b, &out, c, width, at, stride);
         else
-            tile_rows(ROWS, 1, KIND, pairs, a, step, b, &out, c, width, at, stride);
+            tile_rows(ROWS, 1, KIND, &l, a, b, &out, c, width, at, stride);
     }
     if (rows >= 4) {
-        tile_rows(4, 2, KIND, pairs, a, step, b, &out, c, width, at, stride);
+        tile_rows(4, 2, KIND, &l, a, b, &out, c, width, at, stride);
         rows -= 4, a += 4 * step, at += 4 * stride;
     }
     for (; rows > 0; rows--, a += step, at += stride)
-        tile_rows(1, 2, KIND, pairs, a, step, b, &out, c, width, at, stride);
+        tile_rows(1, 2, KIND, &l, a, b, &out, c, width, at, stride);
 }
 
 /* Panels [begin, end) of all groups, for one tile of `rows` output pixels from `pixel` on. */
@@ -221,8 +248,9 @@ static void product_tile(const nas_conv_geom *g, const product *p, const nas_q8_
         else if (group != held)
             gather_pixels(g, in, p, group, pixel, rows, tile);
         held = group;
-        WITH_KIND(ending_of(f), multiply(KIND, g, p->pairs, tile, 2 * p->pairs, b,
-                                         group * p->columns + first, width, pixel, rows, f));
+        const left l = plain_rows(tile, p->pairs);
+        WITH_KIND(ending_of(f), multiply(KIND, g, &l, b, group * p->columns + first, width, pixel,
+                                         rows, f));
     }
 }
 
