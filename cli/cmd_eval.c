@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/load.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
 #include "cli/subnet.h"
@@ -93,8 +94,8 @@ static nas_status latency_ms(double *out, const eval_options *o, const nas_model
 
     if (o->table == NULL)
         return cli_measure_ms(out, model, err);
-    if ((status = nas_latency_set_load(&set, o->table, err)) == NAS_OK &&
-        (status = nas_latency_set_pick(&table, set, arch->image_size, err)) == NAS_OK &&
+    if ((status = cli_table_load_arch(&set, &table, o->table, arch, arch->image_size, err)) ==
+            NAS_OK &&
         (status = nas_latency_predict(&report, table, arch, 0, err)) == NAS_OK)
         *out = report.latency_ms;
     nas_latency_report_fini(&report);

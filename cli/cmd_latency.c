@@ -49,7 +49,7 @@ static nas_status predict_run(const cli_context *context, const void *options, n
     if ((status = nas_arch_load(&arch, o->arch, err)) != NAS_OK)
         goto done;
     const int size = o->image_size > 0 ? (int)o->image_size : arch->image_size;
-    if ((status = cli_table_load(&set, &table, o->table, size, err)) ||
+    if ((status = cli_table_load_arch(&set, &table, o->table, arch, size, err)) ||
         (status = nas_latency_predict(&report, table, arch, size, err)))
         goto done;
     status = cli_emit(context, report_json(&report), err);

@@ -57,6 +57,7 @@ static nas_status scale_run(const cli_context *context, const void *options, nas
     if ((status = cli_check_out(o->table, o->out, err)) ||
         (status = nas_latency_set_load(&set, o->table, err)) ||
         (status = cli_space_load(&space, &o->space, err)) ||
+        (status = nas_latency_set_fill(set, space, err)) ||
         (status = nas_latency_scale(&scaled, nearest(set, space->image_size), space, err)) ||
         (status = nas_latency_table_save(scaled, o->out, err)))
         goto done;

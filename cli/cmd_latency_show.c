@@ -20,7 +20,7 @@ typedef struct show_options {
 
 static const nas_option show_table[] = {
     {"--table", NAS_OPT_STRING, offsetof(show_options, table), NULL, 0, 0, NULL, "FILE",
-     "latency table", true},
+     "latency table, or regressor of nas latency train", true},
     {"--space", NAS_OPT_STRING, SPACE(space), NULL, 0, 0, NULL, "SPACE",
      "also tell how much of this space it covers"},
     {"--image-size", NAS_OPT_INT, SPACE(image_size), NULL, 1, NAS_MAX_IMAGE_SIZE, NULL, "PX",
@@ -42,7 +42,7 @@ static const nas_option diff_table[] = {
 static nas_status load_space(nas_space **out, const show_options *o, nas_latency_table *table,
                              nas_err *err)
 {
-    const nas_latency_set set = {.count = 1, .tables = {table}};
+    nas_latency_set set = {.count = 1, .tables = {table}};
 
     return cli_space_load_for(out, &o->space, &set, err);
 }
@@ -180,6 +180,34 @@ done:
     return status;
 }
 
+/* A regressor has entries only where a space asks for them. */
+static nas_status show_regressor(const cli_context *context, const show_options *o, nas_err *err)
+{
+    nas_latency_set *set = NULL;
+    const nas_latency_table *table;
+    nas_space *space = NULL;
+    json_t *result = NULL;
+    nas_status status = nas_latency_set_load(&set, o->table, err);
+
+    if (status != NAS_OK)
+        return status;
+    result = cli_regressor_json(set->regressor);
+    json_object_set_new(result, "digest", json_string(set->regressor->digest));
+    if (o->space.space != NULL &&
+        ((status = cli_space_load_for(&space, &o->space, set, err)) ||
+         (status = nas_latency_set_pick(&table, set, space->image_size, err)) ||
+         (status = put_coverage(result, table, space, err)) ||
+         (status = put_rows(result, table, err))))
+        goto done;
+    status = cli_emit(context, json_incref(result), err);
+
+done:
+    json_decref(result);
+    nas_space_free(space);
+    nas_latency_set_free(set);
+    return status;
+}
+
 static nas_status show_run(const cli_context *context, const void *options, nas_err *err)
 {
     const show_options *o = options;
@@ -189,6 +217,8 @@ static nas_status show_run(const cli_context *context, const void *options, nas_
     char digest[NAS_DIGEST_SIZE];
     nas_status status;
 
+    if (nas_regressor_is(o->table))
+        return show_regressor(context, o, err);
     if ((status = nas_latency_table_load(&table, o->table, err)) ||
         (status = nas_latency_table_digest(table, digest, err)))
         goto done;

@@ -9,6 +9,7 @@
 #include "base/system.h"
 #include "cli/commands.h"
 #include "cli/dry_run.h"
+#include "cli/load.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
 #include "cli/pipeline.h"
@@ -202,6 +203,9 @@ static nas_status predict(double *ms, const work *w, const nas_model *model, con
     if (w->pipeline.tables == NULL || model->quant != NULL || /* tables are of floats */
         nas_latency_set_pick(&table, w->pipeline.tables, arch->image_size, NULL) != NAS_OK)
         return NAS_OK;
+    if ((status = cli_table_fill_arch(w->pipeline.tables, whole, err)) ||
+        (status = cli_table_fill_arch(w->pipeline.tables, arch, err)))
+        return status;
     if ((status = nas_latency_arch_entries(&own, &count, arch, table->grammar, 0, err)) == NAS_OK &&
         (status = nas_latency_arch_entries(&before, &count_before, whole, table->grammar, 0,
                                            err)) == NAS_OK &&

@@ -16,7 +16,7 @@ extern const cli_command cmd_inspect;
 extern const cli_command cmd_jobs_cancel, cmd_jobs_list, cmd_jobs_logs, cmd_jobs_retry,
     cmd_jobs_run, cmd_jobs_show, cmd_jobs_submit, cmd_jobs_task, cmd_jobs_why;
 extern const cli_command cmd_latency_check, cmd_latency_diff, cmd_latency_export,
-    cmd_latency_fit, cmd_latency_import, cmd_latency_predict, cmd_latency_scale, cmd_latency_show,
+    cmd_latency_fit, cmd_latency_import, cmd_latency_predict, cmd_latency_scale, cmd_latency_show, cmd_latency_train,
     cmd_latency_verify;
 extern const cli_command cmd_ofa_extract, cmd_ofa_sample, cmd_ofa_search, cmd_ofa_shrink;
 extern const cli_command cmd_pipeline;

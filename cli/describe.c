@@ -132,6 +132,25 @@ json_t *cli_table_json(const nas_latency_table *table)
                      "emulated", m->emulated != 0);
 }
 
+json_t *cli_regressor_json(const nas_regressor *r)
+{
+    const nas_latency_meta *m = &r->meta;
+    const nas_regressor_fit *f = &r->fit;
+    json_t *sizes = json_array();
+
+    for (int i = 0; i < r->sizes; i++)
+        json_array_append_new(sizes, json_integer(r->image_size[i]));
+    return json_pack("{s:o, s:s, s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:o, s:o, s:o, "
+                     "s:o, s:o, s:o}",
+                     "image_sizes", sizes, "device", m->device, "cores", m->cores, "threads",
+                     m->threads, "batch", m->batch, "engine", m->engine, "conditions",
+                     m->conditions, "created", m->created, "space", m->space, "emulated",
+                     m->emulated != 0, "trained", f->trained, "held_out", f->held_out, "mape",
+                     cli_real(f->mape), "within_10", cli_real(f->within_10), "bias",
+                     cli_real(f->bias), "rmse_ms", cli_real(f->rmse_ms), "spearman",
+                     cli_real(f->spearman), "kendall", cli_real(f->kendall));
+}
+
 json_t *cli_run_json(const nas_store_run *run)
 {
     char created[25], updated[25];

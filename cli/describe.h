@@ -4,7 +4,7 @@
 #define NAS_CLI_DESCRIBE_H
 
 #include "cli/command.h"
-#include "latency/table/table.h"
+#include "latency/regress/regressor.h"
 #include "nas/data/dataset.h"
 #include "nas/space/space.h"
 
@@ -16,6 +16,8 @@ nas_status cli_space_json(json_t **out, const nas_space *space, nas_err *err);
 nas_status cli_arch_json(json_t **out, const nas_arch *arch, nas_err *err);
 /** Origin and size of a table. */
 json_t *cli_table_json(const nas_latency_table *table);
+/** Origin of a regressor, and how good it is. */
+json_t *cli_regressor_json(const nas_regressor *regressor);
 /** A run without its configuration and results. */
 json_t *cli_run_json(const nas_store_run *run);
 

@@ -28,8 +28,10 @@ static nas_status timed_problem(cli_evolve_target *t, const cli_evolve_task *tas
 {
     nas_latency_lut *luts[NAS_LATENCY_MAX_TABLES] = {NULL};
     int sizes[NAS_LATENCY_MAX_TABLES];
-    nas_status status = NAS_OK;
+    nas_status status = nas_latency_set_fill(t->tables, task->space, err);
 
+    if (status != NAS_OK)
+        return status;
     if (t->tables->count > 1 && nas_latency_table_image_size(t->tables->tables[0]) == 0)
         return nas_fail(err, NAS_E_DATA, "%s: one of the tables does not tell its image size",
                         t->table);

@@ -37,24 +37,52 @@ nas_status cli_space_load(nas_space **out, const cli_space_options *options, nas
 }
 
 nas_status cli_space_load_for(nas_space **out, const cli_space_options *options,
-                              const nas_latency_set *set, nas_err *err)
+                              nas_latency_set *set, nas_err *err)
 {
     const int size = set->count == 1 ? nas_latency_table_image_size(set->tables[0]) : 0;
     nas_status status = cli_space_load(out, options, err);
 
-    if (status != NAS_OK || options->data != NULL || options->image_size > 0)
-        return status;
-    const int own = (*out)->image_size, channels = (*out)->channels, classes = (*out)->classes;
-    if (nas_space_fit(*out, size, channels, classes, NULL) != NAS_OK)
-        status = nas_space_fit(*out, own, channels, classes, err);
-    return status;
+    if (status == NAS_OK && options->data == NULL && options->image_size == 0) {
+        const int own = (*out)->image_size, channels = (*out)->channels;
+        const int classes = (*out)->classes;
+
+        if (nas_space_fit(*out, size, channels, classes, NULL) != NAS_OK)
+            status = nas_space_fit(*out, own, channels, classes, err);
+    }
+    return status == NAS_OK ? nas_latency_set_fill(set, *out, err) : status;
 }
 
 nas_status cli_table_load(nas_latency_set **set, const nas_latency_table **table,
-                          const char *where, int image_size, nas_err *err)
+                          const char *where, const nas_space *space, nas_err *err)
 {
-    const nas_status status = nas_latency_set_load(set, where, err);
+    nas_status status = nas_latency_set_load(set, where, err);
 
+    if (status == NAS_OK)
+        status = nas_latency_set_fill(*set, space, err);
+    return status == NAS_OK ? nas_latency_set_pick(table, *set, space->image_size, err) : status;
+}
+
+nas_status cli_table_fill_arch(nas_latency_set *set, const nas_arch *arch, nas_err *err)
+{
+    nas_space *space = NULL;
+    nas_status status;
+
+    if (set->regressor == NULL)
+        return NAS_OK;
+    if ((status = nas_space_of_arch(&space, arch, err)) == NAS_OK)
+        status = nas_latency_set_fill(set, space, err);
+    nas_space_free(space);
+    return status;
+}
+
+nas_status cli_table_load_arch(nas_latency_set **set, const nas_latency_table **table,
+                               const char *where, const nas_arch *arch, int image_size,
+                               nas_err *err)
+{
+    nas_status status = nas_latency_set_load(set, where, err);
+
+    if (status == NAS_OK)
+        status = cli_table_fill_arch(*set, arch, err);
     return status == NAS_OK ? nas_latency_set_pick(table, *set, image_size, err) : status;
 }
 

@@ -35,13 +35,20 @@ nas_status cli_space_fit(nas_space *space, const nas_dataset *data, nas_err *err
 nas_status cli_space_load(nas_space **out, const cli_space_options *options, nas_err *err);
 
 /** The same for the images that the only table of `set` is for, where the options name none and
- * the space can take them. */
+ * the space can take them.  A regressor in `set` tells its times. */
 nas_status cli_space_load_for(nas_space **out, const cli_space_options *options,
-                              const nas_latency_set *set, nas_err *err);
+                              nas_latency_set *set, nas_err *err);
 
-/** Loads tables and picks the one for the space's images; `*set` (yours) owns it. */
+/** Loads tables, or a regressor, and picks the table for the space's images; `*set` (yours) owns
+ * it. */
 nas_status cli_table_load(nas_latency_set **set, const nas_latency_table **table,
-                          const char *where, int image_size, nas_err *err);
+                          const char *where, const nas_space *space, nas_err *err);
+/** Adds what a regressor in `set` tells of one architecture. */
+nas_status cli_table_fill_arch(nas_latency_set *set, const nas_arch *arch, nas_err *err);
+/** As cli_table_load, for the space of one architecture. */
+nas_status cli_table_load_arch(nas_latency_set **set, const nas_latency_table **table,
+                               const char *where, const nas_arch *arch, int image_size,
+                               nas_err *err);
 
 /** NAS_E_USAGE where a command would write its result over what it reads. */
 nas_status cli_check_out(const char *in, const char *out, nas_err *err);

@@ -135,8 +135,8 @@ static nas_status open_environment(cli_prune_task *t, nas_err *err)
     nas_status status;
 
     if (t->config.table != NULL) {
-        if ((status = cli_table_load(&t->tables, &amc->table, t->config.table,
-                                     t->arch->image_size, err)) ||
+        if ((status = cli_table_load_arch(&t->tables, &amc->table, t->config.table, t->arch,
+                                          t->arch->image_size, err)) ||
             (status = cli_tables_trust(t->tables, t->config.allow_emulated, err)))
             return status;
     }

@@ -10,7 +10,7 @@ const cli_command *const cli_commands[] = {
     &cmd_space_list, &cmd_space_show, &cmd_space_count, &cmd_space_sample,
     &cmd_profile,
     &cmd_latency_predict, &cmd_latency_check, &cmd_latency_verify, &cmd_latency_show,
-    &cmd_latency_diff, &cmd_latency_fit, &cmd_latency_scale,
+    &cmd_latency_diff, &cmd_latency_fit, &cmd_latency_scale, &cmd_latency_train,
     &cmd_latency_import, &cmd_latency_export,
     &cmd_search, &cmd_predictor_train, &cmd_evolve, &cmd_resume, &cmd_train, &cmd_eval, &cmd_export,
     &cmd_prune, &cmd_quantize, &cmd_pipeline,

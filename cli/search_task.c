@@ -49,8 +49,7 @@ nas_status cli_search_prepare(cli_search_task *task, const char *data, const cha
         (status = nas_space_load(&task->space, space, err)))
         return status;
     if ((status = cli_space_fit(task->space, task->data, err)) ||
-        (status = cli_table_load(&task->tables, &task->table, table, task->space->image_size,
-                                 err)) ||
+        (status = cli_table_load(&task->tables, &task->table, table, task->space, err)) ||
         (status = cli_tables_trust(task->tables, emulated, err)) ||
         (config->verify_top > 0 && (status = cli_table_check_here(task->table, "--verify-top", err))) ||
         (status = nas_latency_lut_new(&task->lut, task->table, task->space, 0, err)))

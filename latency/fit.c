@@ -247,7 +247,7 @@ done:
 static nas_status describe(nas_latency_table *out, const nas_latency_fit *fit,
                            const nas_latency_table *table, const nas_space *space, nas_err *err)
 {
-    char terms[120] = "";
+    char terms[120] = "", what[160];
 
     for (int t = 0; t < NAS_LATENCY_TERMS; t++)
         if (fit->used[t])
@@ -255,8 +255,9 @@ static nas_status describe(nas_latency_table *out, const nas_latency_fit *fit,
                      nas_latency_term_name((nas_latency_term)t), fit->factor[t]);
     out->meta = table->meta;
     snprintf(out->meta.space, sizeof out->meta.space, "%s", space->name);
-    snprintf(out->meta.conditions, sizeof out->meta.conditions, "fitted to %d networks:%.110s; "
-             "%.100s", fit->networks, terms[0] ? terms : " no term", table->meta.conditions);
+    snprintf(what, sizeof what, "fitted to %d networks:%s", fit->networks,
+             terms[0] ? terms : " no term");
+    nas_latency_meta_note(&out->meta, what);
     return nas_latency_table_digest(table, out->meta.fitted_from, err);
 }
 

@@ -45,11 +45,13 @@ static int keep_needed(nas_latency_entry *there, const nas_latency_entry *here, 
 static void describe(nas_latency_meta *meta, const nas_latency_table *from, int size,
                      const nas_space *space)
 {
+    char what[64];
+
     *meta = from->meta;
     meta->image_size = space->image_size;
     snprintf(meta->space, sizeof meta->space, "%s", space->name);
-    snprintf(meta->conditions, sizeof meta->conditions, "scaled from %d px by work; %.200s", size,
-             from->meta.conditions);
+    snprintf(what, sizeof what, "scaled from %d px by work", size);
+    nas_latency_meta_note(meta, what);
 }
 
 /* Fills an empty table; here[count] and there[count] are the space at its size and at that of

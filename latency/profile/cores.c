@@ -62,18 +62,38 @@ nas_status nas_cores__parse(nas_cores *out, const char *text, nas_err *err)
     return NAS_E_CONFIG;
 }
 
+static nas_status fail_number(const nas_cores *cores, int threads, nas_err *err)
+{
+    nas_fail(err, NAS_E_CONFIG, "%d threads need as many cores, not those of '%s'", threads,
+             cores->text);
+    nas_hint(err, "--threads %d, or a core for each thread", cores->count);
+    return NAS_E_CONFIG;
+}
+
+static nas_status fail_core(const nas_cores *cores, int core, nas_err *err)
+{
+    char list[128] = "";
+    size_t used = 0;
+
+    for (int c = 0; c < CPU_SETSIZE && used < sizeof list - 8; c++)
+        if (CPU_ISSET(c, &cores->before))
+            used += (size_t)snprintf(list + used, sizeof list - used, "%s%d", used > 0 ? "," : "",
+                                     c);
+    nas_fail(err, NAS_E_CONFIG, "core %d is none that this process may use", core);
+    nas_hint(err, "it may use %s; or leave out --cores", list);
+    return NAS_E_CONFIG;
+}
+
 /* Whether the list is one for this process. */
 static nas_status check(nas_cores *cores, int threads, nas_err *err)
 {
     if (cores->count < threads)
-        return nas_fail(err, NAS_E_CONFIG, "%d threads need as many cores, not those of '%s'",
-                        threads, cores->text);
+        return fail_number(cores, threads, err);
     if (sched_getaffinity(0, sizeof cores->before, &cores->before) != 0)
         return nas_fail(err, NAS_E_CONFIG, "the system does not tell what cores there are");
     for (int i = 0; i < threads; i++)
         if (!CPU_ISSET(cores->core[i], &cores->before))
-            return nas_fail(err, NAS_E_CONFIG, "core %d is none that this process may use",
-                            cores->core[i]);
+            return fail_core(cores, cores->core[i], err);
     return NAS_OK;
 }
 

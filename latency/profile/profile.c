@@ -285,30 +285,56 @@ static nas_status measure(profile *p, nas_err *err)
     return NAS_OK;
 }
 
+static void put_load(char out[32], const nas_facts *facts)
+{
+    if (facts->load >= 0.0)
+        snprintf(out, 32, "%.1f", facts->load);
+    else
+        strcpy(out, "unknown");
+}
+
+/* All but the conditions, the space and its images. */
+static void describe_device(const nas_facts *facts, nas_latency_meta *meta)
+{
+    snprintf(meta->device, sizeof meta->device, "%s", facts->device);
+    nas_clock_format(nas_clock_utc_ms(), meta->created);
+    snprintf(meta->engine, sizeof meta->engine, "%.38s%s%s kernels", facts->engine,
+             facts->engine[0] ? ", " : "", facts->kernels);
+    meta->cores = facts->cores;
+    meta->threads = facts->threads;
+    meta->batch = 1;
+    meta->emulated = facts->emulated;
+}
+
+void nas_latency_meta_here(nas_latency_meta *meta, const char *engine)
+{
+    nas_facts facts;
+    char load[32];
+
+    *meta = (nas_latency_meta){0};
+    nas_facts__here(&facts, engine);
+    describe_device(&facts, meta);
+    put_load(load, &facts);
+    snprintf(meta->conditions, sizeof meta->conditions, "governor %s, load %s", facts.governor,
+             load);
+}
+
 static void describe(const profile *p, nas_latency_meta *meta)
 {
     const nas_facts *facts = &p->turns.facts;
     double level;
     const double disturbed = nas_levels__disturbed(&p->levels, &level);
-    char load[32] = "unknown";
+    char load[32];
 
-    if (facts->load >= 0.0)
-        snprintf(load, sizeof load, "%.1f", facts->load);
-    snprintf(meta->device, sizeof meta->device, "%s", facts->device);
-    nas_clock_format(nas_clock_utc_ms(), meta->created);
-    snprintf(meta->engine, sizeof meta->engine, "%.38s%s%s kernels", facts->engine,
-             facts->engine[0] ? ", " : "", facts->kernels);
+    describe_device(facts, meta);
+    put_load(load, facts);
     snprintf(meta->space, sizeof meta->space, "%s", p->space->name);
     snprintf(meta->conditions, sizeof meta->conditions,
              "governor %s, cores %s, load %s, %lld networks, %.0f %% of them disturbed "
              "(%.2f times as long), interval %.1f %%, drift %+.1f %%, repeats %d",
              facts->governor, p->turns.cores.text, load, (long long)p->turns.count,
              100.0 * disturbed, level, 100.0 * p->widest, 100.0 * p->drift, p->repeats);
-    meta->cores = facts->cores;
-    meta->threads = facts->threads;
-    meta->batch = 1;
     meta->image_size = p->space->image_size;
-    meta->emulated = facts->emulated;
 }
 
 static nas_status write_table(const profile *p, nas_latency_table **out, nas_err *err)

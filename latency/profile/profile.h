@@ -44,4 +44,7 @@ nas_latency_profile_options nas_latency_profile_defaults(void);
 nas_status nas_latency_profile(nas_latency_table **out, const nas_space *space,
                                const nas_latency_profile_options *options, nas_err *err);
 
+/** This machine and process, now, as the description of what is measured here. */
+void nas_latency_meta_here(nas_latency_meta *meta, const char *engine);
+
 #endif

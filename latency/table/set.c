@@ -8,14 +8,37 @@
 
 #include "base/file.h"
 
+/* A table without entries for each of its image sizes. */
+static nas_status add_regressor(nas_latency_set *set, const char *path, nas_err *err)
+{
+    nas_status status;
+
+    if (set->count > 0)
+        return nas_fail(err, NAS_E_CONFIG, "%s: a regressor of latency stands alone, without "
+                        "tables", path);
+    status = nas_regressor_load(&set->regressor, path, err);
+    for (int i = 0; status == NAS_OK && i < set->regressor->sizes; i++) {
+        set->tables[i] = nas_regressor_table(set->regressor, set->regressor->image_size[i], err);
+        if (set->tables[i] == NULL)
+            return NAS_E_NOMEM;
+        set->count++;
+    }
+    return status;
+}
+
 static nas_status add_file(nas_latency_set *set, const char *path, nas_err *err)
 {
     nas_latency_table *table;
     int at = set->count;
 
+    if (set->regressor != NULL)
+        return nas_fail(err, NAS_E_CONFIG, "%s: a regressor of latency stands alone, without "
+                        "tables", path);
     if (set->count == NAS_LATENCY_MAX_TABLES)
         return nas_fail(err, NAS_E_CONFIG, "%s: more than %d latency tables", path,
                         NAS_LATENCY_MAX_TABLES);
+    if (nas_regressor_is(path))
+        return add_regressor(set, path, err);
     nas_status status = nas_latency_table_load(&table, path, err);
 
     if (status)
@@ -107,7 +130,17 @@ void nas_latency_set_free(nas_latency_set *set)
         return;
     for (int i = 0; i < set->count; i++)
         nas_latency_table_free(set->tables[i]);
+    nas_regressor_free(set->regressor);
     free(set);
+}
+
+nas_status nas_latency_set_fill(nas_latency_set *set, const nas_space *space, nas_err *err)
+{
+    nas_status status = NAS_OK;
+
+    for (int i = 0; set->regressor != NULL && i < set->count && status == NAS_OK; i++)
+        status = nas_regressor_fill(set->regressor, set->tables[i], space, err);
+    return status;
 }
 
 nas_status nas_latency_set_pick(const nas_latency_table **out, const nas_latency_set *set,
@@ -119,7 +152,7 @@ nas_status nas_latency_set_pick(const nas_latency_table **out, const nas_latency
     for (int i = 0; i < set->count; i++) {
         const int size = nas_latency_table_image_size(set->tables[i]);
 
-        if (set->count == 1 || size == image_size) {
+        if ((set->count == 1 && set->regressor == NULL) || size == image_size) {
             *out = set->tables[i];
             return NAS_OK;
         }
@@ -129,6 +162,8 @@ nas_status nas_latency_set_pick(const nas_latency_table **out, const nas_latency
     }
     nas_fail(err, NAS_E_INFEASIBLE, "no latency table for images of %d pixels; there are %s",
              image_size, sizes);
-    nas_hint(err, "make one: nas profile --space SPACE --image-size %d --out TABLE", image_size);
+    nas_hint(err, "make one: nas %s --space SPACE --image-size %d --out %s",
+             set->regressor != NULL ? "latency train" : "profile", image_size,
+             set->regressor != NULL ? "FILE" : "TABLE");
     return NAS_E_INFEASIBLE;
 }

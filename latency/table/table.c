@@ -166,3 +166,20 @@ int nas_latency_table_image_size(const nas_latency_table *table)
     }
     return size;
 }
+
+void nas_latency_meta_note(nas_latency_meta *meta, const char *what)
+{
+    char before[sizeof meta->conditions];
+    size_t room = sizeof meta->conditions - 1;
+
+    memcpy(before, meta->conditions, sizeof before);
+    snprintf(meta->conditions, sizeof meta->conditions, "%s", what);
+    room -= strlen(meta->conditions);
+    if (room > 2 && strlen(before) > room - 2) {
+        before[room - 2] = '\0';
+        char *comma = strrchr(before, ',');
+        *(comma != NULL ? comma : before) = '\0';
+    }
+    if (room > 2 && before[0] != '\0')
+        snprintf(strchr(meta->conditions, '\0'), room + 1, "; %s", before);
+}

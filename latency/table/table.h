@@ -60,6 +60,10 @@ const nas_latency_stat *nas_latency_table_find(const nas_latency_table *table, c
  * input among its keys; 0 if no key names one. */
 int nas_latency_table_image_size(const nas_latency_table *table);
 
+/** Puts "what; " in front of the conditions, of which only phrases (commas end them) stay that fit
+ * as a whole. */
+void nas_latency_meta_note(nas_latency_meta *meta, const char *what);
+
 /** Reads a published table or one of ours.  NAS_E_IO; NAS_E_DATA with path:line; NAS_E_NOMEM. */
 nas_status nas_latency_table_load(nas_latency_table **out, const char *path, nas_err *err);
 /** As _load, from memory; `name` stands for the path in messages. */

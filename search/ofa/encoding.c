@@ -112,11 +112,11 @@ nas_status nas_encoding_for(nas_encoding *e, const nas_space *space,
         nas_encoding_init(e, space, predictor->sizes, predictor->image_size, err);
 
     e->untrained = predictor->untrained;
-    if (status == NAS_OK && e->inputs != predictor->width[0])
+    if (status == NAS_OK && e->inputs != predictor->net.width[0])
         return nas_fail(err, NAS_E_CONFIG,
                         "the predictor is for another space: it has %d inputs, %s gives %d "
                         "(%d image sizes among them)",
-                        predictor->width[0], space->name, e->inputs, e->sizes);
+                        predictor->net.width[0], space->name, e->inputs, e->sizes);
     return status;
 }
 

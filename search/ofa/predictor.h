@@ -5,19 +5,14 @@
 #define NAS_SEARCH_OFA_PREDICTOR_H
 
 #include "base/hash.h"
+#include "nas/train/dense.h"
 #include "search/evolution/problem.h"
 
-enum { NAS_PREDICTOR_MAX_LAYERS = 16, NAS_PREDICTOR_MAX_WIDTH = 8192 };
-
-/** Dense layers with ReLU between them; the last one has one output. */
 typedef struct nas_predictor {
-    int layers;
-    int width[NAS_PREDICTOR_MAX_LAYERS + 1]; /* inputs, then each layer's outputs       */
-    float *weight[NAS_PREDICTOR_MAX_LAYERS]; /* [in][out]                               */
-    float *bias[NAS_PREDICTOR_MAX_LAYERS];   /* [out]                                   */
-    int sizes, image_size[NAS_MAX_SIZES];    /* that have an input, ascending; 0: none  */
-    int untrained; /* the first so many of those it was never shown: not to be asked        */
-    char digest[NAS_DIGEST_SIZE];            /* of its file                             */
+    nas_dense net;                        /* with one output                             */
+    int sizes, image_size[NAS_MAX_SIZES]; /* that have an input, ascending; 0: none      */
+    int untrained; /* the first so many of those it was never shown: not to be asked     */
+    char digest[NAS_DIGEST_SIZE];         /* of its file                                 */
 } nas_predictor;
 
 /** Reads a file: safetensors, or the state dict of torch.save.  NAS_E_IO, NAS_E_NOMEM;
@@ -31,12 +26,6 @@ nas_status nas_predictor_save(const nas_predictor *predictor, const char *path, 
 /** An empty one of `layers` layers, all weights 0; NULL: no memory. */
 nas_predictor *nas_predictor_new(int layers, const int *width, nas_err *err);
 void nas_predictor_free(nas_predictor *predictor);
-
-/** y[rows] for x[rows][inputs]; `scratch` holds 2 * rows * the widest layer. */
-void nas_predictor_run(const nas_predictor *predictor, int rows, const float *x, float *scratch,
-                       float *y);
-/** Outputs of its widest layer. */
-int nas_predictor_widest(const nas_predictor *predictor);
 
 /** How the architectures of a space become inputs: for each block that is chosen, in order, one
  * of its kernels; then one of its expand ratios; then one of the image sizes.  A skipped block

@@ -1,4 +1,4 @@
-/* Forward, backward and Adam over the predictor's layers. */
+/* Training a predictor: which samples train, what they teach, and how well that went. */
 #include "search/ofa/train.h"
 
 #include <math.h>
@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/stats.h"
-#include "ops/kernel/kernel.h"
 
 enum { LEAST_SAMPLES = 10 };
 
@@ -18,74 +17,8 @@ typedef struct trainer {
     uint32_t *order;      /* [count]: those that train first, then the held-out ones */
     int count, trained;
     double mean, std;     /* of the scores that train */
-    float *grad[NAS_PREDICTOR_MAX_LAYERS][2];      /* of weight and bias         */
-    float *moment[NAS_PREDICTOR_MAX_LAYERS][2][2]; /* Adam's first and second    */
-    float *kept[NAS_PREDICTOR_MAX_LAYERS + 1];     /* [batch][width]: activations */
-    float *delta[2];      /* [batch][widest]: gradients of two layers in turn    */
-    long step;
+    nas_dense_trainer net;
 } trainer;
-
-static size_t part_size(const nas_predictor *p, int layer, int part)
-{
-    return (part == 0 ? (size_t)p->width[layer] : 1) * (size_t)p->width[layer + 1];
-}
-
-static float *part_of(const nas_predictor *p, int layer, int part)
-{
-    return part == 0 ? p->weight[layer] : p->bias[layer];
-}
-
-static bool reserve(trainer *t)
-{
-    const size_t rows = (size_t)t->config->batch;
-    size_t widest = (size_t)t->p->width[0];
-    bool whole = true;
-
-    for (int i = 0; i <= t->p->layers; i++) {
-        const size_t width = (size_t)t->p->width[i];
-
-        widest = width > widest ? width : widest;
-        whole &= (t->kept[i] = malloc(rows * width * sizeof(float))) != NULL;
-        for (int part = 0; part < 2 && i < t->p->layers; part++) {
-            const size_t size = part_size(t->p, i, part);
-
-            whole &= (t->grad[i][part] = malloc(size * sizeof(float))) != NULL;
-            for (int m = 0; m < 2; m++)
-                whole &= (t->moment[i][part][m] = calloc(size, sizeof(float))) != NULL;
-        }
-    }
-    for (int d = 0; d < 2; d++)
-        whole &= (t->delta[d] = malloc(rows * widest * sizeof(float))) != NULL;
-    return whole;
-}
-
-static void release(trainer *t)
-{
-    for (int i = 0; i <= t->p->layers; i++) {
-        free(t->kept[i]);
-        for (int part = 0; part < 2 && i < t->p->layers; part++) {
-            free(t->grad[i][part]);
-            free(t->moment[i][part][0]);
-            free(t->moment[i][part][1]);
-        }
-    }
-    free(t->delta[0]);
-    free(t->delta[1]);
-}
-
-/* PyTorch's default for a linear layer: uniform in +-1/sqrt(inputs). */
-static void draw_weights(trainer *t)
-{
-    for (int i = 0; i < t->p->layers; i++) {
-        const double bound = 1.0 / sqrt(t->p->width[i]);
-        nas_rng rng;
-
-        nas_rng_init(&rng, t->config->seed, "predictor weights", (uint64_t)i);
-        for (int part = 0; part < 2; part++)
-            for (size_t k = 0; k < part_size(t->p, i, part); k++)
-                part_of(t->p, i, part)[k] = (float)(bound * (2.0 * nas_rng_uniform(&rng) - 1.0));
-    }
-}
 
 /* Splits the samples and measures the scores of those that train. */
 static void split(trainer *t)
@@ -114,59 +47,31 @@ static double standardised(const trainer *t, uint32_t row)
 
 static void forward(trainer *t, const uint32_t *rows, int count)
 {
-    const nas_predictor *p = t->p;
-
     for (int r = 0; r < count; r++)
         nas_encoding_apply(t->encoding, &t->samples[rows[r]],
-                           t->kept[0] + (size_t)r * (size_t)p->width[0]);
-    for (int i = 0; i < p->layers; i++)
-        nas_kernels_get()->linear(count, p->width[i], p->width[i + 1], t->kept[i], p->weight[i],
-                                  p->bias[i], i < p->layers - 1 ? NAS_ACT_RELU : NAS_ACT_NONE,
-                                  t->kept[i + 1]);
+                           t->net.kept[0] + (size_t)r * (size_t)t->p->net.width[0]);
+    nas_dense_forward(&t->net, count);
+}
+
+/* What the network says of a row that went forward. */
+static double said(const trainer *t, int row)
+{
+    return (double)t->net.kept[t->p->net.layers][row];
 }
 
 /* Gradients of the mean squared error of the rows that went forward. */
 static void backward(trainer *t, const uint32_t *rows, int count)
 {
-    const nas_kernels *k = nas_kernels_get();
-    const nas_predictor *p = t->p;
-    float *delta = t->delta[0], *before = t->delta[1];
-
-    for (int r = 0; r < count; r++) {
-        const double error = (double)t->kept[p->layers][r] - standardised(t, rows[r]);
-        delta[r] = (float)(2.0 / count * error);
-    }
-    for (int i = p->layers - 1; i >= 0; i--) {
-        float *held = delta;
-
-        for (int part = 0; part < 2; part++)
-            memset(t->grad[i][part], 0, part_size(p, i, part) * sizeof(float));
-        k->linear_backward(count, p->width[i], p->width[i + 1], t->kept[i], p->weight[i], delta,
-                           i > 0 ? before : NULL, t->grad[i][0], t->grad[i][1]);
-        if (i > 0)
-            k->act_backward((size_t)count * (size_t)p->width[i], NAS_ACT_RELU, t->kept[i], before,
-                            before);
-        delta = before;
-        before = held;
-    }
-}
-
-static void step(trainer *t, double lr)
-{
-    t->step++;
-    for (int i = 0; i < t->p->layers; i++)
-        for (int part = 0; part < 2; part++)
-            nas_kernels_get()->adam(part_size(t->p, i, part), part_of(t->p, i, part),
-                                    t->grad[i][part], t->moment[i][part][0],
-                                    t->moment[i][part][1], (float)lr, 0.9f, 0.999f, 1e-8f,
-                                    part == 0 ? (float)t->config->decay : 0.0f, t->step);
+    for (int r = 0; r < count; r++)
+        t->net.delta[0][r] = (float)(2.0 / count * (said(t, r) - standardised(t, rows[r])));
+    nas_dense_backward(&t->net, count);
 }
 
 static void report(const trainer *t, const nas_observer *observer, int64_t epoch, int64_t batch,
                    int64_t batches)
 {
     const nas_progress at = {.phase = "predictor", .epoch = epoch, .epochs = t->config->epochs,
-                             .batch = batch, .batches = batches, .step = t->step,
+                             .batch = batch, .batches = batches, .step = t->net.step,
                              .images_per_second = NAN, .loss = NAN, .latency_ms = NAN,
                              .entropy = NAN};
 
@@ -186,11 +91,11 @@ static nas_status run_epochs(trainer *t, const nas_observer *observer, nas_err *
         nas_rng_shuffle(&rng, t->order, (uint32_t)t->trained);
         for (int from = 0; from < t->trained; from += c->batch) {
             const int rows = t->trained - from < c->batch ? t->trained - from : c->batch;
-            const double done = (double)t->step / (double)(batches * c->epochs);
+            const double done = (double)t->net.step / (double)(batches * c->epochs);
 
             forward(t, t->order + from, rows);
             backward(t, t->order + from, rows);
-            step(t, 0.5 * c->lr * (1.0 + cos(M_PI * done)));
+            nas_dense_step(&t->net, 0.5 * c->lr * (1.0 + cos(M_PI * done)), c->decay);
             report(t, observer, epoch, from / c->batch + 1, batches);
         }
         status = nas_observe_go_on(observer, "training a predictor", err);
@@ -201,11 +106,12 @@ static nas_status run_epochs(trainer *t, const nas_observer *observer, nas_err *
 /* The last layer gives accuracies, not standardised ones. */
 static void unscale(trainer *t)
 {
-    const int last = t->p->layers - 1;
+    nas_dense *net = &t->p->net;
+    const int last = net->layers - 1;
 
-    for (size_t k = 0; k < part_size(t->p, last, 0); k++)
-        t->p->weight[last][k] *= (float)t->std;
-    t->p->bias[last][0] = (float)(t->p->bias[last][0] * t->std + t->mean);
+    for (int k = 0; k < net->width[last]; k++)
+        net->weight[last][k] *= (float)t->std;
+    net->bias[last][0] = (float)(net->bias[last][0] * t->std + t->mean);
 }
 
 /* Infinite weights can hide behind a ReLU, and huge ones are finite: a predictor that is twice as
@@ -214,14 +120,11 @@ static bool has_diverged(trainer *t)
 {
     double squares = 0.0;
 
-    for (int i = 0; i < t->p->layers; i++)
-        for (int part = 0; part < 2; part++)
-            for (size_t k = 0; k < part_size(t->p, i, part); k++)
-                if (!isfinite(part_of(t->p, i, part)[k]))
-                    return true;
+    if (!nas_dense_is_finite(&t->p->net))
+        return true;
     for (int i = 0; i < t->trained; i++) {
         forward(t, t->order + i, 1);
-        squares += pow((double)t->kept[t->p->layers][0] - standardised(t, t->order[i]), 2.0);
+        squares += pow(said(t, 0) - standardised(t, t->order[i]), 2.0);
     }
     return !(squares <= 4.0 * t->trained);
 }
@@ -239,7 +142,7 @@ static nas_status judge(trainer *t, nas_predictor_fit *fit, nas_err *err)
         const uint32_t *row = t->order + t->trained + i;
 
         forward(t, row, 1);
-        pairs[i] = (double)t->kept[t->p->layers][0];
+        pairs[i] = said(t, 0);
         pairs[count + i] = t->samples[*row].score;
         squares += pow(pairs[i] - pairs[count + i], 2.0);
     }
@@ -269,7 +172,7 @@ nas_status nas_predictor_train(nas_predictor **out, const nas_encoding *encoding
                                nas_predictor_fit *fit, nas_err *err)
 {
     trainer t = {.config = config, .encoding = encoding, .samples = samples, .count = count};
-    int width[NAS_PREDICTOR_MAX_LAYERS + 1] = {encoding->inputs};
+    int width[NAS_DENSE_MAX_LAYERS + 1] = {encoding->inputs};
     nas_status status = check(samples, count, err);
 
     *out = NULL;
@@ -283,12 +186,14 @@ nas_status nas_predictor_train(nas_predictor **out, const nas_encoding *encoding
     t.p->sizes = encoding->sizes;
     memcpy(t.p->image_size, encoding->image_size, sizeof t.p->image_size);
     t.order = malloc((size_t)count * sizeof *t.order);
-    if (t.order == NULL || !reserve(&t)) {
+    if (t.order == NULL) {
         status = nas_fail(err, NAS_E_NOMEM, "predictor: out of memory");
         goto done;
     }
+    if ((status = nas_dense_trainer_init(&t.net, &t.p->net, config->batch, err)) != NAS_OK)
+        goto done;
     split(&t);
-    draw_weights(&t);
+    nas_dense_draw(&t.p->net, config->seed, "predictor weights");
     if ((status = run_epochs(&t, observer, err)) != NAS_OK)
         goto done;
     if (has_diverged(&t)) {
@@ -301,7 +206,7 @@ nas_status nas_predictor_train(nas_predictor **out, const nas_encoding *encoding
     status = judge(&t, fit, err);
 
 done:
-    release(&t);
+    nas_dense_trainer_fini(&t.net);
     free(t.order);
     if (status == NAS_OK)
         *out = t.p;

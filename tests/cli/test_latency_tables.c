@@ -230,3 +230,69 @@ Test(cli_latency_tables, a_table_is_fitted_to_networks_measured_here_and_fitted_
                     nas_file("twice.yaml"), "--dry-run"), 78, "core 1023");
     cr_assert_null(fopen(nas_file("twice.yaml"), "r"));
 }
+
+/* The time of its arch by the same table. */
+static void expect_foretold(const json_t *found, const char *table)
+{
+    char *arch = strdup(text(found, "arch"));
+    const double latency_ms = number(found, "latency_ms");
+
+    cr_expect_float_eq(number(NAS_JSON("latency", "predict", "--table", table, "--arch", arch),
+                              "latency_ms"), latency_ms, 1e-12);
+    free(arch);
+}
+
+Test(cli_latency_tables, a_regressor_is_trained_and_goes_where_a_table_goes)
+{
+    const char *predictor = NAS_SOURCE_DIR "/tests/golden/predictor.safetensors";
+    const char *file = nas_file("here.latency"), *data = make_data();
+    const json_t *result =
+        NAS_JSON("latency", "train", "--space", "tiny", "--samples", "25", "--rounds", "1",
+                 "--steps", "300", "--threads", "1", "--out", file);
+
+    cr_assert_eq(number(result, "trained"), 20);
+    cr_assert_eq(number(result, "held_out"), 5);
+    cr_assert_eq(number(result, "threads"), 1);
+    cr_assert_str_eq(text(result, "regressor"), file);
+    cr_assert_str_eq(text(result, "space"), "tiny");
+    cr_assert(number(result, "mape") < 1.0);
+
+    result = NAS_JSON("latency", "show", "--table", file, "--space", "tiny");
+    cr_assert_eq(number(result, "trained"), 20);
+    cr_assert_eq(json_object_get(json_object_get(result, "coverage"), "covered"), json_true());
+    cr_assert_gt(number(result, "total_ms"), 0.0);
+    NAS_JSON("latency", "check", "--table", file, "--space", "tiny");
+    expect_exit(NAS("latency", "check", "--table", file, "--space", "proxyless-cifar",
+                    "--image-size", "16"), 3, "lacks");
+    expect_exit(NAS("latency", "check", "--table", file, "--space", "tiny", "--image-size", "24"),
+                3, "there are 16");
+    cr_assert_eq(number(NAS_JSON("latency", "verify", "--table", file, "--space", "tiny",
+                                 "--samples", "4", "--rounds", "1", "--threads", "1"), "samples"),
+                 4);
+    expect_foretold(NAS_JSON("evolve", "--space", "tiny", "--predictor", predictor, "--table",
+                             file, "--target-ms", "1000"), file);
+    expect_foretold(NAS_JSON("search", "--data", data, "--space", "tiny", "--table", file,
+                             "--target-ms", "1000", "--epochs", "1", "--warmup-epochs", "1",
+                             "--batch", "20", "--threads", "1"),
+                    file);
+}
+
+Test(cli_latency_tables, a_regressor_that_cannot_be_is_refused)
+{
+    const char *out = nas_file("no.latency");
+
+    expect_exit(NAS("latency", "train", "--space", "tiny", "--out", out, "--sizes", "32,16"), 2,
+                "32,16");
+    expect_exit(NAS("latency", "train", "--space", "tiny", "--out", out, "--sizes", "16,"), 2,
+                "16,");
+    expect_exit(NAS("latency", "train", "--space", "tiny", "--out", out, "--sizes", "16",
+                    "--image-size", "16"), 2, "--sizes");
+    expect_exit(NAS("latency", "train", "--space", "tiny", "--out", out, "--cores", "1023",
+                    "--threads", "1"), 78, "it may use");
+    cr_assert_null(fopen(out, "r"));
+    expect_exit(NAS("latency", "show", "--table",
+                    NAS_SOURCE_DIR "/tests/golden/predictor.safetensors"), 65, "no regressor");
+    expect_exit(NAS("latency", "predict", "--table",
+                    NAS_SOURCE_DIR "/tests/golden/predictor.safetensors", "--arch", make_arch()),
+                65, "nas latency train");
+}

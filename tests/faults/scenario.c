@@ -65,6 +65,8 @@ const scenario scenarios[] = {
      .changes = true},
     {"latency verify", "inputs", "latency verify --table t.yaml --space tiny --samples 2 --rounds 1"
      QUIET, .changes = true, .times = true},
+    {"latency train", "inputs", "latency train --space tiny --samples 20 --rounds 1 --steps 5 "
+     "--hidden 4 --out r.latency" QUIET, .changes = true, .times = true},
     {"predictor train", "inputs", "predictor train --space tiny --samples a.json "
      "--out q.safetensors --epochs 2 --hidden 8" QUIET,
      .changes = true, .times = true},

@@ -28,11 +28,11 @@ static void touch(const uint8_t *data, size_t size)
 
 static void run(const nas_predictor *p)
 {
-    float *x = calloc((size_t)p->width[0], sizeof *x), y;
-    float *scratch = malloc(2 * (size_t)nas_predictor_widest(p) * sizeof *scratch);
+    float *x = calloc((size_t)p->net.width[0], sizeof *x), y;
+    float *scratch = malloc(2 * (size_t)nas_dense_widest(&p->net) * sizeof *scratch);
 
     if (x != NULL && scratch != NULL)
-        nas_predictor_run(p, 1, x, scratch, &y);
+        nas_dense_run(&p->net, 1, x, scratch, &y);
     free(x);
     free(scratch);
 }

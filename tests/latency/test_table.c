@@ -200,3 +200,20 @@ Test(latency_table, a_failed_save_leaves_the_old_file)
     scratch_expect("file", "old");
     nas_latency_table_free(table);
 }
+
+Test(latency_table, a_note_leaves_whole_phrases_of_the_conditions)
+{
+    nas_latency_meta meta = {.conditions = "governor unknown, load 0.1"};
+    char what[251];
+
+    nas_latency_meta_note(&meta, "scaled");
+    cr_expect_str_eq(meta.conditions, "scaled; governor unknown, load 0.1");
+    memset(what, 'x', sizeof what - 1);
+    what[227] = '\0';
+    nas_latency_meta_note(&meta, what);
+    cr_expect_str_eq(meta.conditions + 227, "; scaled; governor unknown", "load does not fit");
+    what[227] = 'x';
+    what[250] = '\0';
+    nas_latency_meta_note(&meta, what);
+    cr_expect_str_eq(meta.conditions, what, "nothing fits");
+}

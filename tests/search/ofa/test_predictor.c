@@ -33,9 +33,9 @@ static void expect_golden(const nas_predictor *p)
     const float *y = golden_floats(file, NULL, "y", CASES);
     float scratch[2 * CASES * 16], out[CASES];
 
-    cr_assert_eq(p->width[0], INPUTS);
-    cr_assert_eq(nas_predictor_widest(p), 16);
-    nas_predictor_run(p, CASES, x, scratch, out);
+    cr_assert_eq(p->net.width[0], INPUTS);
+    cr_assert_eq(nas_dense_widest(&p->net), 16);
+    nas_dense_run(&p->net, CASES, x, scratch, out);
     for (int i = 0; i < CASES; i++)
         cr_expect_float_eq(out[i], y[i], 1e-6, "row %d: %.9g, PyTorch %.9g", i, (double)out[i],
                            (double)y[i]);

@@ -126,11 +126,11 @@ Test(search_published, constant_inputs_have_their_published_outputs)
     float x[2 * 128] = {0}, y[2], scratch[4 * 400];
 
     load();
-    cr_assert_eq(predictor->width[0], 128);
-    cr_assert_eq(nas_predictor_widest(predictor), 400);
+    cr_assert_eq(predictor->net.width[0], 128);
+    cr_assert_eq(nas_dense_widest(&predictor->net), 400);
     for (int i = 0; i < 128; i++)
         x[128 + i] = 1.0f;
-    nas_predictor_run(predictor, 2, x, scratch, y);
+    nas_dense_run(&predictor->net, 2, x, scratch, y);
     cr_expect_float_eq(y[0], 0.7673692, 1e-6);
     cr_expect_float_eq(y[1], 0.8900330, 1e-6);
     unload();

@@ -60,13 +60,13 @@ static nas_predictor *train(const nas_predictor_config *config, nas_predictor_fi
 
 static void expect_same(const nas_predictor *a, const nas_predictor *b)
 {
-    cr_assert_eq(a->layers, b->layers);
-    for (int i = 0; i < a->layers; i++) {
-        const size_t out = (size_t)a->width[i + 1] * sizeof(float);
+    cr_assert_eq(a->net.layers, b->net.layers);
+    for (int i = 0; i < a->net.layers; i++) {
+        const size_t out = (size_t)a->net.width[i + 1] * sizeof(float);
 
-        cr_expect(memcmp(a->weight[i], b->weight[i], (size_t)a->width[i] * out) == 0, "layer %d",
-                  i);
-        cr_expect(memcmp(a->bias[i], b->bias[i], out) == 0, "bias of layer %d", i);
+        cr_expect(memcmp(a->net.weight[i], b->net.weight[i], (size_t)a->net.width[i] * out) == 0,
+                  "layer %d", i);
+        cr_expect(memcmp(a->net.bias[i], b->net.bias[i], out) == 0, "bias of layer %d", i);
     }
 }
 
