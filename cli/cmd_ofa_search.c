@@ -72,7 +72,12 @@ static nas_status prepare(task *t, nas_err *err)
     if ((status = nas_elastic_mask_make(&mask, net->space, &net->trained, err)) ||
         (status = nas_elastic_restrict(&space, t->origin, net->space, &mask, err)))
         return status;
-    return cli_evolve_prepare_in(&t->found, space, o->predictor, &o->limits, err);
+    status = cli_evolve_prepare_in(&t->found, space, o->predictor, &o->limits, err);
+    if (status == NAS_E_CONFIG && o->predictor != NULL && err != NULL && err->hint[0] == '\0')
+        nas_hint(err, "a predictor must be of the subnets that %s is trained for: make one with nas "
+                 "ofa sample and nas predictor train, or train the other phases (nas ofa shrink "
+                 "--from)", o->subnet.model);
+    return status;
 }
 
 /* The best of a target as a model, judged as it would be deployed. */

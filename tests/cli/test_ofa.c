@@ -227,6 +227,10 @@ Test(cli_ofa, subnets_are_found_judged_and_taken_out)
     NAS_JSON("predictor", "train", "--space", "ofa-tiny", "--data", data, "--samples", judged,
              "--epochs", "3", "--out", predictor);
     free(net);
+    net = strdup(text(NAS_JSON(FRESH, "--until", "teacher"), "supernet"));
+    expect_exit(NAS("ofa", "search", "--model", net, "--max-macs", "700000", "--predictor",
+                    predictor, QUICK), 78, "make one with nas ofa sample and nas predictor train");
+    free(net);
     free(arch);
 }
 
