@@ -153,12 +153,16 @@ NAS_INLINE void finish_shorts(const ending KIND, const nas_q8_output *to, int ze
                               const vint *sum, int c, int16_t *at)
 {
     const nas_q8_output out = *to;
+    const vfloat scale = v_load(out.scale + c), bias = v_load(out.bias + c);
+    int j = 0;
 
-    for (int j = 0; j < count; j += 2) {
-        const int next = least(j + 1, count - 1);
-
-        v_cut_shorts(at + j * PANEL, at + next * PANEL, v_nearest(scaled(KIND, &out, sum[j], c)),
-                     v_nearest(scaled(KIND, &out, sum[next], c)), out.least, out.most, zero);
+    for (; j + 2 <= count; j += 2, at += 2 * PANEL)
+        v_cut_shorts(at, at + PANEL, v_nearest(rescaled(KIND, &out, sum[j], scale, bias)),
+                     v_nearest(rescaled(KIND, &out, sum[j + 1], scale, bias)), out.least, out.most,
+                     zero);
+    if (j < count) {
+        const vint last = v_nearest(rescaled(KIND, &out, sum[j], scale, bias));
+        v_cut_shorts(at, at, last, last, out.least, out.most, zero);
     }
 }
 

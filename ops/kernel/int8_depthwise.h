@@ -63,8 +63,10 @@ static void lay_padding(const nas_conv_geom *g, const lines *l, int count, vint 
     const int end = l->lead + (g->w + 1) / 2;
 
     for (int r = 0; r < count; r++, to += l->length) {
-        memset(to, 0, (size_t)l->lead * sizeof *to);
-        memset(to + end, 0, (size_t)(l->length - end) * sizeof *to);
+        for (int i = 0; i < l->lead; i++)
+            to[i] = (vint){0};
+        for (int i = end; i < l->length; i++)
+            to[i] = (vint){0};
     }
 }
 

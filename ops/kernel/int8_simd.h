@@ -188,17 +188,24 @@ static ending ending_of(const nas_q8_output *out)
                               : out->act == NAS_ACT_NONE ? ROUNDED : BENT;
 }
 
-/* Sums of channels from c on, activated; of codes, before they are rounded. */
-NAS_INLINE vfloat scaled(const ending KIND, const nas_q8_output *out, vint sum, int c)
+/* Sums, activated; of codes, before they are rounded. */
+NAS_INLINE vfloat rescaled(const ending KIND, const nas_q8_output *out, vint sum, vfloat scale,
+                           vfloat bias)
 {
-    const vfloat product = __builtin_convertvector(sum, vfloat) * v_load(out->scale + c);
-    vfloat v = product + v_load(out->bias + c);
+    const vfloat product = __builtin_convertvector(sum, vfloat) * scale;
+    vfloat v = product + bias;
 
     if (KIND == BENT || KIND == VALUES)
         v = v_act(out->act, v);
     if (KIND == BENT)
         v = v * out->inverse + out->zero;
     return v;
+}
+
+/* The same of channels from c on. */
+NAS_INLINE vfloat scaled(const ending KIND, const nas_q8_output *out, vint sum, int c)
+{
+    return rescaled(KIND, out, sum, v_load(out->scale + c), v_load(out->bias + c));
 }
 
 /* Sums of n channels from c on become output elements from `at` on. */
