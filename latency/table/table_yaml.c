@@ -157,6 +157,14 @@ static nas_status read_value(reader *r, const char *owner, const nas_table__fiel
     return NAS_OK;
 }
 
+/* Tables of others may say their unit: it has to be ours. */
+static nas_status check_unit(reader *r, const char *owner)
+{
+    if (strcmp(scalar(r), "ms") == 0 || strcmp(scalar(r), "[ms]") == 0)
+        return NAS_OK;
+    return fail_here(r, "%.96s: unit: \"%.40s\", but latencies are in ms", owner, scalar(r));
+}
+
 /* Reads a mapping of scalars into the struct at `base`; other fields than `fields` are
  * passed over. */
 static nas_status read_fields(reader *r, const char *owner, const nas_table__field *fields,
@@ -175,8 +183,11 @@ static nas_status read_fields(reader *r, const char *owner, const nas_table__fie
             i++;
         if (i < count && seen & 1u << i)
             return fail_here(r, "%.96s: %s appears twice", owner, fields[i].name);
+        const bool unit = i == count && strcmp(scalar(r), "unit") == 0;
         status = expect(r, YAML_SCALAR_EVENT, "a single value");
-        if (status == NAS_OK && i < count) {
+        if (status == NAS_OK && unit) {
+            status = check_unit(r, owner);
+        } else if (status == NAS_OK && i < count) {
             seen |= 1u << i;
             status = read_value(r, owner, &fields[i], (char *)base + fields[i].offset);
         }
