@@ -279,7 +279,8 @@ static nas_status compare(demo *d, const nas_search_result *found, json_t *resul
         scores[i] = list[i + 1].score;
     const double median = nas_quantile(scores, rivals, 0.5);
     json_t *numbers = json_pack(
-        "{s:f, s:f, s:f, s:f, s:i, s:b, s:f}", "target_ms", target_ms, "top1", list->score,
+        "{s:f, s:f, s:f, s:f, s:f, s:i, s:b, s:f}", "target_ms", target_ms, "latency_ms",
+        list->latency_ms, "top1", list->score,
         "random_median_top1", median, "random_best_top1", nas_quantile(scores, rivals, 1), "rivals",
         rivals, "beats_median", list->score > median, "seconds", nas_clock_seconds() - started);
     status = record(d, list, rivals + 1, numbers, err);

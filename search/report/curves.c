@@ -11,6 +11,7 @@ enum {
     MAX_METRICS = 24,
     MAX_POINTS = 100, /* of one metric; more are thinned */
     COLORS = 4,       /* of the style sheet              */
+    FEWEST = 4,       /* epochs that an axis spans       */
     WIDTH = 420,
     HEIGHT = 260
 };
@@ -85,26 +86,29 @@ static bool epochs_repeat(const series *const *list, int count)
     return false;
 }
 
-static void draw_series(nas_chart *chart, const series *s, bool by_step, int color)
+static bool known(const series *s, int i)
 {
-    char path[MAX_POINTS * 16 + 16] = "";
+    return i >= 0 && i < s->count && isfinite(s->points[i].value);
+}
+
+/* The lines of a series, which a missing value breaks, or (`alone`) the points without neighbours,
+ * which are no lines. */
+static void draw_part(nas_chart *chart, const series *s, bool by_step, int color, bool alone)
+{
+    char path[MAX_POINTS * 18 + 16] = "";
     size_t used = 0;
-    bool pen_down = false; /* a value that is missing breaks the line */
 
-    for (int i = 0; i < s->count; i++) {
-        const nas_store_point *p = &s->points[i];
-
-        if (isfinite(p->value))
-            used += (size_t)snprintf(path + used, sizeof path - used, "%c%.1f %.1f",
-                                     pen_down ? 'L' : 'M', nas_chart_x(chart, place(p, by_step)),
-                                     nas_chart_y(chart, p->value));
-        pen_down = isfinite(p->value);
-    }
+    for (int i = 0; i < s->count; i++)
+        if (known(s, i) && (!known(s, i - 1) && !known(s, i + 1)) == alone)
+            used += (size_t)snprintf(path + used, sizeof path - used, "%c%.1f %.1f%s",
+                                     known(s, i - 1) ? 'L' : 'M',
+                                     nas_chart_x(chart, place(&s->points[i], by_step)),
+                                     nas_chart_y(chart, s->points[i].value), alone ? "h0" : "");
     if (used == 0)
         return;
     nas_html_open(chart->html, "path");
-    nas_html_attr(chart->html, "d", "%sh0", path); /* h0: a point alone shows as a dot */
-    nas_html_attr(chart->html, "class", "line c%d", color % COLORS);
+    nas_html_attr(chart->html, "d", "%s", path);
+    nas_html_attr(chart->html, "class", "line c%d%s", color % COLORS, alone ? " alone" : "");
     nas_svg_title(chart->html, "%s", s->name);
     nas_html_close(chart->html, "path");
 }
@@ -162,6 +166,8 @@ static void draw_panel(nas_html *html, const series *const *list, int count, con
         }
     if (y.least > y.most) /* all of it is "no value" */
         return;
+    if (x.most - x.least < FEWEST) /* no fractions of an epoch on the axis */
+        x = x.most <= FEWEST ? (nas_range){0, FEWEST} : (nas_range){x.most - FEWEST, x.most};
     nas_html_open(html, "figure");
     nas_html_open(html, "figcaption");
     for (int s = 0; s < count; s++) {
@@ -174,8 +180,10 @@ static void draw_panel(nas_html *html, const series *const *list, int count, con
     nas_html_close(html, "figcaption");
     nas_chart_begin(&chart, html, WIDTH, HEIGHT, x, y,
                     by_step ? "step" : counted_in(list[0]), title, title);
-    for (int s = 0; s < count; s++)
-        draw_series(&chart, list[s], by_step, s);
+    for (int s = 0; s < count; s++) {
+        draw_part(&chart, list[s], by_step, s, false);
+        draw_part(&chart, list[s], by_step, s, true);
+    }
     nas_chart_end(&chart);
     table(html, list, count, title);
     nas_html_close(html, "figure");
@@ -213,12 +221,9 @@ nas_status nas_report__curves(nas_report__page *page, const nas_report__run *run
         thinned = thinned || m.list[s].count > MAX_POINTS;
         thin(&m.list[s]);
     }
-    if (status == NAS_OK) {
+    if (status == NAS_OK && m.count > 0) {
         nas_html_element(html, "h3", NULL, "Over the epochs");
-        if (m.count > 0)
-            draw_panels(html, &m);
-        else
-            nas_report__nothing(html, "The run has recorded no metrics.");
+        draw_panels(html, &m);
         if (thinned)
             nas_html_element(html, "p", NULL, "Of long curves every n-th point is shown.");
         if (m.left_out > 0)

@@ -99,6 +99,11 @@ static void draw(nas_html *html, const side *a, const side *b)
     const int count = count_differing(a, b, differs);
     char total[64];
 
+    if (count == 0) {
+        nas_html_element(html, "p", NULL, "%s and %s ended with the same network.",
+                         a->run->about->name, b->run->about->name);
+        return;
+    }
     nas_html_element(html, "p", NULL, "%d of %d blocks differ, and are framed.", count, blocks);
     nas_html_open(html, "figure");
     nas_html_open(html, "figcaption");

@@ -70,7 +70,7 @@ static void draw_block(nas_html *html, const nas_report__network *n, int b, nas_
     snprintf(line, sizeof line, op->stride > 1 ? "%d /%d" : "%d", op->out, op->stride);
     nas_svg_text(html, x + BOX / 2.0, BASE - height - 5, "middle",
                  op->type == NAS_OP_ZERO ? "" : line);
-    char *second = strchr(text, ' '); /* "5x5 e6" in two lines */
+    char *second = strpbrk(text, " _"); /* "5x5 e6" in two lines */
     if (second != NULL)
         *second++ = '\0';
     nas_svg_text(html, x + BOX / 2.0, BASE + 16, "middle", text);
@@ -136,7 +136,7 @@ nas_status nas_report__drawing(nas_report__page *page, const nas_report__run *ru
     const nas_status status = nas_report__network_find(page, run, &n, err);
     char total[64];
 
-    if (status != NAS_OK)
+    if (status != NAS_OK || (n == NULL && run->judged_count == 0))
         return status;
     nas_html_element(html, "h3", NULL, "The network");
     if (n == NULL) {

@@ -163,6 +163,9 @@ static void draw_row(nas_html *html, const heat *h, int row)
         nas_svg_title(html, "block %d, %s: %.2f", h->slot[row], text, p[c]);
         nas_html_close(html, "rect");
     }
+    nas_svg_rect(html, LEFT + h->columns * CELL_WIDTH + 8, y + 4, BAR_WIDTH, CELL_HEIGHT - 10,
+                 "whole");
+    nas_html_close(html, "rect");
     nas_svg_rect(html, LEFT + h->columns * CELL_WIDTH + 8, y + 4,
                  openness(h, last, row) * BAR_WIDTH, CELL_HEIGHT - 10, "open");
     nas_html_close(html, "rect");
@@ -284,12 +287,9 @@ nas_status nas_report__heat(nas_report__page *page, const nas_report__run *run, 
 
     if (status != NAS_OK || (status = fill(&h, list, count, err)) != NAS_OK)
         goto done;
-    nas_html_element(html, "h3", NULL, "Which operation, block by block");
-    if (h.rows == 0) {
-        nas_report__nothing(html, "The run has recorded no probabilities; a search by gradient or "
-                            "reinforce does.");
+    if (h.rows == 0)
         goto done;
-    }
+    nas_html_element(html, "h3", NULL, "Which operation, block by block");
     if (h.too_many) {
         nas_report__nothing(html, "The run has recorded too many probabilities to draw; nas runs "
                             "export --table probability has all.");
@@ -298,6 +298,8 @@ nas_status nas_report__heat(nas_report__page *page, const nas_report__run *run, 
     h.space = find_space(&h, nas_report__string(run, "space"));
     nas_html_open(html, "figure");
     nas_html_attr(html, "class", "heat");
+    nas_html_element(html, "figcaption", NULL, "The stronger the color, the likelier; framed: the "
+                     "leader. Entropy: a full bar is an even choice, none a decision.");
     write_slider(html, &h, run->about);
     draw(html, &h);
     write_frames(html, &h);

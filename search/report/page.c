@@ -126,6 +126,7 @@ nas_status nas_report__run_sections(nas_report__page *page, const nas_report__ru
                                     nas_err *err)
 {
     nas_html *html = &page->html;
+    const size_t before = html->size;
     nas_status status;
 
     if (run->about->error != NULL)
@@ -135,5 +136,9 @@ nas_status nas_report__run_sections(nas_report__page *page, const nas_report__ru
         (status = nas_report__curves(page, run, err)) == NAS_OK &&
         (status = nas_report__heat(page, run, err)) == NAS_OK)
         status = nas_report__drawing(page, run, err);
+    if (status == NAS_OK && html->size == before)
+        nas_report__nothing(html, run->about->state == NAS_STORE_RUNNING
+                                      ? "Nothing to draw yet."
+                                      : "The run has left nothing that could be drawn.");
     return status;
 }

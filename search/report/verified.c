@@ -215,8 +215,10 @@ static void operations(nas_html *html, const json_t *list)
     nas_html_element(html, "p", NULL, "The error of the networks with it, each counted by the part "
                      "of its predicted time that the operation makes up. To the left the table is "
                      "too low.");
+    nas_html_open(html, "figure");
     operation_bars(html, list, count);
     operation_table(html, list, count);
+    nas_html_close(html, "figure");
     if (size > MAX_OPERATIONS)
         nas_html_element(html, "p", NULL, "%zu more, which take less time, are left out.",
                          size - MAX_OPERATIONS);
@@ -231,8 +233,10 @@ nas_status nas_report__verified(nas_report__page *page, const nas_report__run *r
     if (status == NAS_OK && p.count > 0) {
         nas_html_element(html, "h3", NULL, "Predicted against measured");
         sentence(html, &p);
+        nas_html_open(html, "figure");
         scatter(html, &p);
         pair_table(html, &p);
+        nas_html_close(html, "figure");
         if (p.left_out > 0)
             nas_html_element(html, "p", NULL, "%d more networks are left out.", p.left_out);
         operations(html, json_object_get(run->summary, "operations"));

@@ -35,10 +35,11 @@ async function withPage(options, allowed, work) {
   if (faults.length) throw new Error(faults.join('\n'));
 }
 
-// What axe finds of the impacts "serious" and "critical", as lines.
-async function accessibility(page) {
+// What axe finds of the impacts "serious" and "critical", as lines; by these rules of it, or by all.
+async function accessibility(page, rules) {
   await page.evaluate(fs.readFileSync(path.join(modules, 'axe-core/axe.min.js'), 'utf8'));
-  const found = await page.evaluate(() => axe.run(document));
+  const found = await page.evaluate((only) => axe.run(document, only ? { runOnly: only } : {}),
+    rules);
   return found.violations.filter((v) => ['serious', 'critical'].includes(v.impact))
     .map((v) => v.id + ': ' + v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160)).join(' | '));
 }

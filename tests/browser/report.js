@@ -150,6 +150,15 @@ async function checkIn(colorScheme) {
     check(opened.length === 0, opened.join('\n'));
     const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
     check(!wide, 'the page is wider than its window');
+    await page.setViewportSize({ width: 390, height: 800 });
+    const phone = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+    check(!phone, 'the page is wider than a phone');
+    const tiny = await page.locator('svg').evaluateAll((list) => list.filter((svg) =>
+      svg.getBoundingClientRect().width < 0.7 * svg.viewBox.baseVal.width).length);
+    check(tiny === 0, tiny + ' pictures are too small to be read on a phone');
+    const narrow = await accessibility(page, ['scrollable-region-focusable']);
+    check(narrow.length === 0, narrow.join('\n'));
+    await page.setViewportSize({ width: 1100, height: 800 });
     await page.emulateMedia({ media: 'print' });
     check(await page.locator('.slider').first().isHidden(), 'a slider on paper');
     const paper = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);

@@ -91,6 +91,9 @@ Test(cli_browser, a_report_shows_what_the_store_holds)
     search("search-1", "1");
     search("search-2", "2");
     choose_policies();
+    expect_exit(NAS("latency", "verify", "--data", make_data(), "--space", "tiny", "--table",
+                    make_table(), "--threads", "1", "--samples", "4", "--rounds", "2", "--quiet"),
+                0, NULL);
     add_hostile_run();
     expect_exit(NAS("report", "--out", page), 0, NULL);
     expect_exit(NAS("runs", "export", "--format", "jsonl", "--out", rows), 0, NULL);

@@ -285,6 +285,27 @@ Test(search_report, hostile_policies_are_only_text)
     nas_store_close(store);
 }
 
+Test(search_report, what_a_run_has_not_is_not_announced_and_one_value_is_a_dot)
+{
+    const nas_store_run_spec spec = {.kind = "train", .config = "{}", .version = "0.1.0"};
+    nas_store *store = open_store();
+    nas_store_attempt attempt;
+
+    ok(nas_store_run_begin(store, &spec, &attempt, &err));
+    expect_text(report(store, NULL, 0), "<p class=\"nothing\">Nothing to draw yet.</p>");
+    ok(nas_store_progress(store, attempt, 1, 1, (nas_store_metric[]){{"train_loss", 2.0}}, 1,
+                          &err));
+    ok(nas_store_run_finish(store, attempt, NAS_STORE_DONE, "{}", NULL, &err));
+    const char *page = report(store, NULL, 0);
+    expect_well_formed(page);
+    expect_text(page, "class=\"line c0 alone\"");
+    expect_text(page, "text-anchor=\"middle\">4</text>"); /* whole epochs on the axis */
+    cr_assert_null(strstr(page, "text-anchor=\"middle\">0.5</text>"));
+    cr_assert_null(strstr(page, "Which operation"));
+    cr_assert_null(strstr(page, "The network"));
+    nas_store_close(store);
+}
+
 Test(search_report, two_networks_are_compared_block_by_block)
 {
     nas_store *store = open_store();
@@ -296,8 +317,7 @@ Test(search_report, two_networks_are_compared_block_by_block)
     page = report(store, NULL, 0);
     expect_well_formed(page);
     expect_text(page, "Difference of two networks");
-    expect_text(page, "<p>0 of ");
-    expect_text(page, "the difference is two less one");
+    expect_text(page, "<p>two and one ended with the same network.</p>");
     cr_assert_eq(occurrences(page, "class=\"differs\""), 0);
     raw_sql("UPDATE evaluation SET selected = (rank = 1) WHERE run = 2;");
     page = report(store, NULL, 0);
