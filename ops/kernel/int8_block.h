@@ -191,13 +191,13 @@ static void project_strip(const block *b, const nas_q8_link *link, const int16_t
     const nas_conv_geom *g = b->project;
     const left l = {.at = middle + first * PANEL, .step = PANEL, .next = (ptrdiff_t)b->next,
                     .pairs = (g->cin + 1) / 2, .run = PANEL / 2};
+    const size_t size = (size_t)l.pairs * 2 * PANEL;
+    const int16_t *packed = link->packed;
 
     for (int panel = from; panel < to; panel++)
         WITH_KIND(ending_of(&link->out),
-                  multiply(KIND, g, &l,
-                           (const int16_t *)link->packed + (size_t)panel * (size_t)l.pairs * 2 * PANEL,
-                           panel * PANEL, least(PANEL, g->cout - panel * PANEL), first, rows,
-                           &link->out));
+                  multiply(KIND, g, &l, packed + (size_t)panel * size, panel * PANEL,
+                           least(PANEL, g->cout - panel * PANEL), first, rows, &link->out));
 }
 
 static void run_block(const nas_q8_link *link, int count, const float *x, void *scratch)
@@ -208,7 +208,7 @@ static void run_block(const nas_q8_link *link, int count, const float *x, void *
     const nas_q8_link *dw = &link[count - 2], *last = &link[count - 1];
     int16_t *input = scratch, *middle = input + b.input;
     vint *rooms = (vint *)(middle + b.middle);
-    const size_t pixels = (size_t)b.depthwise->n * (size_t)b.depthwise->oh * (size_t)b.depthwise->ow;
+    const size_t pixels = b.next / PANEL;
     const size_t strips = (pixels + STRIP - 1) / STRIP;
     const int panels = (b.project->cout + PANEL - 1) / PANEL;
     const int parts = strips >= 8 ? 1 : least((int)(8 / strips), panels);

@@ -1,6 +1,6 @@
-/* bench_int8 FLOATS INT8 [THREADS [TURNS]]: two networks of the same images in turn, one image at a
- * time: a turn is 20 runs of the one, then 20 of the other.  Prints the median time of each block of
- * both, and the median, tenth and ninetieth percentile of the turns' ratios. */
+/* bench_int8 FLOATS INT8 [THREADS [TURNS]]: two forms of one network in turn, one image at a time; a
+ * turn is 20 runs of the one, then 20 of the other.  Prints the median time of each block of both,
+ * and the median, tenth and ninetieth percentile of the turns' ratios. */
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>

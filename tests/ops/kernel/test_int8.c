@@ -213,7 +213,8 @@ static nas_conv_geom geom_of(const block_case *t, int link)
 
 /* Its convolutions one after the other, or (whole) as a block: y of the last, which is its
  * residual; false if the set has no such block. */
-static bool run_block(const block_case *t, const nas_q8_kernels *k, bool whole, buffers *b, float *y)
+static bool run_block(const block_case *t, const nas_q8_kernels *k, bool whole, buffers *b,
+                      float *y)
 {
     const int first = t->cin > 0 ? 0 : 1, count = LINKS - first;
     nas_conv_geom geom[LINKS];
