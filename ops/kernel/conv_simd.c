@@ -135,26 +135,66 @@ static void gather_taps(const job *j, const window *v, int a, int group, float *
         tile_pixel(j->x, g->cin, pixel_of(g, v, a, b), v->img, group * j->inputs, j->inputs, to);
 }
 
+/* How many windows from v on, at most `most`, are inside the image and in the same row. */
+static int windows_inside(const nas_conv_geom *g, const window *v, int most)
+{
+    const int last = (g->w - g->k + g->pad) / g->stride; /* output column */
+
+    if (v->row < 0 || v->row + g->k > g->h || v->first > 0 || v->j > last)
+        return 0;
+    return last + 1 - v->j < most ? last + 1 - v->j : most;
+}
+
+/* Windows inside the image, of a plain tensor. */
+static void gather_inside(const job *j, const window *v, int count, float *to)
+{
+    const nas_conv_geom *g = j->g;
+    const float *from = j->x->x + pixel_of(g, v, 0, 0) * (size_t)g->cin;
+    const size_t line = (size_t)g->w * (size_t)g->cin;
+    const int floats = g->k * g->cin;
+
+    for (int i = 0; i < count; i++, to += j->ldt, from += g->stride * g->cin)
+        for (int a = 0; a < g->k; a++)
+            copy(to + a * floats, from + (size_t)a * line, floats);
+}
+
+/* A window that may lie partly outside. */
+static void gather_window(const job *j, const window *v, int group, float *to)
+{
+    const int k = j->g->k, inputs = j->inputs;
+
+    for (int a = 0; a < k; a++) {
+        float *line = to + a * k * inputs;
+
+        if (v->row + a < 0 || v->row + a >= j->g->h || v->first == v->last) {
+            zero(line, k * inputs);
+            continue;
+        }
+        if (v->first > 0)
+            zero(line, v->first * inputs);
+        gather_taps(j, v, a, group, line + v->first * inputs);
+        if (v->last < k)
+            zero(line + v->last * inputs, (k - v->last) * inputs);
+    }
+}
+
 /* The input values of output rows [first, first + rows), a row of taps each. */
 static void gather(const job *j, size_t first, int rows, int group, float *to)
 {
-    const int k = j->g->k, inputs = j->inputs;
+    const bool plain = j->g->groups == 1 && tile_is_plain(j->x);
     window v = window_of(j->g, first);
 
-    for (int r = 0; r < rows; r++, to += j->ldt, window_next(j->g, &v))
-        for (int a = 0; a < k; a++) {
-            float *line = to + a * k * inputs;
-
-            if (v.row + a < 0 || v.row + a >= j->g->h || v.first == v.last) {
-                zero(line, k * inputs);
-                continue;
-            }
-            if (v.first > 0)
-                zero(line, v.first * inputs);
-            gather_taps(j, &v, a, group, line + v.first * inputs);
-            if (v.last < k)
-                zero(line + v.last * inputs, (k - v.last) * inputs);
+    for (int r = 0, count; r < rows; r += count, to += count * j->ldt) {
+        count = plain ? windows_inside(j->g, &v, rows - r) : 0;
+        if (count > 0) {
+            gather_inside(j, &v, count, to);
+            v.j += count - 1;
+        } else {
+            gather_window(j, &v, group, to);
+            count = 1;
         }
+        window_next(j->g, &v);
+    }
 }
 
 /* Adds the gradients of a tile of taps to those of the inputs. */

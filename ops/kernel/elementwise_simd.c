@@ -8,6 +8,7 @@
 enum {
     SUM_CHANNELS = 512, /* channels that a task sums at a time, on its stack   */
     SUM_PIXELS = 64,    /* pixels of a block                                   */
+    ROWS = 8,           /* ... of which a mask takes so many at a time         */
     PIECE = 16384,      /* floats of a piece where no sum ties pixels together */
     PIECES_WORTH = 4    /* fewer are not worth waking the other threads        */
 };
@@ -26,6 +27,20 @@ NAS_INLINE void store_some(float *p, vfloat v, int n)
         v_store(p, v);
     else
         v_store_n(p, v, n);
+}
+
+/* As these, but whether all lanes exist is known where it is compiled. */
+NAS_INLINE vfloat get(const bool PART, const float *p, int n)
+{
+    return PART ? v_load_n(p, n) : v_load(p);
+}
+
+NAS_INLINE void put(const bool PART, float *p, vfloat v, int n)
+{
+    if (PART)
+        v_store_n(p, v, n);
+    else
+        v_store(p, v);
 }
 
 /* p[0..n-1] += v */
@@ -127,37 +142,71 @@ typedef struct mask_pass {
     float *g, *sums; /* sums may be NULL */
 } mask_pass;
 
-/* Pixels [from, to) of image img, channels [first, first + width). */
+/* One vector of channels of `count` pixels from `row` on, of image img. */
+NAS_INLINE void mask_vector(const nas_act act, const mask_source source, const int count,
+                            const bool PART, const mask_pass *pass, int img, size_t row,
+                            int channel, int n, float *sum0, float *sum1)
+{
+    const size_t of_image = (size_t)img * pass->channels + channel;
+    const vfloat share = v_set(1.0f / (float)pass->hw), one = v_set(1), none = {0};
+    const nas_view x = *pass->x;
+    const vfloat scale = x.scale ? get(PART, x.scale + channel, n) : one;
+    const vfloat shift = x.scale ? get(PART, x.shift + channel, n) : none;
+    const vfloat gate = source == SOURCE_GATED ? get(PART, x.gate + of_image, n) : one;
+    const vfloat pooled =
+        source != SOURCE_DENSE ? get(PART, pass->dpool + of_image, n) * share : none;
+    const vfloat mean = pass->sums ? get(PART, pass->mean + channel, n) : none;
+    const vfloat invstd = pass->sums ? get(PART, pass->invstd + channel, n) : none;
+    const float *raws = x.x + row * pass->channels + channel;
+    const float *dy = source != SOURCE_POOLED ? pass->dy + row * pass->channels + channel : NULL;
+    float *to = pass->g + row * pass->channels + channel;
+    vfloat s0 = get(PART, sum0, n), s1 = get(PART, sum1, n);
+
+    for (int r = 0; r < count; r++) {
+        const size_t at = (size_t)r * pass->channels;
+        const vfloat raw = get(PART, raws + at, n);
+        vfloat dv = pooled;
+
+        if (source == SOURCE_DENSE)
+            dv = get(PART, dy + at, n);
+        if (source == SOURCE_GATED)
+            dv += get(PART, dy + at, n) * gate;
+        const vfloat g = v_act_grad(act, raw * scale + shift, dv);
+
+        put(PART, to + at, g, n);
+        s0 += g;
+        s1 += g * ((raw - mean) * invstd);
+    }
+    put(PART, sum0, s0, n);
+    put(PART, sum1, s1, n);
+}
+
+/* Channels [first, first + width): constants and sums of a vector are loaded once for all rows. */
+NAS_INLINE void mask_rows(const nas_act act, const mask_source source, const int count,
+                          const mask_pass *pass, int img, size_t row, int first, int width,
+                          float *sum0, float *sum1)
+{
+    int c = 0;
+
+    for (; c + NAS_VL <= width; c += NAS_VL)
+        mask_vector(act, source, count, false, pass, img, row, first + c, NAS_VL, sum0 + c,
+                    sum1 + c);
+    if (c < width)
+        mask_vector(act, source, count, true, pass, img, row, first + c, width - c, sum0 + c,
+                    sum1 + c);
+}
+
+/* Pixels [from, to) of image img. */
 NAS_INLINE void mask_block(const nas_act act, const mask_source source, const mask_pass *pass,
                            int img, size_t from, size_t to, int first, int width, float *sum0,
                            float *sum1)
 {
-    const size_t of_image = (size_t)img * pass->channels + first;
-    const vfloat share = v_set(1.0f / (float)pass->hw);
+    size_t p = from;
 
-    for (size_t p = from; p < to; p++)
-        for (int c = 0; c < width; c += NAS_VL) {
-            const int n = width - c, channel = first + c;
-            const size_t at = p * pass->channels + channel;
-            const vfloat raw = load_some(pass->x->x + at, n);
-            vfloat dv = {0};
-
-            if (source != SOURCE_POOLED)
-                dv = load_some(pass->dy + at, n);
-            if (source == SOURCE_GATED)
-                dv *= load_some(pass->x->gate + of_image + c, n);
-            if (source != SOURCE_DENSE)
-                dv += load_some(pass->dpool + of_image + c, n) * share;
-            const vfloat g = v_act_grad(act, view_z(pass->x, raw, channel, n), dv);
-
-            store_some(pass->g + at, g, n);
-            if (pass->sums) {
-                const vfloat centred = raw - load_some(pass->mean + channel, n);
-
-                add_some(sum0 + c, g, n);
-                add_some(sum1 + c, g * (centred * load_some(pass->invstd + channel, n)), n);
-            }
-        }
+    for (; p + ROWS <= to; p += ROWS)
+        mask_rows(act, source, ROWS, pass, img, p, first, width, sum0, sum1);
+    for (; p < to; p++)
+        mask_rows(act, source, 1, pass, img, p, first, width, sum0, sum1);
 }
 
 /* to[0..width-1] += from[0..width-1] */

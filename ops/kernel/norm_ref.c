@@ -6,22 +6,39 @@
 
 /* -- batch norm -------------------------------------------------------------- */
 
-/* Mean and sum of squared deviations of channel c over all chunks. */
-static void merge_stats(int n, int hw, int channels, const float *stats, int c, double *mean,
-                        double *squares)
+/* What each chunk weighs when it joins those before it (Chan et al. 1979). */
+typedef struct merge_weights {
+    double mean[NAS_KERNEL_MAX_CHUNKS];    /* of its mean's distance from theirs   */
+    double squares[NAS_KERNEL_MAX_CHUNKS]; /* of the square of that distance       */
+} merge_weights;
+
+static merge_weights weights_of(int n, int hw)
 {
+    merge_weights w;
     double count = 0;
 
-    *mean = *squares = 0;
     for (int chunk = 0; chunk < nas_kernel_chunks(n); chunk++) {
         const nas_ref_chunk images = nas_ref__chunk(n, chunk);
         const double added = (double)(images.end - images.begin) * hw;
-        const double delta = stats[(size_t)chunk * 2 * channels + c] - *mean;
 
-        *squares += stats[((size_t)chunk * 2 + 1) * channels + c] +
-                    delta * delta * count * added / (count + added);
+        w.mean[chunk] = added / (count + added);
+        w.squares[chunk] = count * w.mean[chunk];
         count += added;
-        *mean += delta * added / count;
+    }
+    return w;
+}
+
+/* Mean and sum of squared deviations of channel c over all chunks. */
+static void merge_stats(const merge_weights *w, int chunks, int channels, const float *stats, int c,
+                        double *mean, double *squares)
+{
+    *mean = *squares = 0;
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        const float *of = stats + (size_t)chunk * 2 * channels + c;
+        const double delta = of[0] - *mean;
+
+        *squares += of[channels] + delta * delta * w->squares[chunk];
+        *mean += delta * w->mean[chunk];
     }
 }
 
@@ -30,11 +47,13 @@ void nas_ref_bn_forward(int n, int hw, int c, const float *stats, const float *g
                         float *running_var, float *mean, float *invstd, float *scale, float *shift)
 {
     const double count = (double)n * hw;
+    const merge_weights weights = weights_of(n, hw);
+    const int chunks = nas_kernel_chunks(n);
 
     for (int i = 0; i < c; i++) {
         double m, squares;
 
-        merge_stats(n, hw, c, stats, i, &m, &squares);
+        merge_stats(&weights, chunks, c, stats, i, &m, &squares);
         const double s = 1.0 / sqrt(squares / count + (double)eps);
         mean[i] = (float)m;
         invstd[i] = (float)s;
