@@ -109,7 +109,7 @@ typedef struct nas_product_bn {
     const float *mean, *invstd, *beta;   /* [c]                                    */
     const float *scale, *shift;          /* [c], gamma*invstd and beta - mean*scale */
     nas_act act;                         /* NONE, RELU or RELU6                    */
-} nas_product_bn;
+} nas_product_bn; /* forward reads scale (NULL: 1), shift and act alone */
 
 /** Gradients of a depthwise convolution over a product and of what is before it: dx = or
  * (add) += that of the product's x (NULL: not wanted); the others are ADDED, all of them NULL

@@ -9,7 +9,11 @@
 
 #include "ops/layer/unit.h"
 
-enum { LARGE = 64 }; /* pixels: where computing the expand output again is cheap beside its memory */
+enum {
+    LARGE = 64, /* pixels: where computing the expand output again is cheap beside its memory */
+    MANY = 8    /* images: of fewer, evaluation shares out rows, and those of the expand output
+                   that two shares need would be computed twice */
+};
 
 typedef struct mbconv_kept {
     nas_unit_kept expand, depthwise, project;
@@ -135,10 +139,29 @@ static void squeeze_excite(const nas_layer *layer, const nas_run *run, const flo
               params + layer->se_expand_bias, NAS_ACT_HSIGMOID, kept->gate);
 }
 
-static void evaluate(const nas_layer *layer, const nas_run *run, float *params, const float *x,
-                     const float *residual, float *y)
+static nas_product product_of(const nas_layer *layer, const float *params, const float *x)
+{
+    return (nas_product){.x = x, .cin = layer->spec.in, .w = params + expand_of(layer)->weight};
+}
+
+/* Evaluation of both convolutions as one, batch norm being folded into them: the same bits. */
+static void evaluate_expanded(const nas_layer *layer, const nas_run *run, const float *params,
+                              const float *x, float *d)
 {
     const nas_unit *dw = depthwise_of(layer);
+    const nas_product product = product_of(layer, params, x);
+    const nas_product_bn bn = {.shift = params + expand_of(layer)->beta, .act = layer->spec.act};
+    const nas_conv_out out = {.y = d, .bias = params + dw->beta, .act = dw->act};
+    nas_conv_geom geom = dw->geom;
+
+    geom.n = run->n;
+    run->kernels->expanded.forward(&geom, &product, &bn, params + dw->weight, &out, run->scratch);
+}
+
+/* ... one after the other. */
+static void evaluate_wide(const nas_layer *layer, const nas_run *run, float *params, const float *x,
+                          float *d)
+{
     nas_view in = {.x = x};
 
     if (has_expand(layer)) {
@@ -146,9 +169,22 @@ static void evaluate(const nas_layer *layer, const nas_run *run, float *params, 
         nas_unit__evaluate(expand_of(layer), run, params, &in, NULL, e);
         in.x = e;
     }
+    nas_unit__evaluate(depthwise_of(layer), run, params, &in, NULL, d);
+}
+
+static void evaluate(const nas_layer *layer, const nas_run *run, float *params, const float *x,
+                     const float *residual, float *y)
+{
+    const nas_unit *dw = depthwise_of(layer);
+    const bool as_one = run->n >= MANY && run->tap == NULL && !dw->bn &&
+                        is_expanded(layer, run->kernels);
     float *d = nas_arena_floats(run->arena, nas_unit__outputs(dw, run->n));
-    nas_unit__evaluate(dw, run, params, &in, NULL, d);
-    in.x = d;
+    nas_view in = {.x = d};
+
+    if (as_one)
+        evaluate_expanded(layer, run, params, x, d);
+    else
+        evaluate_wide(layer, run, params, x, d);
     if (layer->spec.se > 0) {
         mbconv_kept gate;
         book_gate(layer, run, &gate);
@@ -170,11 +206,6 @@ static nas_view expand_view(const nas_layer *layer, const mbconv_kept *kept, con
 {
     return has_expand(layer) ? nas_unit__view(expand_of(layer), &kept->expand)
                              : (nas_view){.x = x};
-}
-
-static nas_product product_of(const nas_layer *layer, const float *params, const float *x)
-{
-    return (nas_product){.x = x, .cin = layer->spec.in, .w = params + expand_of(layer)->weight};
 }
 
 static nas_product_bn product_bn_of(const nas_layer *layer, const float *params,

@@ -44,6 +44,8 @@ static const struct layer_case {
      {NAS_OP_MBCONV, 6, 10, 7, 2, .mid = 36, .expand = 6, .act = NAS_ACT_RELU6}, 3, 8, 8},
     {"mbconv wide e6 k5 relu se",
      {NAS_OP_MBCONV, 24, 24, 5, 1, .mid = 144, .expand = 6, .act = NAS_ACT_RELU, .se = 8}, 2, 10, 33},
+    {"mbconv wide e4 k3 relu of many",
+     {NAS_OP_MBCONV, 8, 8, 3, 1, .mid = 32, .expand = 4, .act = NAS_ACT_RELU}, 9, 8, 8},
     {"zero", {NAS_OP_ZERO, .in = 9, .out = 9}, 2, 4, 5},
     {"identity", {NAS_OP_IDENTITY, .in = 9, .out = 9}, 2, 4, 5},
     {"max pool 3x3", {NAS_OP_MAX_POOL, 9, 9, .kernel = 3, .stride = 1}, 3, 5, 6},
@@ -366,6 +368,33 @@ static void check_fold(const struct layer_case *c, rig *r)
 Test(ops_layer, folding_batch_norm_keeps_the_evaluated_output)
 {
     for_each_case(check_fold);
+}
+
+/* Of many images expand and depthwise convolution are evaluated as one, of one they are not. */
+static void check_alone(const struct layer_case *c, rig *r)
+{
+    const size_t xs = r->xs / (size_t)c->n, ys = r->ys / (size_t)c->n;
+    nas_layer folded;
+
+    if (!is_wide(c) || c->n < 8)
+        return;
+    r->run.train = r->run.keep = false;
+    nas_layer_fold(&r->layer, NULL, r->run.bn_eps, &folded, NULL);
+    float *params = test_floats(nas_layer_floats(&folded), 1), *y = test_floats(ys, 1);
+    nas_layer_fold(&r->layer, r->params, r->run.bn_eps, &folded, params);
+    nas_layer_forward(&folded, &r->run, params, r->x, NULL, r->y);
+    r->run.n = 1;
+    for (int i = 0; i < c->n; i++) {
+        nas_layer_forward(&folded, &r->run, params, r->x + (size_t)i * xs, NULL, y);
+        cr_expect(same_bits(y, r->y + (size_t)i * ys, ys), "%s: image %d", context(c, r), i);
+    }
+    free(params);
+    free(y);
+}
+
+Test(ops_layer, wide_bottlenecks_evaluate_an_image_alike_alone_and_among_many)
+{
+    for_each_case(check_alone);
 }
 
 static void check_statistics(const struct layer_case *c, rig *r)
