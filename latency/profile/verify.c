@@ -190,7 +190,8 @@ static nas_status measure(trial *v, nas_err *err)
     if (status != NAS_OK)
         return status;
     for (int i = 0; i < o->samples; i++)
-        v->pairs[i].measured_ms = network_ms(v, i);
+        if (isnan(v->pairs[i].measured_ms = network_ms(v, i)))
+            return nas_fail(err, NAS_E_NOMEM, "verify: no memory for the times of a network");
     return NAS_OK;
 }
 
