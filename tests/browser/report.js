@@ -9,8 +9,10 @@ const rows = fs.readFileSync(process.argv[3], 'utf8').trim().split('\n').map((l)
 const of = (name) => rows.filter((row) => row.table === name);
 // As the page writes numbers: significant digits, and an en dash for what is not known.
 const shown = (value, digits) => value === null ? '–' : String(Number(value.toPrecision(digits)));
-const same = (cell, value, digits) => cell === shown(value, digits) ||
-  Number(cell) === Number(shown(value, digits));
+// Halfway between two numbers of so many digits either is right.
+const same = (cell, value, digits) => cell === shown(value, digits) || (value !== null &&
+  Math.abs(Number(cell) - value) <=
+    0.5000001 * 10 ** (Math.floor(Math.log10(Math.abs(value))) + 1 - digits));
 
 async function paretoTables(page) {
   const sources = new Set(of('evaluation').map((row) => row.source));
