@@ -5,8 +5,10 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/system.h"
 #include "cli/commands.h"
 #include "cli/describe.h"
+#include "cli/dry_run.h"
 #include "cli/load.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -19,7 +21,10 @@ typedef struct latency_train_options {
     const char *out, *sizes, *cores;
     int64_t samples, rounds, hidden, layers, steps;
     double lr, held_out;
+    bool dry_run;
 } latency_train_options;
+
+enum { PROBED = 10 }; /* turns at each image size that a dry run takes */
 
 #define AT(field) offsetof(latency_train_options, field)
 
@@ -43,6 +48,7 @@ static const nas_option latency_train_table[] = {
      "steps of Adam, each over all networks"},
     {"--lr", NAS_OPT_REAL, AT(lr), "3e-3", 0, 10, NULL, "X",
      "first learning rate; follows a cosine to 0"},
+    CLI_DRY_RUN(AT(dry_run)),
     {0},
 };
 
@@ -104,24 +110,58 @@ static nas_status load_spaces(work *w, nas_err *err)
 }
 
 /* Each size gets its share of the networks, drawn from a stream of its own. */
-static nas_status measure(work *w, const nas_observer *observer, nas_err *err)
+static int samples_of(const work *w, int i)
+{
+    const int64_t samples = w->options->samples;
+
+    return (int)(samples * (i + 1) / w->sizes - samples * i / w->sizes);
+}
+
+static nas_status measure_size(work *w, int i, const nas_observer *observer, nas_err *err)
 {
     const latency_train_options *o = w->options;
+    char stream[32];
+
+    snprintf(stream, sizeof stream, "regressor %d", w->of[i].space->image_size);
+    const nas_latency_verify_options how = {.samples = samples_of(w, i),
+                                            .rounds = (int)o->rounds,
+                                            .seed = (uint64_t)o->space.common.seed,
+                                            .cores = o->cores, .stream = stream,
+                                            .observer = observer};
+    return nas_regressor_measure(&w->of[i].found, w->of[i].space, &how, err);
+}
+
+static nas_status measure(work *w, const nas_observer *observer, nas_err *err)
+{
     nas_status status = NAS_OK;
 
     for (int i = 0; i < w->sizes && status == NAS_OK; i++) {
-        const int samples = (int)(o->samples * (i + 1) / w->sizes - o->samples * i / w->sizes);
-        char stream[32];
-
-        snprintf(stream, sizeof stream, "regressor %d", w->of[i].space->image_size);
-        const nas_latency_verify_options how = {.samples = samples, .rounds = (int)o->rounds,
-                                                .seed = (uint64_t)o->space.common.seed,
-                                                .cores = o->cores, .stream = stream,
-                                                .observer = observer};
-        status = nas_regressor_measure(&w->of[i].found, w->of[i].space, &how, err);
+        status = measure_size(w, i, observer, err);
         w->slowed += w->of[i].found.slowed / w->sizes;
     }
     return status;
+}
+
+/* What measuring takes, by the first turns at each size; the training behind it takes seconds. */
+static nas_status dry_run(work *w, const cli_context *context, nas_err *err)
+{
+    cli_demand demand = {0};
+    nas_status status = NAS_OK;
+
+    for (int i = 0; i < w->sizes && status == NAS_OK; i++) {
+        const int samples = samples_of(w, i);
+        cli_probe probe;
+
+        cli_probe_init(&probe, samples < PROBED ? samples : PROBED);
+        status = cli_probe_status(&probe, measure_size(w, i, &probe.observer, err), err);
+        cli_demand_add(&demand, (double)samples * (double)w->options->rounds,
+                       cli_probe_step(&probe));
+    }
+    if (status != NAS_OK)
+        return status;
+    demand.memory_bytes = nas_system_peak_rss_mib() * 1024.0 * 1024.0;
+    return cli_demand_emit(context, json_pack("{s:I}", "networks", (json_int_t)w->options->samples),
+                           &demand, err);
 }
 
 static nas_status train(nas_regressor **out, const work *w, const nas_observer *observer,
@@ -165,6 +205,11 @@ static nas_status latency_train_run(const cli_context *context, const void *opti
     w->options = o;
     cli_progress_init(&progress, context->common);
     const nas_observer observer = cli_progress_observer(&progress);
+    if (o->dry_run) {
+        if ((status = load_spaces(w, err)) == NAS_OK)
+            status = dry_run(w, context, err);
+        goto done;
+    }
     if ((status = nas_file_writable(o->out, err)) || (status = load_spaces(w, err)) ||
         (status = measure(w, &observer, err)) ||
         (status = train(&regressor, w, &observer, err)) ||

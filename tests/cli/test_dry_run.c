@@ -69,6 +69,11 @@ Test(cli_dry_run, measuring_is_foretold)
     demand = NAS_JSON("latency", "fit", ON_NETWORKS, "--out", nas_file("fitted.yaml"));
     check_demand(demand, entries);
     cr_assert_eq(number(demand, "steps"), 12 * 7);
+    demand = NAS_JSON("latency", "train", "--space", "tiny", "--threads", "1", "--samples", "25",
+                      "--sizes", "16,32", "--rounds", "3", "--dry-run", "--out",
+                      nas_file("here.latency"));
+    check_demand(demand, entries);
+    cr_assert_eq(number(demand, "steps"), 25 * 3);
 }
 
 Test(cli_dry_run, the_rest_of_a_run_is_foretold)
