@@ -29,20 +29,6 @@ NAS_INLINE void store_some(float *p, vfloat v, int n)
         v_store_n(p, v, n);
 }
 
-/* As these, but whether all lanes exist is known where it is compiled. */
-NAS_INLINE vfloat get(const bool PART, const float *p, int n)
-{
-    return PART ? v_load_n(p, n) : v_load(p);
-}
-
-NAS_INLINE void put(const bool PART, float *p, vfloat v, int n)
-{
-    if (PART)
-        v_store_n(p, v, n);
-    else
-        v_store(p, v);
-}
-
 /* p[0..n-1] += v */
 NAS_INLINE void add_some(float *p, vfloat v, int n) { store_some(p, load_some(p, n) + v, n); }
 
@@ -150,35 +136,35 @@ NAS_INLINE void mask_vector(const nas_act act, const mask_source source, const i
     const size_t of_image = (size_t)img * pass->channels + channel;
     const vfloat share = v_set(1.0f / (float)pass->hw), one = v_set(1), none = {0};
     const nas_view x = *pass->x;
-    const vfloat scale = x.scale ? get(PART, x.scale + channel, n) : one;
-    const vfloat shift = x.scale ? get(PART, x.shift + channel, n) : none;
-    const vfloat gate = source == SOURCE_GATED ? get(PART, x.gate + of_image, n) : one;
+    const vfloat scale = x.scale ? v_get(PART, x.scale + channel, n) : one;
+    const vfloat shift = x.scale ? v_get(PART, x.shift + channel, n) : none;
+    const vfloat gate = source == SOURCE_GATED ? v_get(PART, x.gate + of_image, n) : one;
     const vfloat pooled =
-        source != SOURCE_DENSE ? get(PART, pass->dpool + of_image, n) * share : none;
-    const vfloat mean = pass->sums ? get(PART, pass->mean + channel, n) : none;
-    const vfloat invstd = pass->sums ? get(PART, pass->invstd + channel, n) : none;
+        source != SOURCE_DENSE ? v_get(PART, pass->dpool + of_image, n) * share : none;
+    const vfloat mean = pass->sums ? v_get(PART, pass->mean + channel, n) : none;
+    const vfloat invstd = pass->sums ? v_get(PART, pass->invstd + channel, n) : none;
     const float *raws = x.x + row * pass->channels + channel;
     const float *dy = source != SOURCE_POOLED ? pass->dy + row * pass->channels + channel : NULL;
     float *to = pass->g + row * pass->channels + channel;
-    vfloat s0 = get(PART, sum0, n), s1 = get(PART, sum1, n);
+    vfloat s0 = v_get(PART, sum0, n), s1 = v_get(PART, sum1, n);
 
     for (int r = 0; r < count; r++) {
         const size_t at = (size_t)r * pass->channels;
-        const vfloat raw = get(PART, raws + at, n);
+        const vfloat raw = v_get(PART, raws + at, n);
         vfloat dv = pooled;
 
         if (source == SOURCE_DENSE)
-            dv = get(PART, dy + at, n);
+            dv = v_get(PART, dy + at, n);
         if (source == SOURCE_GATED)
-            dv += get(PART, dy + at, n) * gate;
+            dv += v_get(PART, dy + at, n) * gate;
         const vfloat g = v_act_grad(act, raw * scale + shift, dv);
 
-        put(PART, to + at, g, n);
+        v_put(PART, to + at, g, n);
         s0 += g;
         s1 += g * ((raw - mean) * invstd);
     }
-    put(PART, sum0, s0, n);
-    put(PART, sum1, s1, n);
+    v_put(PART, sum0, s0, n);
+    v_put(PART, sum1, s1, n);
 }
 
 /* Channels [first, first + width): constants and sums of a vector are loaded once for all rows. */

@@ -93,6 +93,20 @@ NAS_INLINE vfloat v_load_n(const float *p, int n)
 NAS_INLINE void v_store_n(float *p, vfloat v, int n) { memcpy(p, &v, (size_t)n * sizeof *p); }
 #endif
 
+/* Lanes [0, n) of memory; n is read only where PART is set. */
+NAS_INLINE vfloat v_get(const bool PART, const float *p, int n)
+{
+    return PART ? v_load_n(p, n) : v_load(p);
+}
+
+NAS_INLINE void v_put(const bool PART, float *p, vfloat v, int n)
+{
+    if (PART)
+        v_store_n(p, v, n);
+    else
+        v_store(p, v);
+}
+
 /* The value of a gradient view, rounded alike in every kernel: with all operands loaded, both
  * products and sums stand in one basic block, and there the compiler fuses both or none. */
 NAS_INLINE vfloat v_grad(vfloat a, vfloat g, vfloat b, vfloat raw, vfloat k)

@@ -6,20 +6,6 @@
 
 enum { WAYS = 4 };
 
-/* Lanes [0, n) of memory; n is read only where PART is set. */
-NAS_INLINE vfloat get(const bool PART, const float *p, int n)
-{
-    return PART ? v_load_n(p, n) : v_load(p);
-}
-
-NAS_INLINE void put(const bool PART, float *p, vfloat v, int n)
-{
-    if (PART)
-        v_store_n(p, v, n);
-    else
-        v_store(p, v);
-}
-
 /* One vector of ROWS rows of a view (by value: stores could change the caller's,
  * for all the compiler knows). */
 NAS_INLINE void view_vector(const nas_act ACT, const int ROWS, const bool PART, nas_view x,
@@ -27,14 +13,14 @@ NAS_INLINE void view_vector(const nas_act ACT, const int ROWS, const bool PART, 
                             int ld)
 {
     const vfloat one = v_set(1), none = {0};
-    const vfloat scale = x.scale ? get(PART, x.scale + c, lanes) : one;
-    const vfloat shift = x.scale ? get(PART, x.shift + c, lanes) : none;
-    const vfloat factor = gate ? get(PART, gate + c, lanes) : one;
+    const vfloat scale = x.scale ? v_get(PART, x.scale + c, lanes) : one;
+    const vfloat shift = x.scale ? v_get(PART, x.shift + c, lanes) : none;
+    const vfloat factor = gate ? v_get(PART, gate + c, lanes) : one;
 
     for (int r = 0; r < ROWS; r++) {
-        const vfloat value = get(PART, x.x + at + (size_t)r * (size_t)channels, lanes);
+        const vfloat value = v_get(PART, x.x + at + (size_t)r * (size_t)channels, lanes);
 
-        put(PART, to + r * ld, v_act(ACT, scale * value + shift) * factor, lanes);
+        v_put(PART, to + r * ld, v_act(ACT, scale * value + shift) * factor, lanes);
     }
 }
 
@@ -83,14 +69,14 @@ void tile_pixel(const nas_view *x, int channels, size_t pixel, int img, int c, i
 NAS_INLINE void grad_vector(const int ROWS, const bool PART, const bool SUM, nas_grad_view dy,
                             size_t at, int channels, int c, int lanes, float *to, int ld)
 {
-    const vfloat a = SUM ? get(PART, dy.a + c, lanes) : (vfloat){0};
-    const vfloat b = SUM ? get(PART, dy.b + c, lanes) : (vfloat){0};
-    const vfloat k = SUM ? get(PART, dy.k + c, lanes) : (vfloat){0};
+    const vfloat a = SUM ? v_get(PART, dy.a + c, lanes) : (vfloat){0};
+    const vfloat b = SUM ? v_get(PART, dy.b + c, lanes) : (vfloat){0};
+    const vfloat k = SUM ? v_get(PART, dy.k + c, lanes) : (vfloat){0};
 
     for (int r = 0; r < ROWS; r++, at += (size_t)channels) {
-        const vfloat g = get(PART, dy.g + at, lanes);
+        const vfloat g = v_get(PART, dy.g + at, lanes);
 
-        v_store(to + r * ld, SUM ? v_grad(a, g, b, get(PART, dy.raw + at, lanes), k) : g);
+        v_store(to + r * ld, SUM ? v_grad(a, g, b, v_get(PART, dy.raw + at, lanes), k) : g);
     }
 }
 
@@ -136,21 +122,21 @@ NAS_INLINE vfloat total(const vfloat sum[WAYS]) { return (sum[0] + sum[1]) + (su
 NAS_INLINE void stats_vector(const bool PART, const float *y, int channels, int rows, size_t before,
                              float *mean, float *m2, int lanes)
 {
-    const vfloat shift = get(PART, before ? mean : y, lanes);
-    const vfloat known = before ? get(PART, m2, lanes) : (vfloat){0};
+    const vfloat shift = v_get(PART, before ? mean : y, lanes);
+    const vfloat known = before ? v_get(PART, m2, lanes) : (vfloat){0};
     const float all = (float)(before + (size_t)rows);
     vfloat sum[WAYS] = {{0}}, squares[WAYS] = {{0}};
     int r = 0;
 
     for (; r + WAYS <= rows; r += WAYS)
         for (int way = 0; way < WAYS; way++) {
-            const vfloat d = get(PART, y + (size_t)(r + way) * (size_t)channels, lanes) - shift;
+            const vfloat d = v_get(PART, y + (size_t)(r + way) * (size_t)channels, lanes) - shift;
 
             sum[way] += d;
             squares[way] += d * d;
         }
     for (; r < rows; r++) {
-        const vfloat d = get(PART, y + (size_t)r * (size_t)channels, lanes) - shift;
+        const vfloat d = v_get(PART, y + (size_t)r * (size_t)channels, lanes) - shift;
 
         sum[0] += d;
         squares[0] += d * d;
@@ -158,23 +144,23 @@ NAS_INLINE void stats_vector(const bool PART, const float *y, int channels, int 
     const vfloat d = total(sum) * (1 / (float)rows);
     const vfloat own = v_max((vfloat){0}, total(squares) - total(sum) * d);
 
-    put(PART, mean, shift + d * ((float)rows / all), lanes);
-    put(PART, m2, known + own + d * d * ((float)before * ((float)rows / all)), lanes);
+    v_put(PART, mean, shift + d * ((float)rows / all), lanes);
+    v_put(PART, m2, known + own + d * d * ((float)before * ((float)rows / all)), lanes);
 }
 
 NAS_INLINE void finish_vector(const nas_act ACT, const bool PART, nas_conv_out out,
                               const float *factor, size_t at, int channels, int rows, int c,
                               int lanes)
 {
-    const vfloat scale = factor ? get(PART, factor + c, lanes) : v_set(1);
-    const vfloat bias = out.bias ? get(PART, out.bias + c, lanes) : (vfloat){0};
+    const vfloat scale = factor ? v_get(PART, factor + c, lanes) : v_set(1);
+    const vfloat bias = out.bias ? v_get(PART, out.bias + c, lanes) : (vfloat){0};
 
     for (int r = 0; r < rows; r++, at += (size_t)channels) {
-        vfloat value = v_act(ACT, scale * get(PART, out.y + at, lanes) + bias);
+        vfloat value = v_act(ACT, scale * v_get(PART, out.y + at, lanes) + bias);
 
         if (out.residual)
-            value += get(PART, out.residual + at, lanes);
-        put(PART, out.y + at, value, lanes);
+            value += v_get(PART, out.residual + at, lanes);
+        v_put(PART, out.y + at, value, lanes);
     }
 }
 
@@ -213,10 +199,10 @@ typedef struct mask_sums {
 NAS_INLINE void mask_row(const nas_act ACT, const bool PART, const float *x, float *dx, int lanes,
                          mask_sums *s, const int way)
 {
-    const vfloat raw = get(PART, x, lanes);
-    const vfloat g = v_act_grad(ACT, s->scale * raw + s->shift, get(PART, dx, lanes));
+    const vfloat raw = v_get(PART, x, lanes);
+    const vfloat g = v_act_grad(ACT, s->scale * raw + s->shift, v_get(PART, dx, lanes));
 
-    put(PART, dx, g, lanes);
+    v_put(PART, dx, g, lanes);
     s->g[way] += g;
     s->gx[way] += g * (raw - s->mean);
 }
@@ -225,9 +211,9 @@ NAS_INLINE void mask_vector(const nas_act ACT, const bool PART, const nas_view *
                             const nas_conv_grad *out, float *sums, int channels, size_t at,
                             int rows, int c, int lanes)
 {
-    mask_sums s = {.scale = get(PART, x->scale + c, lanes),
-                   .shift = get(PART, x->shift + c, lanes),
-                   .mean = get(PART, out->mean + c, lanes)};
+    mask_sums s = {.scale = v_get(PART, x->scale + c, lanes),
+                   .shift = v_get(PART, x->shift + c, lanes),
+                   .mean = v_get(PART, out->mean + c, lanes)};
     const size_t step = (size_t)channels;
     const float *raw = x->x + at;
     float *dx = out->dx + at;
@@ -238,10 +224,10 @@ NAS_INLINE void mask_vector(const nas_act ACT, const bool PART, const nas_view *
             mask_row(ACT, PART, raw, dx, lanes, &s, way);
     for (; r < rows; r++, raw += step, dx += step)
         mask_row(ACT, PART, raw, dx, lanes, &s, 0);
-    put(PART, sums + c, get(PART, sums + c, lanes) + total(s.g), lanes);
+    v_put(PART, sums + c, v_get(PART, sums + c, lanes) + total(s.g), lanes);
     sums += channels;
-    put(PART, sums + c,
-        get(PART, sums + c, lanes) + total(s.gx) * get(PART, out->invstd + c, lanes), lanes);
+    v_put(PART, sums + c,
+        v_get(PART, sums + c, lanes) + total(s.gx) * v_get(PART, out->invstd + c, lanes), lanes);
 }
 
 NAS_INLINE void mask_strip(const nas_act ACT, const nas_view *x, const nas_conv_grad *out,

@@ -1,7 +1,9 @@
 /* Spawning `nas` and small inputs for it. */
 #include "tests/cli/nas.h"
 
+#include <ftw.h>
 #include <stdarg.h>
+#include <sys/stat.h>
 
 #include "tests/support/scratch.h"
 
@@ -40,6 +42,32 @@ const char *nas_put(const char *name, const char *content)
 int nas_count(void)
 {
     return scratch_count();
+}
+
+static const char *secret;
+static int files_seen;
+
+static int look_into(const char *path, const struct stat *info, int kind, struct FTW *walk)
+{
+    if (kind != FTW_F || info->st_size == 0)
+        return 0;
+    FILE *file = fopen(path, "r");
+    char *text = malloc((size_t)info->st_size);
+    const size_t size = fread(text, 1, (size_t)info->st_size, file);
+
+    cr_assert_null(memmem(text, size, secret, strlen(secret)), "%s holds the secret", path);
+    files_seen++;
+    free(text);
+    fclose(file);
+    return 0;
+}
+
+int nas_store_without(const char *text)
+{
+    secret = text;
+    files_seen = 0;
+    nftw(nas_file("store"), look_into, 8, FTW_PHYS);
+    return files_seen;
 }
 
 static process_result *run_list(const process_options *options, const char *first, va_list list)

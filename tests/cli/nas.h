@@ -19,6 +19,8 @@ const char *nas_file(const char *name);
 const char *nas_put(const char *name, const char *content);
 /** Entries of the folder. */
 int nas_count(void);
+/** Files of the store that are not empty; none may hold `secret`. */
+int nas_store_without(const char *secret);
 
 /** Runs `nas` with the arguments up to NULL, and the test's own store; keeps the result until
  * the next call. */
