@@ -18,9 +18,9 @@ bool cli_is_supernet(const char *path)
 nas_status cli_subnets_open(cli_subnets *out, const cli_subnet_options *options,
                             const cli_common *common, bool others, nas_err *err)
 {
-    const nas_judge_config config = {
+    nas_judge_config config = {
         .recalibrate_images = options->recalibrate_images, .score_images = options->score_images,
-        .augment = "none", .seed = (uint64_t)common->seed, .loader_threads = (int)common->threads};
+        .seed = (uint64_t)common->seed, .loader_threads = (int)common->threads};
     nas_index train = {0}, valid = {0};
     nas_status status;
 
@@ -29,8 +29,10 @@ nas_status cli_subnets_open(cli_subnets *out, const cli_subnet_options *options,
                                     NAS_MEMORY_BALANCED, err)) == NAS_OK &&
         (status = nas_dataset_open(&out->data, options->data, err)) == NAS_OK &&
         (others || (status = nas_judge_check_data(out->net, out->data, err)) == NAS_OK) &&
-        (status = nas_judge_split(out->net, out->data, &train, &valid, err)) == NAS_OK)
+        (status = nas_judge_split(out->net, out->data, &train, &valid, err)) == NAS_OK) {
+        config.augment = out->net->augment;
         status = nas_judge_new(&out->judge, out->net, out->data, &train, &valid, &config, err);
+    }
     nas_index_fini(&train);
     nas_index_fini(&valid);
     return status;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nas/data/augment.h"
+
 static const char *const kind = "supernet", *const teacher_prefix = "teacher/";
 
 nas_status nas_supernet_new(nas_supernet **out, nas_space *space, int max_batch,
@@ -20,6 +22,7 @@ nas_status nas_supernet_new(nas_supernet **out, nas_space *space, int max_batch,
     }
     n->space = space;
     n->seed = seed;
+    snprintf(n->augment, sizeof n->augment, "none");
     if ((status = nas_elastic_new(&n->elastic, space, max_batch, memory, err)) != NAS_OK) {
         nas_supernet_free(n);
         return status;
@@ -183,11 +186,11 @@ static json_t *state_json(const nas_supernet *n)
 
     for (int i = 0; i < n->phases; i++)
         json_array_append_new(phases, json_string(n->phase[i]));
-    return json_pack("{s:o, s:o, s:o, s:I, s:f, s:s, s:b}", "space",
+    return json_pack("{s:o, s:o, s:o, s:I, s:f, s:s, s:s, s:b}", "space",
                      nas_space_to_json(n->space), "phases", phases, "trained",
                      nas_elastic_dims_json(&n->trained), "seed", (json_int_t)n->seed,
-                     "valid_fraction", n->valid_fraction, "data", n->data, "teacher",
-                     n->teacher != NULL);
+                     "valid_fraction", n->valid_fraction, "augment", n->augment, "data", n->data,
+                     "teacher", n->teacher != NULL);
 }
 
 nas_status nas_supernet_save(const nas_supernet *n, const char *path, nas_err *err)
@@ -224,7 +227,7 @@ static nas_status read_phases(nas_supernet *n, const json_t *state, const char *
 
 static nas_status read_state(nas_supernet *n, const json_t *state, const char *path, nas_err *err)
 {
-    const char *data = ""; /* files of before it was noted */
+    const char *data = "", *augment = "none"; /* files of before they were noted */
     int64_t seed = 0;
     nas_status status;
 
@@ -232,8 +235,13 @@ static nas_status read_state(nas_supernet *n, const json_t *state, const char *p
         (status = nas_json_int(state, path, "seed", true, INT64_MIN, INT64_MAX, &seed, err)) ||
         (status = nas_json_real(state, path, "valid_fraction", true, 0, 1, &n->valid_fraction,
                                 err)) ||
-        (status = nas_json_str(state, path, "data", false, &data, err)))
+        (status = nas_json_str(state, path, "data", false, &data, err)) ||
+        (status = nas_json_str(state, path, "augment", false, &augment, err)))
         return status;
+    if (nas_augment_preset(&(nas_augment){0}, augment, 0, NULL) != NAS_OK)
+        return nas_fail(err, NAS_E_DATA, "%s: 'augment' is \"%.40s\", none that is known", path,
+                        augment);
+    snprintf(n->augment, sizeof n->augment, "%s", augment);
     snprintf(n->data, sizeof n->data, "%s", data);
     n->seed = (uint64_t)seed;
     if (n->phases == 0)

@@ -6,7 +6,7 @@
 #include "nas/elastic/elastic.h"
 #include "nas/train/checkpoint.h"
 
-enum { NAS_MAX_PHASES = 24, NAS_PHASE_NAME_SIZE = 32 };
+enum { NAS_MAX_PHASES = 24, NAS_PHASE_NAME_SIZE = 32, NAS_AUGMENT_NAME_SIZE = 16 };
 
 typedef struct nas_supernet {
     nas_space *space;            /* fitted to the images it was trained on              */
@@ -16,6 +16,8 @@ typedef struct nas_supernet {
     char phase[NAS_MAX_PHASES][NAS_PHASE_NAME_SIZE];
     uint64_t seed;               /* of the split of the training images                  */
     double valid_fraction;       /* of them held out                                    */
+    char augment[NAS_AUGMENT_NAME_SIZE]; /* preset that the last phase saw them through: batch
+                                    statistics of subnets are averaged over the same      */
     char data[NAS_DIGEST_SIZE];  /* of the data set with these images; "": not known      */
     nas_model *teacher;          /* the largest network as it was trained alone; or NULL  */
     char digest[NAS_DIGEST_SIZE]; /* of its file; "": was not read from one               */

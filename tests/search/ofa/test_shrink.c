@@ -114,6 +114,7 @@ static outcome run_phase(int phase, int threads, const char *from, const char *t
     cr_assert_eq(nas_supernet_load(&net, scratch(to), 0, NAS_MEMORY_BALANCED, &err), NAS_OK);
     memcpy(out.digest, net->digest, sizeof out.digest);
     cr_assert_eq(net->phases, phase + 1);
+    cr_assert_str_eq(net->augment, schedule.phase[phase].augment); /* subnets are judged so, too */
     nas_supernet_free(net);
     return out;
 }
