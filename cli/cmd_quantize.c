@@ -21,7 +21,7 @@
 typedef struct quantize_options {
     cli_run_options run;
     const char *model, *data, *out, *table;
-    int64_t bits, least_bits, episodes, warmup_episodes;
+    int64_t bits, input_bits, least_bits, episodes, warmup_episodes;
     int64_t calibration_images, finetune_epochs, batch, iterations;
     int method, calibration, steps, agent;
     double size_ratio, bitops, ratio;
@@ -43,6 +43,8 @@ static const nas_option quantize_table[] = {
      "copy of the quantised network, which the run keeps", false, true},
     {"--bits", NAS_OPT_INT, AT(bits), "8", 1, 8, NULL, "N",
      "of every weight and (linear) of every input; with --agent: at most; linear: at least 2"},
+    {"--input-bits", NAS_OPT_INT, AT(input_bits), NULL, 2, 8, NULL, "N",
+     "linear: of every input, whatever --bits says; an agent then chooses those of weights alone"},
     {"--agent", NAS_OPT_CHOICE, AT(agent), "none", 0, 0, "none|ddpg|random|uniform|evolution", NULL,
      "who chooses the bits of each layer, under --size-ratio, --bitops or --table"},
     {"--episodes", NAS_OPT_INT, AT(episodes), "100", 1, 1e6, NULL, "N", "policies that it tries"},
@@ -119,6 +121,8 @@ static nas_status check_budget(const quantize_options *o, nas_err *err)
     if (o->method == NAS_QUANT_KMEANS && (o->bitops > 0 || o->table != NULL))
         return nas_fail(err, NAS_E_USAGE, "--method kmeans makes a network smaller, not faster: "
                         "its budget is --size-ratio");
+    if (o->method == NAS_QUANT_KMEANS && o->input_bits > 0)
+        return nas_fail(err, NAS_E_USAGE, "--input-bits: with --method kmeans inputs stay floats");
     if (o->agent != AGENT_NONE && o->least_bits > o->bits)
         return nas_fail(err, NAS_E_USAGE, "--least-bits %lld is above --bits %lld",
                         (long long)o->least_bits, (long long)o->bits);
@@ -181,7 +185,8 @@ static nas_status load_budget(work *w, nas_err *err)
                                  : NAS_BUDGET_SIZE,
         .count = nas_quantizer_count(w->task.quantizer),
         .site = nas_quantizer_sites(w->task.quantizer), .least = (int)o->least_bits,
-        .most = (int)o->bits, .inputs = o->method == NAS_QUANT_LINEAR,
+        .most = (int)o->bits, .inputs = o->method == NAS_QUANT_LINEAR && o->input_bits == 0,
+        .input = (int)o->input_bits,
         .pin_ends = o->method == NAS_QUANT_LINEAR};
     if (o->table != NULL && /* ratios do not depend on the clock */
         (status = nas_latency_table_import(&table, o->table, 1.0, err)) == NAS_OK)
@@ -252,7 +257,7 @@ static nas_status load(work *w, nas_err *err)
     if (w->bits == NULL)
         return nas_fail(err, NAS_E_NOMEM, "quantisation: out of memory");
     for (int i = 0; i < count; i++)
-        w->bits[i] = (nas_bits){(int)o->bits, (int)o->bits};
+        w->bits[i] = (nas_bits){(int)o->bits, (int)(o->input_bits ? o->input_bits : o->bits)};
     if (o->agent != AGENT_NONE && (status = load_budget(w, err)) != NAS_OK)
         return status;
     nas_quantised_training_init(&w->training, w->task.quantizer, 0.9, o->decay);

@@ -79,14 +79,20 @@ bool nas_budget_pinned(const nas_budget *b, int site)
     return b->pin_ends && (site == 0 || site == b->count - 1);
 }
 
+/* The bits of a pinned site. */
+static nas_bits pinned_bits(const nas_budget *b)
+{
+    return (nas_bits){NAS_BUDGET_BITS, b->inputs || b->input > 0 ? NAS_BUDGET_BITS : 0};
+}
+
 /* The cost if every site that is not pinned had the same bits. */
 static double cost_at(const nas_budget *b, int bits)
 {
     double sum = 0.0;
 
     for (int i = 0; i < b->count; i++) {
-        const int own = nas_budget_pinned(b, i) ? NAS_BUDGET_BITS : bits;
-        sum += site_cost(b, i, (nas_bits){own, b->inputs ? own : 0});
+        const nas_bits own = {bits, b->inputs ? bits : b->input};
+        sum += site_cost(b, i, nas_budget_pinned(b, i) ? pinned_bits(b) : own);
     }
     return sum;
 }
@@ -110,7 +116,7 @@ void nas_budget_pin(const nas_budget *b, nas_bits *bits)
 {
     for (int i = 0; i < b->count; i++)
         if (nas_budget_pinned(b, i))
-            bits[i] = (nas_bits){NAS_BUDGET_BITS, b->inputs ? NAS_BUDGET_BITS : 0};
+            bits[i] = pinned_bits(b);
 }
 
 /* Takes one bit, if there is one to take. */

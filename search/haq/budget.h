@@ -23,6 +23,7 @@ typedef struct nas_budget {
     double (*table)[NAS_BUDGET_BITS][NAS_BUDGET_BITS]; /* [count][weight bits - 1][input bits - 1] */
     int least, most;                                   /* bits that may be chosen */
     bool inputs;                                       /* inputs are chosen, too  */
+    int input;          /* bits of inputs that are not chosen; 0: they stay floats      */
     bool pin_ends;      /* HAQ's linear environment: first and last site stay at 8 by 8 */
     double target;      /* cost that a policy may have; INFINITY: any                   */
 } nas_budget;

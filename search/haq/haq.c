@@ -87,7 +87,8 @@ static nas_status reset(void *user, nas_err *err)
     haq->step = 0;
     haq->last = 0.5f; /* HAQ: 4 bits of 8 */
     for (int i = 0; i < haq->budget->count; i++)
-        haq->bits[i] = (nas_bits){haq->budget->most, haq->budget->inputs ? haq->budget->most : 0};
+        haq->bits[i] = (nas_bits){haq->budget->most,
+                                  haq->budget->inputs ? haq->budget->most : haq->budget->input};
     return NAS_OK;
 }
 

@@ -69,6 +69,15 @@ Test(cli_quantize, an_agent_keeps_its_budget)
                    "random", "--bitops", "0.5", "--episodes", "2", "--finetune-epochs", "1",
                    "--quiet");
     cr_expect_leq(real_of(run, "cost_ratio"), 0.5);
+    run = NAS_JSON("quantize", "--model", model, "--data", nas_file("task.nasd"), "--agent",
+                   "random", "--size-ratio", "0.15", "--input-bits", "8", "--episodes", "2",
+                   "--quiet");
+    const json_t *layers = json_object_get(run, "policy"), *layer;
+    size_t i;
+    json_array_foreach(layers, i, layer)
+        cr_expect_eq(json_integer_value(json_object_get(layer, "input_bits")), 8);
+    cr_expect_gt(i, 2);
+    cr_expect_leq(real_of(run, "cost_ratio"), 0.15);
 }
 
 Test(cli_quantize, mistakes_are_named_and_leave_nothing)
@@ -82,6 +91,7 @@ Test(cli_quantize, mistakes_are_named_and_leave_nothing)
     REFUSED(2, "needs one budget", "--agent", "ddpg");
     REFUSED(2, "needs one budget", "--agent", "ddpg", "--bitops", "0.5", "--size-ratio", "0.5");
     REFUSED(2, "for an agent", "--size-ratio", "0.5");
+    REFUSED(2, "inputs stay floats", "--method", "kmeans", "--input-bits", "8");
     REFUSED(2, "go together", "--agent", "ddpg", "--table", "x.npy");
     REFUSED(2, "--size-ratio", "--agent", "ddpg", "--method", "kmeans", "--bitops", "0.5");
     REFUSED(2, "above --bits", "--agent", "ddpg", "--bitops", "0.5", "--least-bits", "5", "--bits",

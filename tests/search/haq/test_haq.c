@@ -167,6 +167,28 @@ Test(search_haq, inputs_lose_bits_before_weights_and_the_ends_stay)
     free(site);
 }
 
+Test(search_haq, inputs_that_are_given_stay_and_weights_pay)
+{
+    nas_quant_site *site = made_up(SITES);
+    nas_budget b = {.kind = NAS_BUDGET_BITOPS, .count = SITES, .site = site, .least = 2, .most = 8,
+                    .input = 6, .pin_ends = true};
+    nas_bits bits[SITES];
+
+    for (int i = 0; i < SITES; i++)
+        bits[i] = (nas_bits){8, 6};
+    b.target = 0;
+    cr_expect(nas_budget_fit(&b, bits));
+    for (int i = 0; i < SITES; i++) {
+        const bool end = i == 0 || i == SITES - 1;
+        cr_expect_eq(bits[i].weight, end ? 8 : 2);
+        cr_expect_eq(bits[i].input, end ? 8 : 6);
+    }
+    const double least = nas_budget_cost(&b, bits) / nas_budget_full(&b);
+    cr_expect_eq(nas_budget_set(&b, least * 0.999, &err), NAS_E_INFEASIBLE);
+    cr_expect_eq(nas_budget_set(&b, least * 1.001, &err), NAS_OK, "%s", err.message);
+    free(site);
+}
+
 Test(search_haq, a_budget_below_the_least_is_refused_with_the_range)
 {
     nas_quant_site *site = made_up(SITES);
