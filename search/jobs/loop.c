@@ -24,6 +24,7 @@ enum {
     STORE_WAIT_MS = 1000, /* for a lock: who holds it may be a hung job, which must be ended */
     STORE_RETRY_MS = 1000, /* after a write that failed                                   */
     STORE_PATIENCE_MS = 60000,
+    STOP_PATIENCE_MS = 3000, /* of one that was asked to stop, and whose processes have ended */
     READ_TRIES = 5,       /* of a job that starts; each waits for a lock */
     READ_PAUSE_MS = 100
 };
@@ -352,6 +353,30 @@ static void take_starts_back(loop *l)
     l->change_count = kept;
 }
 
+static bool is_stopped(const loop *l)
+{
+    const nas_jobs__process *p = l->processes;
+
+    while (p && nas_jobs__process_ended(p))
+        p = p->next;
+    return l->stops > 0 && !p;
+}
+
+/* After a write that failed.  Who is asked to stop waits but for a moment once all processes have
+ * ended: the next loop finds these attempts running, and queues their jobs again. */
+static nas_status give_up_or_wait(loop *l, nas_status status, nas_err *err)
+{
+    const nas_err why = *err;
+
+    if (!may_pass(l, &l->writes_fail_since, status, err))
+        return status;
+    l->retry_at = now_ms(l) + STORE_RETRY_MS;
+    if (!is_stopped(l) || now_ms(l) - l->writes_fail_since < STOP_PATIENCE_MS)
+        return NAS_OK;
+    return nas_fail(err, NAS_E_INTERRUPTED, "the job loop was stopped, and could not write how its "
+                    "last jobs ended: %s", why.message);
+}
+
 /* Writes what is due; starts what was allowed to.  Process ids come into the next turn's. */
 static nas_status write_and_start(loop *l, nas_err *err)
 {
@@ -365,9 +390,7 @@ static nas_status write_and_start(loop *l, nas_err *err)
     }
     if ((status = nas_store_jobs_write(l->store, l->number, changes, count, err))) {
         take_starts_back(l);
-        const bool passes = may_pass(l, &l->writes_fail_since, status, err);
-        l->retry_at = now_ms(l) + STORE_RETRY_MS;
-        return passes ? NAS_OK : status;
+        return give_up_or_wait(l, status, err);
     }
     l->changes = NULL;
     l->change_count = l->change_room = 0;

@@ -1,10 +1,10 @@
 /* The fault battery: every command is killed, refused memory and disk at each of its calls, and
  * must leave the old state or the new one, say what happened, and go on when it is run again.
  *
- *   faults [--trials N] [--only TEXT] NAS SHIM SOURCE
+ *   faults [--trials N] [--only TEXT] [--part I/N] NAS SHIM SOURCE
  *
- * N: of each kind at most, evenly spread; default: every call.  Exit code 1 if something was
- * found. */
+ * --trials: of each kind at most, evenly spread; default: every call.  --part: every Nth of them
+ * from the Ith, so that several processes share the work.  Exit code 1 if something was found. */
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -19,7 +19,10 @@
 
 enum { SHOWN = 5, /* findings of a row that are printed in full */
        STOP_S = 10, /* that a checkpoint may take               */
-       BEGUN_S = 1 }; /* after that long a command has begun    */
+       BEGUN_S = 1,   /* after that long a command has begun    */
+       SIZES = 50,    /* of disks                                  */
+       TOLD = 100,    /* trials from one sign of life to the next */
+       PATIENCE_HITS = 4 }; /* refusals until a disk has room again  */
 
 typedef struct fault {
     const char *name;
@@ -38,13 +41,14 @@ typedef struct row {
 
 /* A scenario undisturbed. */
 typedef struct golden {
-    char *proof;
+    char *proof, *kept; /* kept: of scenario.kept */
     long calls[FAULT_KINDS], bytes;
+    long tree_bytes;    /* that its jobs write, too */
     double seconds;
 } golden;
 
 static const char *only = "";
-static long most = LONG_MAX, all_tried, all_found;
+static long most = LONG_MAX, part = 1, parts = 1, all_tried, all_found;
 
 /* ---- results ---- */
 
@@ -96,18 +100,52 @@ static uint64_t file_sum(const char *name)
     return sum;
 }
 
-/* What proves the result of a scenario whose command has just ended well; yours. */
-static char *proof_of(const scenario *s, const trial_end *end)
+/* What `proof` (NULL: the command itself, which has just ended well) says of a result; yours. */
+static char *proof_by(const scenario *s, const char *proof, const trial_end *end)
 {
     char *said = NULL, *all = NULL;
 
     if (s->times)
         return strdup("");
-    said = essence(s->proof != NULL ? trial_run(s->proof, false).out : end->out);
+    said = essence(proof != NULL ? trial_run(proof, false).out : end->out);
     if (asprintf(&all, "%s %llx", said, (unsigned long long)(s->file ? file_sum(s->file) : 0)) < 0)
         trial_die("no memory");
     free(said);
     return all;
+}
+
+static char *proof_of(const scenario *s, const trial_end *end)
+{
+    return proof_by(s, s->proof, end);
+}
+
+static char *kept_of(const scenario *s, const trial_end *end)
+{
+    return proof_by(s, s->kept, end);
+}
+
+/* How far the jobs of a store have got. */
+typedef struct queue {
+    int begun, again, waiting; /* jobs with an attempt, with several, and not done */
+} queue;
+
+static queue look_at_queue(void)
+{
+    const trial_end end = trial_run("jobs list --quiet --json", false);
+    json_t *list = json_loads(end.out, 0, NULL), *job;
+    queue q = {0};
+    size_t i;
+
+    json_array_foreach(json_object_get(list, "jobs"), i, job) {
+        const json_int_t attempts = json_integer_value(json_object_get(job, "attempt"));
+        const char *state = json_string_value(json_object_get(job, "state"));
+
+        q.begun += attempts > 0;
+        q.again += attempts > 1;
+        q.waiting += state == NULL || strcmp(state, "done") != 0;
+    }
+    json_decref(list);
+    return q;
 }
 
 /* ---- one trial ---- */
@@ -148,7 +186,8 @@ static trial_end start_again(const scenario *s)
 }
 
 /* After a fault the next start must end as if there had been none. */
-static void recover(row *r, const char *wanted)
+static void recover_to(row *r, char *(*prove)(const scenario *, const trial_end *),
+                       const char *wanted)
 {
     const scenario *s = r->scenario;
     trial_end end = start_again(s);
@@ -157,7 +196,7 @@ static void recover(row *r, const char *wanted)
         finding(r, "the next start failed", &end);
         return;
     }
-    char *proof = proof_of(s, &end);
+    char *proof = prove(s, &end);
     if (strcmp(proof, wanted) != 0) {
         end.err = proof;
         finding(r, "the next start ended otherwise", &end);
@@ -170,6 +209,11 @@ static void recover(row *r, const char *wanted)
         end = trial_run("store verify --quiet", false);
     if (end.code != 0 && end.code != 74) /* there is none */
         finding(r, "the store is damaged", &end);
+}
+
+static void recover(row *r, const char *wanted)
+{
+    recover_to(r, proof_of, wanted);
 }
 
 /* Runs the scenario under place.plan; false if the fault did not come to pass. */
@@ -214,6 +258,53 @@ static bool try_error(row *r, const char *wanted, int code)
     return true;
 }
 
+/* What waits for room on the disk gets it after some refusals, and then ends as if nothing had
+ * been.  It may give up before the first job and after the last one.  `alone`: its jobs had room
+ * all the time, so that each of them ran once. */
+static bool try_patience(row *r, const golden *g, bool alone)
+{
+    const scenario *s = r->scenario;
+
+    place.plan->refusals = PATIENCE_HITS;
+    trial_copy(s->folder);
+    trial_end end = trial_run(s->command, true);
+    if (place.plan->hits == 0)
+        return false;
+    char *message = strdup(end.err);
+    const queue q = look_at_queue();
+
+    end.err = message;
+    if (end.code == 74 ? q.begun > 0 && q.waiting > 0 : end.code != 0)
+        finding(r, "did not wait for room", &end);
+    else if (alone && q.again > 0)
+        finding(r, "a job ran twice", &end);
+    free(message);
+    recover_to(r, kept_of, g->kept);
+    return true;
+}
+
+/* The same, but there is never room, and it is asked to stop `after` seconds. */
+static bool try_stop(row *r, const golden *g, double after)
+{
+    const scenario *s = r->scenario;
+
+    trial_copy(s->folder);
+    const pid_t pid = trial_start(s->command, true);
+    while (place.plan->hits == 0 && !trial_ended(pid))
+        usleep(1000);
+    usleep((useconds_t)(after * 1e6));
+    kill(pid, SIGTERM);
+    const trial_end end = trial_wait(pid);
+    if (place.plan->hits == 0)
+        return false;
+    if (end.code != 0 && end.code != 74 && end.code != 75 && end.code != 128 + SIGTERM)
+        finding(r, "wrong exit code", &end);
+    if (end.seconds > STOP_S)
+        finding(r, "took too long to stop", &end);
+    recover_to(r, kept_of, g->kept);
+    return true;
+}
+
 /* ---- batteries ---- */
 
 static golden golden_of(const scenario *s)
@@ -234,6 +325,13 @@ static golden golden_of(const scenario *s)
         free(g.proof);
         g.proof = proof_of(s, &end);
     }
+    if (s->waits) {
+        trial_copy(s->folder);
+        trial_plan(FAULT_CHANGE, FAULT_NONE, 0, false, true);
+        const trial_end end = trial_run(s->command, true);
+        g.tree_bytes = place.plan->bytes;
+        g.kept = kept_of(s, &end);
+    }
     return g;
 }
 
@@ -244,6 +342,21 @@ static void print_row(const row *r)
     fflush(stdout);
     all_tried += r->tried;
     all_found += r->found;
+}
+
+/* True if trial `i` (from 0) is of our part. */
+static bool is_ours(long i)
+{
+    return i % parts == part - 1;
+}
+
+/* After a trial: those that disturb little take hours in all. */
+static void count_trial(row *r, bool tried)
+{
+    r->tried += tried;
+    if (tried && r->tried % TOLD == 0)
+        fprintf(stderr, "%s, %s: %ld of %ld, %ld found\n", r->scenario->name, r->fault, r->tried,
+                r->points, r->found);
 }
 
 /* The i-th of `trials` numbers that are spread evenly over 1..`points`. */
@@ -259,9 +372,11 @@ static void sweep(const scenario *s, const golden *g, const fault *f)
     const long trials = r.points < most ? r.points : most;
 
     for (long i = 0; i < trials; i++) {
+        if (!is_ours(i))
+            continue;
         trial_plan(f->kind, f->action, spread(i, trials, r.points), f->persistent, false);
-        r.tried += f->action == FAULT_KILL ? try_kill(&r, g->proof)
-                                           : try_error(&r, g->proof, f->code);
+        count_trial(&r, f->action == FAULT_KILL ? try_kill(&r, g->proof)
+                                                : try_error(&r, g->proof, f->code));
     }
     print_row(&r);
 }
@@ -269,13 +384,47 @@ static void sweep(const scenario *s, const golden *g, const fault *f)
 /* Disks of many sizes: a write that does not fit whole is cut. */
 static void fill_disks(const scenario *s, const golden *g)
 {
-    row r = {.scenario = s, .fault = "disk of a size", .points = 50};
+    row r = {.scenario = s, .fault = "disk of a size", .points = SIZES};
     const long trials = r.points < most ? r.points : most;
 
     for (long i = 0; i < trials; i++) {
+        if (!is_ours(i))
+            continue;
         trial_plan(FAULT_CHANGE, FAULT_NONE, 0, false, false);
         place.plan->disk_bytes = g->bytes * (i + 1) / (trials + 1) + 1;
-        r.tried += try_error(&r, g->proof, 74);
+        count_trial(&r, try_error(&r, g->proof, 74));
+    }
+    print_row(&r);
+}
+
+/* There is no room for a while, at each call of what starts jobs; these have room. */
+static void refuse_for_a_while(const scenario *s, const golden *g, const char *name)
+{
+    row r = {.scenario = s, .fault = name, .points = g->calls[FAULT_CHANGE]};
+    const long trials = r.points < most ? r.points : most;
+
+    for (long i = 0; i < trials; i++) {
+        if (!is_ours(i))
+            continue;
+        trial_plan(FAULT_CHANGE, ENOSPC, spread(i, trials, r.points), true, false);
+        count_trial(&r, try_patience(&r, g, true));
+    }
+    print_row(&r);
+}
+
+/* Disks of many sizes, which it shares with its jobs: there is room after a while, or (`stop`)
+ * it is asked to stop soon after the first write that fails. */
+static void fill_shared_disks(const scenario *s, const golden *g, const char *name, bool stop)
+{
+    row r = {.scenario = s, .fault = name, .points = SIZES};
+    const long trials = r.points < most ? r.points : most;
+
+    for (long i = 0; i < trials; i++) {
+        if (!is_ours(i))
+            continue;
+        trial_plan(FAULT_CHANGE, FAULT_NONE, 0, false, true);
+        place.plan->disk_bytes = g->tree_bytes * (i + 1) / (trials + 1) + 1;
+        count_trial(&r, stop ? try_stop(&r, g, 0.3 * (double)(i % 8)) : try_patience(&r, g, false));
     }
     print_row(&r);
 }
@@ -291,6 +440,8 @@ static void signal_at_instants(const scenario *s, const golden *g, const char *n
     for (long i = 0; i < trials; i++) {
         const double after = g->seconds * ((double)i + 0.5) / (double)trials;
 
+        if (!is_ours(i))
+            continue;
         trial_plan(FAULT_CHANGE, FAULT_NONE, 0, false, false);
         place.plan->at = i;
         trial_copy(s->folder);
@@ -308,7 +459,7 @@ static void signal_at_instants(const scenario *s, const golden *g, const char *n
         if (number == SIGTERM && end.code == 128 + SIGTERM && after > BEGUN_S)
             finding(&r, "ended without a checkpoint", &end);
         recover(&r, g->proof);
-        r.tried++;
+        count_trial(&r, true);
     }
     print_row(&r);
     if (number == SIGTERM)
@@ -334,7 +485,10 @@ static void disturb(const scenario *s)
         {"no memory, once", FAULT_ALLOC, ENOMEM, 71, false, false},
         {"no memory", FAULT_ALLOC, ENOMEM, 71, true, false},
     };
-    static const char *const others[] = {"disk of a size", "killed at an instant", "asked to stop"};
+    static const char no_room[] = "no room for a while", small_disk[] = "disk full for a while",
+                      no_room_stop[] = "disk full, then stop";
+    static const char *const others[] = {"disk of a size", "killed at an instant", "asked to stop",
+                                         no_room, small_disk, no_room_stop};
     bool asked = false;
 
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
@@ -351,11 +505,18 @@ static void disturb(const scenario *s)
             sweep(s, &g, &faults[i]);
     if (s->changes && !s->waits && is_asked_for(s, "disk of a size"))
         fill_disks(s, &g);
+    if (s->waits && is_asked_for(s, no_room))
+        refuse_for_a_while(s, &g, no_room);
+    if (s->waits && is_asked_for(s, small_disk))
+        fill_shared_disks(s, &g, small_disk, false);
+    if (s->waits && is_asked_for(s, no_room_stop))
+        fill_shared_disks(s, &g, no_room_stop, true);
     if ((s->run || s->waits) && is_asked_for(s, "killed at an instant"))
         signal_at_instants(s, &g, "killed at an instant", SIGKILL);
     if ((s->run || s->waits) && is_asked_for(s, "asked to stop"))
         signal_at_instants(s, &g, "asked to stop", SIGTERM);
     free(g.proof);
+    free(g.kept);
 }
 
 int main(int argc, char **argv)
@@ -367,10 +528,11 @@ int main(int argc, char **argv)
             most = atol(argv[at + 1]);
         else if (strcmp(argv[at], "--only") == 0)
             only = argv[at + 1];
-        else
+        else if (strcmp(argv[at], "--part") != 0 ||
+                 sscanf(argv[at + 1], "%ld/%ld", &part, &parts) != 2)
             break;
-    if (argc - at != 3 || most < 1) {
-        fputs("usage: faults [--trials N] [--only TEXT] NAS SHIM SOURCE\n", stderr);
+    if (argc - at != 3 || most < 1 || part < 1 || part > parts) {
+        fputs("usage: faults [--trials N] [--only TEXT] [--part I/N] NAS SHIM SOURCE\n", stderr);
         return 2;
     }
     trial_init(argv[at], argv[at + 1]);

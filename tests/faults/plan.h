@@ -22,6 +22,7 @@ typedef struct fault_plan {
     bool persistent;    /* and all after it                                         */
     bool tree;          /* also in the processes that this one starts               */
     long disk_bytes;    /* > 0: of what is written, removed or not, no more fits on the disk */
+    long refusals;      /* > 0: after so many hits there is no fault any more */
     atomic_long calls[FAULT_KINDS], bytes;
     atomic_long hits;   /* calls that were made to fail */
     char where[128];    /* the first of them            */

@@ -32,7 +32,7 @@ const scenario scenarios[] = {
     {"train", "inputs", TRAIN RUN, .run = true, .changes = true},
     {"evolve", "inputs", EVOLVE QUIET, .run = true, .changes = true},
     {"jobs run", "queue", "jobs run --cores 1 --grace 1" QUIET, "jobs logs s --stream out",
-     .changes = true, .waits = true},
+     .changes = true, .waits = true, .kept = "runs show 1" QUIET},
     {"jobs submit", "inputs", "jobs submit --file jobs.json" QUIET, "jobs list" QUIET,
      .changes = true, .repeated = 2},
     {"jobs cancel", "queue", "jobs cancel s" QUIET, "jobs list" QUIET, .changes = true,

@@ -15,6 +15,7 @@ typedef struct scenario {
     bool changes;        /* has something to lose: it is killed, too                        */
     bool times;          /* its result holds times and cannot be compared                   */
     bool waits;          /* for a disk that can be used again, longer than a trial takes     */
+    const char *kept;    /* if it waits: a proof that needs no log, which a full disk cuts   */
     int repeated;        /* exit code of what was done already, beside 0                    */
     int judged;          /* that of what looks for damage, and takes what it cannot read for it */
 } scenario;

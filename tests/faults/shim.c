@@ -80,13 +80,19 @@ __attribute__((constructor)) static void begin(void)
     plan = shared;
 }
 
+/* True if the fault has passed. */
+static bool is_over(void)
+{
+    return plan->refusals > 0 && atomic_load(&plan->hits) >= plan->refusals;
+}
+
 /* True if this call shall fail, with errno; does not return from one that shall be the last. */
 static bool strikes(fault_kind kind, const char *name, const void *caller)
 {
     const long call = atomic_fetch_add(&plan->calls[kind], 1) + 1;
 
     if ((int)kind != plan->kind || plan->at == 0 || plan->action == FAULT_NONE ||
-        (plan->persistent ? call < plan->at : call != plan->at))
+        (plan->persistent ? call < plan->at : call != plan->at) || is_over())
         return false;
     if (atomic_fetch_add(&plan->hits, 1) == 0)
         snprintf(plan->where, sizeof plan->where, "%s (%#lx)", name,
@@ -117,7 +123,7 @@ static ssize_t room_for(int fd, size_t size)
     if (plan == NULL || size == 0 || !is_file(fd))
         return (ssize_t)size;
     const long used = atomic_fetch_add(&plan->bytes, (long)size);
-    if (plan->disk_bytes <= 0 || used + (long)size <= plan->disk_bytes)
+    if (plan->disk_bytes <= 0 || used + (long)size <= plan->disk_bytes || is_over())
         return (ssize_t)size;
     atomic_fetch_add(&plan->hits, 1);
     if (used < plan->disk_bytes)

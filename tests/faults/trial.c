@@ -165,6 +165,13 @@ static char *slurp(const char *path)
     return text;
 }
 
+bool trial_ended(pid_t pid)
+{
+    siginfo_t info = {0};
+
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
+}
+
 trial_end trial_wait(pid_t pid)
 {
     static trial_end last;

@@ -38,6 +38,8 @@ trial_end trial_run(const char *command, bool faulty);
 /** The same, in two halves: starts it, and waits for its end. */
 pid_t trial_start(const char *command, bool faulty);
 trial_end trial_wait(pid_t pid);
+/** True if it has ended and trial_wait will not wait. */
+bool trial_ended(pid_t pid);
 
 /** Sets place.plan: the calls counted, and what happens at the `at`th of `kind`. */
 void trial_plan(fault_kind kind, int action, long at, bool persistent, bool tree);
