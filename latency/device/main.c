@@ -101,6 +101,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (strcmp(argv[1], "--self-test") == 0) {
         status = nas_device__self_test(&err);
+        if (status == NAS_OK)
+            status = nas_device__self_test_int8(&err);
     } else {
         status = run(argv[1], &err);
         if (status != NAS_OK) {

@@ -8,4 +8,8 @@
  * line for each.  NAS_E_FAIL if one of them differs from the reference. */
 nas_status nas_device__self_test(nas_err *err);
 
+/** The same of convolutions on 8-bit integers, which are right to the bit.  NAS_E_FAIL,
+ * NAS_E_NOMEM. */
+nas_status nas_device__self_test_int8(nas_err *err);
+
 #endif

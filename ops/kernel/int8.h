@@ -79,8 +79,12 @@ typedef struct nas_q8_kernels {
     void (*block)(const nas_q8_link *link, int count, const float *x, void *scratch);
 } nas_q8_kernels;
 
-/** Those that go with a set of kernels ("reference", "portable", "avx2"; every set wider than the
- * widest of these takes that one). */
+/** Those that go with a set of kernels: "reference" with its namesake, "portable" likewise where
+ * there is one, and with every other set the best that run here. */
 const nas_q8_kernels *nas_q8_kernels_of(const nas_kernels *kernels);
+
+/** All that run here, best first, up to NULL: "avx2", "portable"; on 64-bit ARM "dotprod", "neon";
+ * everywhere, and last, "reference". */
+const nas_q8_kernels *const *nas_q8_kernels_all(void);
 
 #endif

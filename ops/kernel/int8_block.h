@@ -117,7 +117,7 @@ NAS_INLINE void expand_tiles(const ending KIND, const block *b, const nas_q8_out
                              const int16_t *a, const int16_t *panel, int c, size_t held, vint *x)
 {
     const nas_q8_output out = *to; /* its own: else stores might change it */
-    const left l = plain_rows(a, b->wide / 2);
+    const left l = plain_rows(a, b->wide / 2, 0);
     place p = {.at = b->l.lead, .left = b->even / 2};
     int rows = b->depthwise->h * b->even;
 
@@ -139,7 +139,7 @@ static void expand_image(const block *b, const nas_q8_link *link, int zero, cons
     const int16_t *panel = (const int16_t *)link->packed + (size_t)c * (size_t)b->wide;
 
     for (int v = 0; v < BLOCK; v++)
-        lay_padding(g, &b->l, g->h, x + (size_t)v * held);
+        lay_padding(g, &b->l, g->h, zero, x + (size_t)v * held);
     WITH_KIND(link->out.act == NAS_ACT_NONE ? ROUNDED : BENT,
               expand_tiles(KIND, b, &link->out, zero, a, panel, c, held, x));
     if (g->w % 2 == 0)
@@ -190,8 +190,8 @@ static void project_strip(const block *b, const nas_q8_link *link, const int16_t
 {
     const nas_conv_geom *g = b->project;
     const left l = {.at = middle + first * PANEL, .step = PANEL, .next = (ptrdiff_t)b->next,
-                    .pairs = (g->cin + 1) / 2, .run = PANEL / 2};
-    const size_t size = (size_t)l.pairs * 2 * PANEL;
+                    .words = (g->cin + 1) / 2, .run = PANEL / 2};
+    const size_t size = (size_t)l.words * 2 * PANEL;
     const int16_t *packed = link->packed;
 
     for (int panel = from; panel < to; panel++)

@@ -1,4 +1,4 @@
-/* All int8 convolutions but depthwise: a matrix product of a tile of rows, gathered as pairs, by
+/* All int8 convolutions but depthwise: a matrix product of a tile of rows, gathered as words, by
  * panels of PANEL columns.  Included by int8_simd.c alone. */
 #ifndef NAS_OPS_KERNEL_INT8_PRODUCT_H
 #define NAS_OPS_KERNEL_INT8_PRODUCT_H
@@ -8,21 +8,20 @@
 #include "ops/kernel/int8_simd.h"
 
 enum {
-    ROWS = 6,              /* of a register tile */
-    PANEL = 2 * NAS_VL,    /* columns of it      */
-    TILE_BYTES = 20 << 10, /* of gathered rows   */
-    PIECE = 8              /* 16-bit numbers that are copied at once */
+    TILE_BYTES = 20 << 10,            /* of gathered rows                              */
+    PIECE = 16 / (int)sizeof(term),   /* terms that are copied at once                 */
+    HEAD = WEIGHT_SUMS * PANEL * WORD /* terms that the sums of a panel's weights take */
 };
 
 typedef struct product {
-    int terms, pairs;  /* of a sum                                                     */
+    int terms, words;  /* of a sum                                                     */
     int columns;       /* of a group                                                   */
     int panels;        /* of a group                                                   */
     bool windows;      /* a pixel's terms are a window of the image, not one pixel's   */
     int lines, rows;   /* of a gathered tile: lines of output pixels (windows), pixels */
     int width, height; /* of the image's part that a tile of windows sees, padded      */
-    size_t panel;      /* 16-bit numbers of a packed panel                             */
-    size_t part, tile; /* 16-bit numbers of that part, and of a tile: a thread's room  */
+    size_t panel;      /* terms of a packed panel                                      */
+    size_t part, tile; /* terms of that part, and of a tile: a thread's room           */
 } product;
 
 static product product_of(const nas_conv_geom *g)
@@ -30,52 +29,68 @@ static product product_of(const nas_conv_geom *g)
     product p = {.terms = g->k * g->k * (g->cin / g->groups), .columns = g->cout / g->groups,
                  .windows = g->k > 1 || g->stride > 1 || g->pad > 0};
 
-    p.pairs = (p.terms + 1) / 2;
+    p.words = (p.terms + WORD - 1) / WORD;
     p.panels = (p.columns + PANEL - 1) / PANEL;
-    p.panel = (size_t)p.pairs * PANEL * 2;
-    p.rows = most(ROWS, least(TILE_BYTES / (4 * p.pairs) / ROWS, 16) * ROWS);
+    p.panel = HEAD + (size_t)p.words * PANEL * WORD;
+    p.rows = most(ROWS, least(TILE_BYTES / (4 * p.words) / ROWS, 16) * ROWS);
     if (p.windows) {
         p.lines = most(1, least(p.rows / g->ow, g->oh));
         p.rows = p.lines * g->ow;
         p.width = g->w + 2 * g->pad;
         p.height = (p.lines - 1) * g->stride + g->k;
-        p.part = cache_lines((size_t)p.height * (size_t)p.width * (size_t)g->cin * 2 + PIECE * 2) / 2;
+        p.part = cache_lines((size_t)p.height * (size_t)p.width * (size_t)g->cin * sizeof(term) +
+                             PIECE * sizeof(term)) / sizeof(term);
     }
-    p.tile = cache_lines((size_t)p.rows * (size_t)p.pairs * 4 + PIECE * 2) / 2;
+    p.tile = cache_lines((size_t)p.rows * (size_t)p.words * 4 + PIECE * sizeof(term)) / sizeof(term);
     return p;
 }
 
-static void product_pack(const nas_conv_geom *g, const int8_t *w, int16_t *to)
+/* Its weights [word][column][term], behind their sums if these are packed. */
+static void pack_panel(const nas_conv_geom *g, const product *p, int panel, const int8_t *w,
+                       term *to)
+{
+    const int group = panel / p->panels, first = panel % p->panels * PANEL;
+    int sum[PANEL] = {0};
+    term *at = to + HEAD;
+
+    for (int t = 0; t < WORD * p->words; t += WORD)
+        for (int j = 0; j < PANEL; j++)
+            for (int i = 0; i < WORD; i++) {
+                const bool there = first + j < p->columns && t + i < p->terms;
+                const size_t column = (size_t)(group * p->columns + first + j);
+                const term value = there ? w[(size_t)(t + i) * (size_t)g->cout + column] : 0;
+                sum[j] += value;
+                *at++ = value;
+            }
+    if (HEAD > 0)
+        memcpy(to, sum, sizeof sum);
+}
+
+static void product_pack(const nas_conv_geom *g, const int8_t *w, term *to)
 {
     const product p = product_of(g);
 
-    for (int panel = 0; panel < g->groups * p.panels; panel++) {
-        const int group = panel / p.panels, first = panel % p.panels * PANEL;
-        for (int t = 0; t < 2 * p.pairs; t += 2)
-            for (int j = 0; j < PANEL; j++)
-                for (int half = 0; half < 2; half++) {
-                    const bool there = first + j < p.columns && t + half < p.terms;
-                    const size_t column = (size_t)(group * p.columns + first + j);
-                    *to++ = there ? w[(size_t)(t + half) * (size_t)g->cout + column] : 0;
-                }
-    }
+    for (int panel = 0; panel < g->groups * p.panels; panel++, to += p.panel)
+        pack_panel(g, &p, panel, w, to);
 }
 
-/* `count` input values from element `at` on as 16-bit numbers. */
+/* `count` input values from element `at` on as terms. */
 NAS_INLINE void gather_of(const bool CODES, const nas_q8_input *in, const float *gate, size_t at,
-                          int count, int16_t *to)
+                          int count, term *to)
 {
-    int c = 0;
+    const int zero = in->grid.zero;
+    int c = CODES ? put_codes(to, in->codes + at, count) : 0;
 
     for (; c + NAS_VL <= count; c += NAS_VL)
-        v_shorts(to + c, v_input(CODES, true, in, gate ? gate + c : NULL, at + (size_t)c, NAS_VL));
+        v_put_levels(to + c,
+                     v_input(CODES, true, in, gate ? gate + c : NULL, at + (size_t)c, NAS_VL), zero);
     for (; c < count; c++)
-        to[c] = (int16_t)(CODES ? in->codes[at + (size_t)c] - in->grid.zero
-                                : nas_q8_round(&in->grid, in->x[at + (size_t)c] *
-                                                              (gate ? gate[c] : 1)));
+        to[c] = term_of(CODES ? in->codes[at + (size_t)c] - zero
+                              : nas_q8_round(&in->grid, in->x[at + (size_t)c] *
+                                                            (gate ? gate[c] : 1)), zero);
 }
 
-static void gather(const nas_q8_input *in, const float *gate, size_t at, int count, int16_t *to)
+static void gather(const nas_q8_input *in, const float *gate, size_t at, int count, term *to)
 {
     const nas_q8_input own = *in;
 
@@ -87,31 +102,31 @@ static void gather(const nas_q8_input *in, const float *gate, size_t at, int cou
 
 /* Pixels from `first` on as they are, `channels` of them from channel c on. */
 static void gather_pixels(const nas_conv_geom *g, const nas_q8_input *in, const product *p,
-                          int group, size_t first, int rows, int16_t *to)
+                          int group, size_t first, int rows, term *to)
 {
     const size_t pixels = (size_t)g->h * (size_t)g->w, c = (size_t)(group * p->terms);
 
-    for (int r = 0; r < rows; r++, to += 2 * p->pairs) {
+    for (int r = 0; r < rows; r++, to += WORD * p->words) {
         const size_t pixel = first + (size_t)r;
         const float *gate =
             in->gate ? in->gate + pixel / pixels * (size_t)g->cin + c : NULL;
         gather(in, gate, pixel * (size_t)g->cin + c, p->terms, to);
-        if (p->terms % 2)
-            to[p->terms] = 0;
+        for (int t = p->terms; t < WORD * p->words; t++)
+            to[t] = 0;
     }
 }
 
 /* The part of an image that `lines` lines of windows from output line i on see. */
 static void gather_part(const nas_conv_geom *g, const nas_q8_input *in, const product *p,
-                        size_t image, int i, int16_t *to)
+                        size_t image, int i, term *to)
 {
     const size_t line = (size_t)p->width * (size_t)g->cin, c = (size_t)g->cin;
     const float *gate = in->gate ? in->gate + image * c : NULL;
 
-    memset(to, 0, p->part * sizeof *to);
+    memset(to, term_of(0, in->grid.zero), p->part * sizeof *to);
     for (int a = 0; a < p->height; a++) {
         const int r = i * g->stride - g->pad + a;
-        int16_t *at = to + (size_t)a * line + (size_t)g->pad * c;
+        term *at = to + (size_t)a * line + (size_t)g->pad * c;
         const size_t from = (image * (size_t)g->h + (size_t)r) * (size_t)g->w * c;
         if (r < 0 || r >= g->h)
             continue;
@@ -123,7 +138,7 @@ static void gather_part(const nas_conv_geom *g, const nas_q8_input *in, const pr
 }
 
 /* Copies whole PIECEs: up to one too many is read and written. */
-NAS_INLINE void copy_pieces(int16_t *to, const int16_t *from, int count)
+NAS_INLINE void copy_pieces(term *to, const term *from, int count)
 {
     for (int i = 0; i < count; i += PIECE)
         memcpy(to + i, from + i, PIECE * sizeof *to);
@@ -131,7 +146,7 @@ NAS_INLINE void copy_pieces(int16_t *to, const int16_t *from, int count)
 
 /* Windows of that part: k times k pieces, or k if all channels belong to the group. */
 static void gather_windows(const nas_conv_geom *g, const product *p, int group, int rows,
-                           const int16_t *part, int16_t *to)
+                           const term *part, term *to)
 {
     const int per = g->cin / g->groups, run = g->groups == 1 ? g->k : 1;
 
@@ -141,50 +156,47 @@ static void gather_windows(const nas_conv_geom *g, const product *p, int group, 
             for (int b = 0; b < g->k; b += run, to += run * per)
                 copy_pieces(to, part + ((size_t)(i + a) * (size_t)p->width + (size_t)(j + b)) *
                                            (size_t)g->cin + (size_t)(group * per), run * per);
-        if (p->terms % 2)
+        for (int t = p->terms; t < WORD * p->words; t++)
             *to++ = 0;
     }
 }
 
-/* Rows of pairs: blocks of `run` pairs, `next` numbers from one to the next; rows are `step`
- * numbers apart.  One block is an ordinary matrix. */
+/* Rows of words: blocks of `run` words, `next` terms from one to the next; rows are `step` terms
+ * apart.  One block is an ordinary matrix. */
 typedef struct left {
-    const int16_t *at;
+    const term *at;
     ptrdiff_t step, next;
-    int pairs, run;
+    int words, run;
+    int zero; /* of the input's grid */
 } left;
 
-static left plain_rows(const int16_t *at, int pairs)
+static left plain_rows(const term *at, int words, int zero)
 {
-    return (left){.at = at, .step = 2 * (ptrdiff_t)pairs, .pairs = pairs, .run = pairs};
+    return (left){.at = at, .step = WORD * (ptrdiff_t)words, .words = words, .run = words,
+                  .zero = zero};
 }
 
 /* A register tile: `count` rows by VECTORS of a panel. */
-NAS_INLINE void tile_sums(const int count, const int VECTORS, const left *l, const int16_t *a,
-                          const int16_t *b, vint sum[ROWS][2])
+NAS_INLINE void tile_sums(const int count, const int VECTORS, const left *l, const term *a,
+                          const term *b, vint sum[ROWS][2])
 {
+    const vint first = HEAD > 0 ? v_lack(vi_load(b), l->zero) : (vint){0};
+    const vint second = HEAD > 0 ? v_lack(vi_load(b + WORD * NAS_VL), l->zero) : (vint){0};
+
     for (int r = 0; r < count; r++)
-        sum[r][0] = sum[r][1] = (vint){0};
-    for (int done = 0; done < l->pairs; done += l->run, a += l->next) {
-        const int run = least(l->run, l->pairs - done);
+        sum[r][0] = first, sum[r][1] = second;
+    b += HEAD;
+    for (int done = 0; done < l->words; done += l->run, a += l->next) {
+        const int run = least(l->run, l->words - done);
 
-        for (int t = 0; t < run; t++, b += 2 * PANEL) {
-            const vint first = vi_load(b), second = VECTORS > 1 ? vi_load(b + PANEL) : (vint){0};
-
-            for (int r = 0; r < count; r++) {
-                int both;
-                memcpy(&both, a + r * l->step + 2 * t, sizeof both);
-                sum[r][0] = v_pairs(sum[r][0], vi_set(both), first);
-                if (VECTORS > 1)
-                    sum[r][1] = v_pairs(sum[r][1], vi_set(both), second);
-            }
-        }
+        tile_run(count, VECTORS, l->step, run, a, b, sum);
+        b += (ptrdiff_t)run * WORD * PANEL;
     }
 }
 
 /* `count` rows of a tile, and what becomes of them. */
 NAS_INLINE void tile_rows(const int count, const int VECTORS, const ending KIND, const left *l,
-                          const int16_t *a, const int16_t *b, const nas_q8_output *out, int c,
+                          const term *a, const term *b, const nas_q8_output *out, int c,
                           int width, size_t at, size_t stride)
 {
     vint sum[ROWS][2];
@@ -203,14 +215,14 @@ NAS_INLINE void tile_rows(const int count, const int VECTORS, const ending KIND,
 
 /* `rows` rows by the panel of columns c to c + width. */
 NAS_INLINE void multiply(const ending KIND, const nas_conv_geom *g, const left *from,
-                         const int16_t *b, int c, int width, size_t pixel, int rows,
+                         const term *b, int c, int width, size_t pixel, int rows,
                          const nas_q8_output *to)
 {
     const left l = *from;
     const nas_q8_output out = *to; /* its own: else stores of bytes might change it */
     const size_t stride = (size_t)g->cout;
     const ptrdiff_t step = l.step;
-    const int16_t *a = l.at;
+    const term *a = l.at;
     size_t at = pixel * stride + (size_t)c;
 
     for (; rows >= ROWS; rows -= ROWS, a += ROWS * step, at += ROWS * stride) {
@@ -219,7 +231,7 @@ NAS_INLINE void multiply(const ending KIND, const nas_conv_geom *g, const left *
         else
             tile_rows(ROWS, 1, KIND, &l, a, b, &out, c, width, at, stride);
     }
-    if (rows >= 4) {
+    if (ROWS > 4 && rows >= 4) {
         tile_rows(4, 2, KIND, &l, a, b, &out, c, width, at, stride);
         rows -= 4, a += 4 * step, at += 4 * stride;
     }
@@ -229,11 +241,11 @@ NAS_INLINE void multiply(const ending KIND, const nas_conv_geom *g, const left *
 
 /* Panels [begin, end) of all groups, for one tile of `rows` output pixels from `pixel` on. */
 static void product_tile(const nas_conv_geom *g, const product *p, const nas_q8_input *in,
-                         const int16_t *packed, const nas_q8_output *f, size_t pixel, int rows,
-                         int begin, int end, int16_t *room)
+                         const term *packed, const nas_q8_output *f, size_t pixel, int rows,
+                         int begin, int end, term *room)
 {
     const size_t pixels = (size_t)g->oh * (size_t)g->ow;
-    int16_t *tile = room + p->part;
+    term *tile = room + p->part;
     int held = -1; /* the group whose rows are in the tile */
 
     if (p->windows)
@@ -241,21 +253,21 @@ static void product_tile(const nas_conv_geom *g, const product *p, const nas_q8_
     for (int panel = begin; panel < end; panel++) {
         const int group = panel / p->panels, first = panel % p->panels * PANEL;
         const int width = least(PANEL, p->columns - first);
-        const int16_t *b = packed + (size_t)panel * p->panel;
+        const term *b = packed + (size_t)panel * p->panel;
 
         if (group != held && p->windows)
             gather_windows(g, p, group, rows, room, tile);
         else if (group != held)
             gather_pixels(g, in, p, group, pixel, rows, tile);
         held = group;
-        const left l = plain_rows(tile, p->pairs);
+        const left l = plain_rows(tile, p->words, in->grid.zero);
         WITH_KIND(ending_of(f), multiply(KIND, g, &l, b, group * p->columns + first, width, pixel,
                                          rows, f));
     }
 }
 
-static void product_conv(const nas_conv_geom *g, const nas_q8_input *in, const int16_t *packed,
-                         const nas_q8_output *out, int16_t *scratch)
+static void product_conv(const nas_conv_geom *g, const nas_q8_input *in, const term *packed,
+                         const nas_q8_output *out, term *scratch)
 {
     const product p = product_of(g);
     const int panels = g->groups * p.panels;

@@ -1,5 +1,8 @@
 /* The int8 convolution as its definition says, and the choice among the sets. */
 #include <math.h>
+#if defined __aarch64__
+#include <sys/auxv.h>
+#endif
 
 #include "ops/kernel/int8_common.h"
 
@@ -107,18 +110,62 @@ void nas_q8_limits(nas_q8_output *out, const nas_q8_grid *grid, nas_act act)
     out->most = grid->zero + nas_q8_round(grid, hi);
 }
 
+/* ---- the sets ---- */
+
+static bool runs_anywhere(void) { return true; }
+
+#if defined __aarch64__
+extern const nas_q8_kernels nas_q8_kernels_dotprod, nas_q8_kernels_neon;
+
+static bool has_dotprod(void) { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+#else
 extern const nas_q8_kernels nas_q8_kernels_portable;
+#endif
 #ifdef NAS_X86_SETS
 extern const nas_q8_kernels nas_q8_kernels_avx2;
+
+static bool has_avx2(void) { return __builtin_cpu_supports("avx2"); }
 #endif
+
+/* Best first. */
+static const struct {
+    const nas_q8_kernels *kernels;
+    bool (*runs)(void);
+} sets[] = {
+#if defined __aarch64__
+    {&nas_q8_kernels_dotprod, has_dotprod},
+    {&nas_q8_kernels_neon, runs_anywhere},
+#else
+#ifdef NAS_X86_SETS
+    {&nas_q8_kernels_avx2, has_avx2},
+#endif
+    {&nas_q8_kernels_portable, runs_anywhere},
+#endif
+    {&reference, runs_anywhere},
+};
+
+enum { SETS = sizeof sets / sizeof *sets };
 
 const nas_q8_kernels *nas_q8_kernels_of(const nas_kernels *kernels)
 {
-    if (strcmp(kernels->name, "reference") == 0)
-        return &reference;
-#ifdef NAS_X86_SETS
-    if (strcmp(kernels->name, "portable") != 0)
-        return &nas_q8_kernels_avx2;
-#endif
-    return &nas_q8_kernels_portable;
+    int i = 0;
+
+    while (i < SETS && strcmp(sets[i].kernels->name, kernels->name) != 0)
+        i++;
+    if (i == SETS) /* no namesake */
+        for (i = 0; !sets[i].runs(); i++)
+            ; /* the last ones run anywhere */
+    return sets[i].kernels;
+}
+
+const nas_q8_kernels *const *nas_q8_kernels_all(void)
+{
+    static const nas_q8_kernels *all[SETS + 1];
+    int count = 0;
+
+    /* Every caller writes the same pointers. */
+    for (int i = 0; i < SETS; i++)
+        if (sets[i].runs())
+            all[count++] = sets[i].kernels;
+    return all;
 }

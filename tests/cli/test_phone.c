@@ -14,6 +14,7 @@
 enum { MAX_DEVICES = 2 };
 
 static const char cross_program[] = NAS_SOURCE_DIR "/build/aarch64/latency/device/nas-profile";
+static const char cross_test[] = NAS_SOURCE_DIR "/build/aarch64/tests/device/test_device";
 
 static nas_process *devices[MAX_DEVICES];
 static int device_count;
@@ -133,11 +134,19 @@ Test(cli_phone, killed_again_and_again_it_keeps_what_was_measured)
 static void need_emulator(void)
 {
     need_tool("qemu-aarch64-static");
-    if (access(cross_program, X_OK) != 0)
+    if (access(cross_program, X_OK) != 0 || access(cross_test, X_OK) != 0)
         cr_skip_test("no nas-profile for aarch64: scripts/setup --aarch64, scripts/build aarch64");
 }
 
-static void profile_emulated(const char *cpu)
+/* Kernels for integers that a processor without, or with, the instructions of dot products runs. */
+static void expect_kernels(const process_result *result, bool dotprod)
+{
+    expect_exit(result, 0, NULL);
+    cr_assert_not_null(strstr(result->out, "int8 neon"), "%s", result->out);
+    cr_assert_eq(strstr(result->out, "int8 dotprod") != NULL, dotprod, "%s", result->out);
+}
+
+static void profile_emulated(const char *cpu, bool dotprod)
 {
     const char *table = nas_file("t.yaml");
     char way[64];
@@ -148,18 +157,26 @@ static void profile_emulated(const char *cpu)
                                     cross_program);
     cr_assert(json_is_true(json_object_get(result, "emulated")));
     expect_table(table, true);
-    cr_assert_eq(RUN_TOOL("qemu-aarch64-static", "-cpu", cpu, cross_program, "--self-test")->code,
-                 0);
+    expect_kernels(RUN_TOOL("qemu-aarch64-static", "-cpu", cpu, cross_program, "--self-test"),
+                   dotprod);
 }
 
 Test(cli_phone, kernels_are_right_and_tables_are_marked_on_an_emulated_cortex_a53)
 {
-    profile_emulated("cortex-a53");
+    profile_emulated("cortex-a53", false);
 }
 
 Test(cli_phone, kernels_are_right_and_tables_are_marked_on_an_emulated_newest_arm)
 {
-    profile_emulated("max");
+    profile_emulated("max", true);
+}
+
+/* All of tests/ops/kernel/test_int8.c, with the sets of kernels that these processors run. */
+Test(cli_phone, int8_kernels_give_the_bits_of_the_definition_with_and_without_dot_products)
+{
+    need_emulator();
+    expect_kernels(RUN_TOOL("qemu-aarch64-static", "-cpu", "cortex-a53", cross_test), false);
+    expect_kernels(RUN_TOOL("qemu-aarch64-static", "-cpu", "cortex-a76", cross_test), true);
 }
 
 Test(cli_phone, the_program_for_phones_is_small)

@@ -1,6 +1,5 @@
 /* Int8 convolutions: the definition against sums by hand, and every set against the definition. */
 #include <criterion/criterion.h>
-#include <criterion/parameterized.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,31 +125,39 @@ static int8_case cases[] = {
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
-static const nas_q8_kernels *set_of(const char *name)
+static const nas_q8_kernels *definition(void)
 {
-    const nas_kernels *kernels = nas_kernels_find(name);
+    return nas_q8_kernels_of(nas_kernels_find("reference"));
+}
 
-    return kernels ? nas_q8_kernels_of(kernels) : NULL;
+Test(ops_int8, the_best_set_goes_with_all_kernels_but_those_it_shares_a_name_with)
+{
+    const nas_q8_kernels *const *all = nas_q8_kernels_all();
+    int count = 0;
+
+    for (const char *const *name = nas_kernels_names(); *name != NULL; name++) {
+        const nas_q8_kernels *set = nas_q8_kernels_of(nas_kernels_find(*name));
+        cr_assert(set == all[0] || strcmp(set->name, *name) == 0, "%s takes %s", *name, set->name);
+    }
+    while (all[count] != NULL)
+        count++;
+    cr_assert(count >= 2 && all[count - 1] == definition());
 }
 
 Test(ops_int8, every_set_gives_the_bits_of_the_definition)
 {
-    static const char *const names[] = {"portable", "avx2", "avx512"};
-
     for (int c = 0; c < CASES; c++)
-        for (size_t s = 0; s < sizeof names / sizeof *names; s++) {
+        for (const nas_q8_kernels *const *set = nas_q8_kernels_all(); *set != NULL; set++) {
             buffers b;
-            if (set_of(names[s]) == NULL)
-                continue;
             fill(&b, &cases[c].geom, cases[c].zero);
-            run(&cases[c], set_of("reference"), &b);
+            run(&cases[c], definition(), &b);
             float *y = room(b.outputs * 4);
             uint8_t *codes = room(b.outputs);
             memcpy(y, b.y, b.outputs * 4);
             memcpy(codes, b.out_codes, b.outputs);
-            run(&cases[c], set_of(names[s]), &b);
-            cr_assert_arr_eq(b.out_codes, codes, b.outputs, "codes, case %d, %s", c, names[s]);
-            cr_assert_arr_eq(b.y, y, b.outputs * 4, "values, case %d, %s", c, names[s]);
+            run(&cases[c], *set, &b);
+            cr_assert_arr_eq(b.out_codes, codes, b.outputs, "codes, case %d, %s", c, (*set)->name);
+            cr_assert_arr_eq(b.y, y, b.outputs * 4, "values, case %d, %s", c, (*set)->name);
             free(y);
             free(codes);
             drop(&b);
@@ -261,8 +268,6 @@ static bool run_block(const block_case *t, const nas_q8_kernels *k, bool whole, 
 
 Test(ops_int8, a_block_gives_the_bits_of_its_convolutions)
 {
-    static const char *const names[] = {"portable", "avx2", "avx512"};
-
     for (int c = 0; c < BLOCKS; c++) {
         buffers b[LINKS] = {0};
         for (int i = blocks[c].cin > 0 ? 0 : 1; i < LINKS; i++) {
@@ -270,13 +275,14 @@ Test(ops_int8, a_block_gives_the_bits_of_its_convolutions)
             fill(&b[i], &geom, 128);
         }
         float *want = room(b[2].outputs * 4), *got = room(b[2].outputs * 4);
-        cr_assert(run_block(&blocks[c], set_of("reference"), false, b, want));
-        for (size_t s = 0; s < sizeof names / sizeof *names; s++)
-            for (int threads = 1; set_of(names[s]) != NULL && threads < 6; threads += 2) {
+        cr_assert(run_block(&blocks[c], definition(), false, b, want));
+        for (const nas_q8_kernels *const *set = nas_q8_kernels_all(); *set != NULL; set++)
+            for (int threads = 1; threads < 6; threads += 2) {
+                const bool whole = (*set)->block != NULL;
                 omp_set_num_threads(threads);
-                cr_assert(run_block(&blocks[c], set_of(names[s]), true, b, got));
+                cr_assert(run_block(&blocks[c], *set, whole, b, got));
                 cr_assert_arr_eq(got, want, b[2].outputs * 4, "case %d, %s, %d threads", c,
-                                 names[s], threads);
+                                 (*set)->name, threads);
             }
         free(want);
         free(got);
@@ -305,13 +311,10 @@ Test(ops_int8, what_is_no_block_says_so)
 Test(ops_int8, two_largest_products_do_not_saturate)
 {
     /* 255 * 127 * terms is far above 2^15, where 8-bit multiply-add instructions end. */
-    static const char *const names[] = {"reference", "portable", "avx2"};
     const int8_case t = {.geom = GEOM(1, 1, 1, 64, 16, 1, 1, 1), .act = NAS_ACT_NONE};
 
-    for (size_t s = 0; s < sizeof names / sizeof *names; s++) {
+    for (const nas_q8_kernels *const *set = nas_q8_kernels_all(); *set != NULL; set++) {
         buffers b;
-        if (set_of(names[s]) == NULL)
-            continue;
         fill(&b, &t.geom, 0);
         memset(b.codes, 255, b.inputs);
         memset(b.w, -127 & 0xff, b.weights);
@@ -319,9 +322,9 @@ Test(ops_int8, two_largest_products_do_not_saturate)
             b.scale[c] = 1.0f;
             b.bias[c] = 0.5f;
         }
-        run(&t, set_of(names[s]), &b);
+        run(&t, *set, &b);
         for (int c = 0; c < 16; c++)
-            cr_assert_float_eq(b.y[c], -255.0f * 127.0f * 64.0f + 0.5f, 0.0f, "%s", names[s]);
+            cr_assert_float_eq(b.y[c], -255.0f * 127.0f * 64.0f + 0.5f, 0.0f, "%s", (*set)->name);
         drop(&b);
     }
 }
@@ -345,7 +348,7 @@ Test(ops_int8, a_small_convolution_by_hand)
     }
     b.scale[0] = 0.5f;
     b.bias[0] = -20.0f;
-    run(&t, set_of("reference"), &b);
+    run(&t, definition(), &b);
     cr_assert_arr_eq(b.y, want, sizeof want);
     drop(&b);
 }
@@ -355,23 +358,20 @@ Test(ops_int8, halves_round_to_even_and_the_ends_are_cut)
     /* step 1: 0.5 -> 0, 1.5 -> 2, 2.5 -> 2, -3 -> 0, 300 -> 255, not-a-number -> 0 */
     const float x[] = {0.5f, 1.5f, 2.5f, -3.0f, 300.0f, 0.0f / 0.0f, 254.5f, 17.0f};
     const float want[] = {0, 2, 2, 0, 255, 0, 254, 17};
-    static const char *const names[] = {"reference", "portable", "avx2"};
 
-    for (size_t s = 0; s < sizeof names / sizeof *names; s++) {
+    for (const nas_q8_kernels *const *set = nas_q8_kernels_all(); *set != NULL; set++) {
         const nas_conv_geom g = GEOM(8, 1, 1, 1, 1, 1, 1, 1);
         const nas_q8_grid grid = {.lo = 0, .hi = 255, .step = 1, .inverse = 1};
-        const nas_q8_kernels *k = set_of(names[s]);
+        const nas_q8_kernels *k = *set;
         const int8_t one = 1;
         float scale[1 + NAS_Q8_PAD] = {1}, bias[1 + NAS_Q8_PAD] = {0}, y[8];
         const nas_q8_input in = {.x = x, .grid = grid};
         const nas_q8_output out = {.scale = scale, .bias = bias, .y = y};
-        if (k == NULL)
-            continue;
         void *packed = room(k->packed_bytes(&g));
         void *scratch = room(k->scratch(&g, omp_get_max_threads()));
         k->pack(&g, &one, packed);
         k->conv(&g, &in, packed, &out, scratch);
-        cr_assert_arr_eq(y, want, sizeof want, "%s", names[s]);
+        cr_assert_arr_eq(y, want, sizeof want, "%s", k->name);
         free(packed);
         free(scratch);
     }
