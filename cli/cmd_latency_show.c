@@ -1,4 +1,5 @@
 /* nas latency show, diff - what a latency table holds, and how it differs from another one. */
+#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -253,6 +254,16 @@ static json_t *ratio_json(const nas_latency_ratio *r)
                      cli_real(r->spearman));
 }
 
+/* What remains of ratios at one speed of the machine, if that is known. */
+static void put_at_level(json_t *result, const char *name, const nas_latency_ratio *ratio,
+                         double level)
+{
+    const nas_latency_ratio left = nas_latency_ratio_over(ratio, level);
+
+    if (isfinite(level))
+        json_object_set_new(result, name, ratio_json(&left));
+}
+
 static json_t *diff_json(const nas_latency_diff *diff)
 {
     json_t *only_a = json_array(), *only_b = json_array(), *changes = json_array();
@@ -266,14 +277,19 @@ static json_t *diff_json(const nas_latency_diff *diff)
                                                  c->a_ms, "b_ms", c->b_ms, "ratio",
                                                  cli_real(c->ratio)));
     }
-    return json_pack("{s:i, s:i, s:i, s:o, s:o, s:o, s:o}", "common", diff->common,
-                     "only_a_count", diff->only_a, "only_b_count", diff->only_b, "only_a", only_a,
-                     "only_b", only_b, "ratio", ratio_json(&diff->ratio), "changes", changes);
+    json_t *result = json_pack("{s:i, s:i, s:i, s:o, s:o, s:o, s:o}", "common", diff->common,
+                               "only_a_count", diff->only_a, "only_b_count", diff->only_b,
+                               "only_a", only_a, "only_b", only_b, "level",
+                               cli_real(diff->level), "ratio", ratio_json(&diff->ratio));
+    put_at_level(result, "ratio_at_level", &diff->ratio, diff->level);
+    json_object_set_new(result, "changes", changes);
+    return result;
 }
 
 /* What both tables say of networks of a space, into `result`. */
 static nas_status put_networks(json_t *result, const cli_context *context, const show_options *o,
-                               nas_latency_table *a, const nas_latency_table *b, nas_err *err)
+                               nas_latency_table *a, const nas_latency_table *b, double level,
+                               nas_err *err)
 {
     nas_space *space = NULL;
     nas_latency_ratio ratio;
@@ -288,6 +304,7 @@ static nas_status put_networks(json_t *result, const cli_context *context, const
         json_object_set_new(networks, "image_size", json_integer(space->image_size));
         json_object_set_new(networks, "samples", json_integer(o->samples));
         json_object_set_new(result, "networks", networks);
+        put_at_level(result, "networks_at_level", &ratio, level);
     }
     nas_space_free(space);
     return status;
@@ -307,7 +324,7 @@ static nas_status diff_run(const cli_context *context, const void *options, nas_
         goto done;
     result = diff_json(&diff);
     if (o->space.space == NULL ||
-        (status = put_networks(result, context, o, a, b, err)) == NAS_OK)
+        (status = put_networks(result, context, o, a, b, diff.level, err)) == NAS_OK)
         status = cli_emit(context, json_incref(result), err);
 
 done:

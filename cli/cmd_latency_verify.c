@@ -1,9 +1,12 @@
 /* nas latency verify - whether a table tells the truth on this machine. */
+#include <math.h>
 #include <omp.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "cli/commands.h"
 #include "cli/describe.h"
 #include "cli/dry_run.h"
@@ -139,22 +142,68 @@ static json_t *choice_json(const int *choice, int slots)
     return list;
 }
 
+/* `ending`: of the names. */
+static void put_errors(json_t *result, const nas_latency_errors *e, const char *ending)
+{
+    const struct {
+        const char *name;
+        double value;
+    } errors[] = {{"mape", e->mape}, {"within_10", e->within_10}, {"bias", e->bias},
+                  {"rmse_ms", e->rmse_ms}};
+    char name[48];
+
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        snprintf(name, sizeof name, "%s%s", errors[i].name, ending);
+        json_object_set_new(result, name, cli_real(errors[i].value));
+    }
+}
+
 static json_t *verification_json(const nas_latency_verification *v, int slots, json_t *operations)
 {
     json_t *pairs = json_array();
 
     for (int i = 0; i < v->count; i++)
         json_array_append_new(
-            pairs, json_pack("{s:f, s:f, s:o}", "predicted_ms", v->pairs[i].predicted_ms,
-                             "measured_ms", v->pairs[i].measured_ms, "choice",
+            pairs, json_pack("{s:f, s:f, s:f, s:o}", "predicted_ms", v->pairs[i].predicted_ms,
+                             "measured_ms", v->pairs[i].measured_ms, "as_measured_ms",
+                             v->pairs[i].as_measured_ms, "choice",
                              choice_json(v->pairs[i].choice, slots)));
-    return json_pack("{s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "samples",
-                     v->count, "threads", omp_get_max_threads(), "mape", cli_real(v->mape),
-                     "within_10", cli_real(v->within_10), "bias", cli_real(v->bias), "rmse_ms",
-                     cli_real(v->rmse_ms), "spearman", cli_real(v->spearman), "kendall",
-                     cli_real(v->kendall), "disturbed", cli_real(v->disturbed), "slowed",
-                     cli_real(v->slowed), "slowdown", cli_real(v->slowdown), "operations",
-                     operations, "pairs", pairs);
+    json_t *result = json_object();
+    json_object_set_new(result, "samples", json_integer(v->count));
+    json_object_set_new(result, "threads", json_integer(omp_get_max_threads()));
+    put_errors(result, &v->errors, "");
+    json_object_set_new(result, "spearman", cli_real(v->spearman));
+    json_object_set_new(result, "kendall", cli_real(v->kendall));
+    json_object_set_new(result, "level", cli_real(v->level));
+    put_errors(result, &v->as_measured, "_as_measured");
+    json_object_set_new(result, "disturbed", cli_real(v->disturbed));
+    json_object_set_new(result, "slowed", cli_real(v->slowed));
+    json_object_set_new(result, "slowdown", cli_real(v->slowdown));
+    json_object_set_new(result, "operations", operations);
+    json_object_set_new(result, "pairs", pairs);
+    return result;
+}
+
+static void tell_errors(const char *what, const nas_latency_errors *e, int count)
+{
+    nas_log(NAS_LOG_INFO,
+            "%s: mean error %.1f %%, on average %.1f %% too %s, %.0f of %d within 10 %%", what,
+            100.0 * e->mape, 100.0 * fabs(e->bias), e->bias < 0.0 ? "low" : "high",
+            e->within_10 * count, count);
+}
+
+/* Both comparisons, a line each. */
+static void tell(const nas_latency_verification *v)
+{
+    char what[96];
+
+    if (isnan(v->level)) {
+        tell_errors("verify, as measured (the table does not tell its speed)", &v->errors, v->count);
+        return;
+    }
+    tell_errors("verify, at the table's speed", &v->errors, v->count);
+    snprintf(what, sizeof what, "verify, as measured (now all takes %.3f times as long)", v->level);
+    tell_errors(what, &v->as_measured, v->count);
 }
 
 static nas_status verify_run(const cli_context *context, const void *options, nas_err *err)
@@ -185,6 +234,7 @@ static nas_status verify_run(const cli_context *context, const void *options, na
         status = cli_table_run(context, "verify", table, o->table, result, err);
         const nas_status printed = cli_emit(context, json_incref(result), err);
         status = printed != NAS_OK ? printed : status;
+        tell(&found);
     }
     json_decref(result);
     nas_latency_verification_fini(&found);

@@ -122,13 +122,14 @@ json_t *cli_table_json(const nas_latency_table *table)
 {
     const nas_latency_meta *m = &table->meta;
 
-    return json_pack("{s:i, s:s, s:i, s:s, s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:b}",
+    return json_pack("{s:i, s:s, s:i, s:s, s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:o, s:b}",
                      "entries",
                      table->count, "grammar",
                      table->grammar == NAS_LATENCY_MID ? "mid" : "ratio", "image_size",
                      nas_latency_table_image_size(table), "device", m->device, "cores", m->cores,
                      "threads", m->threads, "batch", m->batch, "engine", m->engine, "conditions",
                      m->conditions, "created", m->created, "space", m->space,
+                     "probe_ms", m->probe_ms > 0.0 ? json_real(m->probe_ms) : json_null(),
                      "emulated", m->emulated != 0);
 }
 

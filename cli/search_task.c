@@ -30,7 +30,7 @@ static nas_status measure(void *user, nas_candidate *list, int count, const nas_
     const nas_status status = nas_latency_verify(&found, task->table, task->space, &how, err);
     omp_set_num_threads(threads);
     for (int i = 0; i < count && status == NAS_OK; i++)
-        list[i].measured_ms = found.pairs[i].measured_ms;
+        list[i].measured_ms = found.pairs[i].as_measured_ms; /* the target is one of now */
     nas_latency_verification_fini(&found);
     free(choice);
     return status;

@@ -23,7 +23,12 @@ typedef struct nas_latency_diff {
     const char **missing;        /* [only_a + only_b] keys of one table alone, a's first, each
                                     in the order of its table; borrowed                       */
     nas_latency_ratio ratio;     /* of the common entries; those without a ratio are left out */
+    double level;                /* time of the probe, b / a: how much slower the machine was; NAN
+                                    if a table has none, or it was of another network or threads */
 } nas_latency_diff;
+
+/** The ratios over `level`: what is left of the difference at one speed of the machine. */
+nas_latency_ratio nas_latency_ratio_over(const nas_latency_ratio *ratio, double level);
 
 /** Entries of two tables, which must outlive `out` (yours, nas_latency_diff_fini).  NAS_E_NOMEM. */
 nas_status nas_latency_diff_init(nas_latency_diff *out, const nas_latency_table *a,

@@ -49,6 +49,8 @@ static void describe(nas_latency_meta *meta, const nas_latency_table *from, int 
 
     *meta = from->meta;
     meta->image_size = space->image_size;
+    meta->probe[0] = '\0'; /* it was one of the table's size */
+    meta->probe_ms = 0.0;
     snprintf(meta->space, sizeof meta->space, "%s", space->name);
     snprintf(what, sizeof what, "scaled from %d px by work", size);
     nas_latency_meta_note(meta, what);

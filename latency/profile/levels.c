@@ -166,6 +166,16 @@ nas_status nas_levels__judge(nas_levels *l, nas_err *err)
 
 bool nas_levels__usual(const nas_levels *l, int turn) { return l->level[turn] <= l->limit; }
 
+double nas_levels__change(const double *values, int count)
+{
+    const int third = count / 3;
+
+    if (third < 2)
+        return 0.0;
+    return nas_quantile(values + count - third, third, 0.1) / nas_quantile(values, third, 0.1) -
+           1.0;
+}
+
 double nas_levels__disturbed(const nas_levels *l, double *typical)
 {
     double *slow = malloc(((size_t)l->count + 1) * sizeof *slow);

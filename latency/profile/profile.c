@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/stats.h"
 #include "latency/profile/levels.h"
+#include "latency/profile/probe.h"
 #include "latency/profile/samples.h"
 #include "latency/profile/turns.h"
 
@@ -19,6 +20,13 @@ enum { LEAST_SAMPLES = 2, ENOUGH_SAMPLES = 5, MAX_REPEATS = 2 };
 static const double drift_limit = 0.03;
 /* Turns of one level: sums over some twenty blocks, from networks that share caches differently. */
 static const double same_level = 1.06;
+
+/* What changed from the first part of the measuring to the last: 0.01 is 1 % slower. */
+typedef struct changes {
+    double entries; /* what counts of them, from the first half to the second: the median */
+    double speed;   /* nas_levels__change of the turns                                     */
+    double probe;   /* and of the probe                                                    */
+} changes;
 
 typedef struct profile {
     const nas_space *space;
@@ -30,12 +38,13 @@ typedef struct profile {
     int *taken;           /* [keys]: times in `levels`                           */
     bool *scarce;         /* [keys]: too few of them are undisturbed             */
     nas_levels levels;    /* all that was measured                               */
+    nas_probes probes;    /* between these turns                                 */
     int *turn_key;        /* [slots]: of the turn that is taken                  */
     double *turn_ms;      /* [slots]                                             */
     nas_samples *samples; /* [keys]: what counts of it, since the last look      */
     double deadline, started;
     int repeats;          /* how often the older half was measured again         */
-    double drift;         /* what remained of it at the end                      */
+    changes drift;        /* what remained of them at the end                    */
     double widest;        /* interval of the key that is known least             */
     int settled;          /* keys whose interval is narrow enough                */
 } profile;
@@ -102,6 +111,7 @@ static void finish(profile *p)
     for (int k = 0; p->samples != NULL && k < p->keys; k++)
         nas_samples__fini(&p->samples[k]);
     nas_levels__fini(&p->levels);
+    nas_probes__fini(&p->probes);
     free(p->samples);
     free(p->taken);
     free(p->scarce);
@@ -113,10 +123,12 @@ static void finish(profile *p)
 
 /* A time of each key.  What has no key (a pooling that Logits includes, a skipped block)
  * counts for the next. */
-static nas_status take(void *user, const int *choice, const double *block_ms, nas_err *err)
+static nas_status take(void *user, const int *choice, const double *block_ms, double probe_ms,
+                       nas_err *err)
 {
     profile *p = user;
     double carried = 0.0;
+    nas_status status;
 
     for (int s = 0; s < p->space->count; s++) {
         const int key = p->key_of[s * NAS_MAX_CANDIDATES + choice[s]];
@@ -129,7 +141,10 @@ static nas_status take(void *user, const int *choice, const double *block_ms, na
         p->taken[key]++;
         carried = 0.0;
     }
-    return nas_levels__add(&p->levels, p->turn_key, p->turn_ms, err);
+    status = nas_levels__add(&p->levels, p->turn_key, p->turn_ms, err);
+    if (status == NAS_OK && !isnan(probe_ms))
+        status = nas_probes__add(&p->probes, p->levels.count, probe_ms, err);
+    return status;
 }
 
 static int fewest_taken(const profile *p)
@@ -161,14 +176,13 @@ static nas_status add_samples(profile *p, int turn, bool scarce, nas_err *err)
         const int key = l->key[at];
 
         if (key >= 0 && p->scarce[key] == scarce)
-            status = nas_samples__add(&p->samples[key],
-                                      scarce ? l->ms[at] / l->level[turn] : l->ms[at], err);
+            status = nas_samples__add(&p->samples[key], l->ms[at] / l->level[turn], err);
     }
     return status;
 }
 
-/* The samples of every key: its times in turns that nothing disturbed or, where these are few, all
- * of its times, each over the level of its turn. */
+/* The samples of every key, each over the level of its turn: those of turns that nothing disturbed
+ * or, where these are few, of all. */
 static nas_status fill_samples(profile *p, nas_err *err)
 {
     nas_status status = nas_levels__judge(&p->levels, err);
@@ -206,7 +220,7 @@ static nas_status judge(profile *p, nas_err *err)
 }
 
 /* Median over the keys of the change from the first half of the samples to the second. */
-static double drift(const profile *p)
+static double entries_drift(const profile *p)
 {
     double *change = malloc(((size_t)p->keys + 1) * sizeof *change), median = 0.0;
 
@@ -216,6 +230,21 @@ static double drift(const profile *p)
         median = nas_quantile(change, p->keys, 0.5);
     free(change);
     return median;
+}
+
+/* Minute 1 against minute 10. */
+static changes find_changes(const profile *p)
+{
+    return (changes){.entries = entries_drift(p),
+                     .speed = nas_levels__change(p->levels.level, p->levels.count),
+                     .probe = nas_probes__change(&p->probes)};
+}
+
+/* A machine that was slower at first has turns there that do not count anyway.  One that is never
+ * as fast again has them at the end, and the table would tell a speed that it does not keep. */
+static bool has_drifted(const changes *c)
+{
+    return fabs(c->entries) > drift_limit || c->speed > drift_limit || c->probe > drift_limit;
 }
 
 static void report(const profile *p)
@@ -246,7 +275,8 @@ static nas_status settle(profile *p, nas_err *err)
                 break;
             next_look = p->turns.count + 1 + p->turns.count / 20;
             if (most_taken(p) >= p->options->max_samples ||
-                (p->settled == p->keys && now >= p->started + p->options->least_seconds))
+                (p->settled == p->keys && nas_turns__probed(&p->turns) &&
+                 now >= p->started + p->options->least_seconds))
                 break;
         }
         report(p);
@@ -259,7 +289,10 @@ static nas_status settle(profile *p, nas_err *err)
 
 static void forget_half(profile *p)
 {
+    const int before = p->levels.count;
+
     nas_levels__halve(&p->levels);
+    nas_probes__forget(&p->probes, before - p->levels.count);
     memset(p->taken, 0, (size_t)p->keys * sizeof *p->taken);
     for (int i = 0; i < p->levels.count * p->levels.slots; i++)
         if (p->levels.key[i] >= 0)
@@ -274,14 +307,15 @@ static nas_status measure(profile *p, nas_err *err)
     if (status != NAS_OK || (status = settle(p, err)) != NAS_OK ||
         (status = judge(p, err)) != NAS_OK)
         return status;
-    while (fabs(drift(p)) > drift_limit && p->repeats < MAX_REPEATS &&
+    p->drift = find_changes(p);
+    while (has_drifted(&p->drift) && p->repeats < MAX_REPEATS &&
            nas_clock_seconds() < p->deadline) {
         forget_half(p);
         p->repeats++;
         if ((status = settle(p, err)) != NAS_OK || (status = judge(p, err)) != NAS_OK)
             return status;
+        p->drift = find_changes(p);
     }
-    p->drift = drift(p);
     return NAS_OK;
 }
 
@@ -324,17 +358,32 @@ static void describe(const profile *p, nas_latency_meta *meta)
     const nas_facts *facts = &p->turns.facts;
     double level;
     const double disturbed = nas_levels__disturbed(&p->levels, &level);
-    char load[32];
+    char load[32], probe[32] = "";
 
     describe_device(facts, meta);
     put_load(load, facts);
+    if (p->probes.count > 0)
+        snprintf(probe, sizeof probe, "probe %+.1f %%, ", 100.0 * p->drift.probe);
     snprintf(meta->space, sizeof meta->space, "%s", p->space->name);
     snprintf(meta->conditions, sizeof meta->conditions,
              "governor %s, cores %s, load %s, %lld networks, %.0f %% of them disturbed "
-             "(%.2f times as long), interval %.1f %%, drift %+.1f %%, repeats %d",
+             "(%.2f times as long), interval %.1f %%, drift %+.1f %%, speed %+.1f %%, %srepeats %d",
              facts->governor, p->turns.cores.text, load, (long long)p->turns.count,
-             100.0 * disturbed, level, 100.0 * p->widest, 100.0 * p->drift, p->repeats);
+             100.0 * disturbed, level, 100.0 * p->widest, 100.0 * p->drift.entries,
+             100.0 * p->drift.speed, probe, p->repeats);
     meta->image_size = p->space->image_size;
+}
+
+/* Which network the probe was, and its time at level 1; nothing if it was not run. */
+static nas_status describe_probe(const profile *p, nas_latency_meta *meta, nas_err *err)
+{
+    const double ms = nas_probes__ms(&p->probes, &p->levels);
+    int choice[NAS_MAX_SLOTS];
+
+    if (!(ms > 0.0))
+        return NAS_OK;
+    meta->probe_ms = ms;
+    return nas_probe__find(p->space, choice, meta->probe, err);
 }
 
 static nas_status write_table(const profile *p, nas_latency_table **out, nas_err *err)
@@ -347,13 +396,29 @@ static nas_status write_table(const profile *p, nas_latency_table **out, nas_err
 
         status = nas_latency_table_add(table, p->entries[k].key, &stat, err);
     }
+    if (status == NAS_OK) {
+        describe(p, &table->meta);
+        status = describe_probe(p, &table->meta, err);
+    }
     if (status != NAS_OK) {
         nas_latency_table_free(table);
         return status;
     }
-    describe(p, &table->meta);
     *out = table;
     return NAS_OK;
+}
+
+static void tell(const profile *p)
+{
+    if (p->settled < p->keys)
+        nas_log(NAS_LOG_INFO,
+                "profile: %d of %d entries are not yet known to %.1f %% (the widest: %.1f %%)",
+                p->keys - p->settled, p->keys, 100.0 * p->options->interval, 100.0 * p->widest);
+    nas_log(has_drifted(&p->drift) ? NAS_LOG_WARN : NAS_LOG_INFO,
+            "profile: from the first part of the %.0f s to the last, entries changed by %+.1f %%, "
+            "the machine's speed by %+.1f %%, the probe by %+.1f %% (+: slower)%s",
+            nas_clock_seconds() - p->started, 100.0 * p->drift.entries, 100.0 * p->drift.speed,
+            100.0 * p->drift.probe, p->repeats > 0 ? "; the first half was measured again" : "");
 }
 
 nas_status nas_latency_profile(nas_latency_table **out, const nas_space *space,
@@ -369,10 +434,8 @@ nas_status nas_latency_profile(nas_latency_table **out, const nas_space *space,
         p.turns.count > 0)
         nas_hint(err, "what was measured is kept in %s: the same command continues",
                  options->journal);
+    if (status == NAS_OK)
+        tell(&p);
     finish(&p);
-    if (status == NAS_OK && p.settled < p.keys)
-        nas_log(NAS_LOG_INFO,
-                "profile: %d of %d entries are not yet known to %.1f %% (the widest: %.1f %%)",
-                p.keys - p.settled, p.keys, 100.0 * options->interval, 100.0 * p.widest);
     return status;
 }

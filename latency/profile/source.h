@@ -18,6 +18,8 @@ struct nas_source {
      * NAS_E_INTERRUPTED: the observer said stop. */
     nas_status (*next)(nas_source *source, int64_t turn, const int *choice, double *block_ms,
                        nas_err *err);
+    /** Time of the probe (latency/profile/probe.h), now; NULL: it has none. */
+    double (*probe)(nas_source *source);
     void (*free)(nas_source *source); /* NULL is no source */
 };
 

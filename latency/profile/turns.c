@@ -1,6 +1,7 @@
 /* The journal first, then the device; after a lost link the device again. */
 #include "latency/profile/turns.h"
 
+#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 
-enum { MAX_TRIES = 8 };
+enum { MAX_TRIES = 8, LEAST_PROBES = 5, TURNS_PER_PROBE = 5 };
 
 static const double spare_seconds = 60; /* that a device may go on when we should have ended it */
 
@@ -29,9 +30,9 @@ static nas_job job_of(const nas_turns *t)
     return job;
 }
 
-static nas_status take(nas_turns *t, const double *block_ms, nas_err *err)
+static nas_status take(nas_turns *t, const double *block_ms, double probe_ms, nas_err *err)
 {
-    const nas_status status = t->taker(t->user, t->deck.choice, block_ms, err);
+    const nas_status status = t->taker(t->user, t->deck.choice, block_ms, probe_ms, err);
 
     t->count++;
     nas_deck__deal(&t->deck);
@@ -48,7 +49,7 @@ static nas_status replay(void *user, const nas_line *line, nas_err *err)
         memcmp(line->choice, t->deck.choice, (size_t)line->slots * sizeof *line->choice) != 0)
         return nas_fail(err, NAS_E_DATA, "%s: turn %lld is not one of this space",
                         t->options->journal, (long long)line->turn);
-    return take(t, line->ms, err);
+    return take(t, line->ms, NAN, err);
 }
 
 /* Names what is measured and where. */
@@ -160,6 +161,20 @@ static nas_status measure(nas_turns *t, nas_err *err)
     return status;
 }
 
+bool nas_turns__probed(const nas_turns *t)
+{
+    return t->source->probe == NULL || t->probes >= LEAST_PROBES;
+}
+
+/* After each of the first turns, then after every fifth. */
+static double probe(nas_turns *t)
+{
+    if (t->source->probe == NULL || (nas_turns__probed(t) && t->count % TURNS_PER_PROBE != 0))
+        return NAN;
+    t->probes++;
+    return t->source->probe(t->source);
+}
+
 nas_status nas_turns__next(nas_turns *t, nas_err *err)
 {
     nas_err own = {.status = NAS_OK}; /* read here, while `err` may be NULL */
@@ -170,7 +185,7 @@ nas_status nas_turns__next(nas_turns *t, nas_err *err)
     if (status == NAS_OK && t->journal != NULL)
         status = nas_journal__put_turn(t->journal, t->count, t->space->count, t->deck.choice,
                                        t->block_ms, err);
-    return status != NAS_OK ? status : take(t, t->block_ms, err);
+    return status != NAS_OK ? status : take(t, t->block_ms, probe(t), err);
 }
 
 /* Cores that cannot be had are told before a journal of other ones is given up for them. */

@@ -8,9 +8,10 @@
 #include "latency/profile/profile.h"
 #include "latency/profile/source.h"
 
-/** Gets the block times of a turn whose network is `choice`. */
+/** Gets the block times of a turn whose network is `choice`, and what the probe took after it: NAN
+ * if that was not asked. */
 typedef nas_status nas_turn_taker(void *user, const int *choice, const double *block_ms,
-                                  nas_err *err);
+                                  double probe_ms, nas_err *err);
 
 typedef struct nas_turns {
     const nas_space *space;
@@ -25,13 +26,18 @@ typedef struct nas_turns {
     bool known;
     double *block_ms;  /* [slots]                                                 */
     int64_t count;     /* turns taken                                             */
+    int probes;        /* how often the probe was run                             */
 } nas_turns;
 
 /** Takes the journal's turns and opens the way to the next one.  As nas_latency_profile. */
 nas_status nas_turns__open(nas_turns *turns, const nas_space *space,
                            const nas_latency_profile_options *options, nas_turn_taker *taker,
                            void *user, nas_err *err);
+/** One turn and, after some of them, the probe: it takes a tenth of the time, once it was run a few
+ * times. */
 nas_status nas_turns__next(nas_turns *turns, nas_err *err);
+/** True if the probe was run a few times or there is none, as on another device. */
+bool nas_turns__probed(const nas_turns *turns);
 void nas_turns__close(nas_turns *turns);
 
 #endif

@@ -1,7 +1,6 @@
 /* Networks over the whole range of a space, measured in turns. */
 #include "latency/profile/verify.h"
 
-#include <limits.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -11,25 +10,34 @@
 #include "base/stats.h"
 #include "latency/lut.h"
 #include "latency/profile/bench.h"
-#include "latency/profile/levels.h"
+#include "latency/profile/probe.h"
+#include "latency/profile/samples.h"
 
 enum { MAX_CHANGES = 10000, MORE_ROUNDS = 9 };
 
 /* Times of one network while nothing changes. */
 static const double same_level = 1.04;
+/* Of the probe before and after a turn, if the machine's speed did not change in it; the error that
+ * this leaves is one of a turn, and goes either way. */
+static const double same_speed = 1.1;
+/* Half the 95 % confidence interval of a network's time, at which it gets no more turns. */
+static const double interval = 0.025;
 
 typedef struct trial {
     const nas_space *space;
+    const nas_latency_table *table;
     const nas_latency_verify_options *options;
     nas_latency_lut *lut;
     nas_bench bench;
     nas_latency_pair *pairs;      /* [samples]: borrowed               */
     uint32_t *order;              /* [samples]: of this round          */
-    nas_levels levels;            /* by the probe, beside each turn    */
+    nas_levels levels;            /* by the probe, around each turn    */
+    char probe[NAS_DIGEST_SIZE];  /* the network that is the probe     */
     int *network;                 /* [turns]: which network it was     */
     double *ms;                   /* [turns]: its time                 */
-    double *room;                 /* [turns]                           */
-    int *usual;                   /* [samples]: turns that nothing disturbed */
+    bool *steady;                 /* [turns]: its speed did not change */
+    nas_samples *times;           /* [samples]: at level 1             */
+    bool *settled;                /* [samples]: they are enough        */
     double probe_ms;              /* after the last turn               */
 } trial;
 
@@ -58,18 +66,19 @@ static nas_status start(trial *v, nas_err *err)
 {
     const int samples = v->options->samples;
     const size_t turns = (size_t)samples * (size_t)v->options->rounds * (1 + MORE_ROUNDS);
-    int fastest[NAS_MAX_SLOTS], slowest[NAS_MAX_SLOTS];
+    int fastest[NAS_MAX_SLOTS], slowest[NAS_MAX_SLOTS], probe[NAS_MAX_SLOTS];
     double least, most;
     nas_rng rng;
     nas_status status;
 
     v->order = calloc((size_t)samples, sizeof *v->order);
-    v->usual = calloc((size_t)samples, sizeof *v->usual);
+    v->times = calloc((size_t)samples, sizeof *v->times);
+    v->settled = calloc((size_t)samples, sizeof *v->settled);
     v->levels = (nas_levels){.slots = 1, .keys = 1, .limit = same_level};
     v->network = calloc(turns, sizeof *v->network);
     v->ms = calloc(turns, sizeof *v->ms);
-    v->room = calloc(turns, sizeof *v->room);
-    if (!v->order || !v->usual || !v->network || !v->ms || !v->room)
+    v->steady = calloc(turns, sizeof *v->steady);
+    if (!v->order || !v->times || !v->settled || !v->network || !v->ms || !v->steady)
         return nas_fail(err, NAS_E_NOMEM, "verify: no memory for %d networks", samples);
     nas_latency_lut_range(v->lut, v->space, &least, &most, fastest, slowest);
     for (int i = 0; i < samples; i++) {
@@ -85,8 +94,10 @@ static nas_status start(trial *v, nas_err *err)
                  pair->choice);
         pair->predicted_ms = nas_latency_lut_total(v->lut, pair->choice);
     }
-    status = nas_bench__init(&v->bench, v->space, v->options->seed, v->options->cores, err);
-    return status == NAS_OK ? nas_bench__set_probe(&v->bench, slowest, err) : status;
+    if ((status = nas_bench__init(&v->bench, v->space, v->options->seed, v->options->cores, err)) ||
+        (status = nas_probe__find(v->space, probe, v->probe, err)))
+        return status;
+    return nas_bench__set_probe(&v->bench, probe, err);
 }
 
 static void finish(trial *v)
@@ -94,11 +105,14 @@ static void finish(trial *v)
     nas_bench__fini(&v->bench);
     nas_latency_lut_free(v->lut);
     nas_levels__fini(&v->levels);
+    for (int i = 0; v->times != NULL && i < v->options->samples; i++)
+        nas_samples__fini(&v->times[i]);
     free(v->order);
-    free(v->usual);
+    free(v->times);
+    free(v->settled);
     free(v->network);
     free(v->ms);
-    free(v->room);
+    free(v->steady);
 }
 
 /* A turn of one network, between two looks at how fast the machine is. */
@@ -111,13 +125,14 @@ static nas_status run_turn(trial *v, int network, nas_err *err)
 
     if (status != NAS_OK)
         return status;
+    const double after = v->probe_ms = nas_bench__probe(&v->bench);
     v->network[turn] = network;
-    v->probe_ms = nas_bench__probe(&v->bench);
-    return nas_levels__add(&v->levels, &(int){0}, &(double){fmax(before, v->probe_ms)}, err);
+    v->steady[turn] = fmax(before, after) <= same_speed * fmin(before, after);
+    return nas_levels__add(&v->levels, &(int){0}, &(double){0.5 * (before + after)}, err);
 }
 
-/* One turn of each network that has fewer than `enough` of use, in an order of its own. */
-static nas_status run_round(trial *v, int round, int enough, nas_rng *rng, nas_err *err)
+/* One turn of each network that is not settled, in an order of its own. */
+static nas_status run_round(trial *v, int round, nas_rng *rng, nas_err *err)
 {
     const nas_latency_verify_options *o = v->options;
 
@@ -130,7 +145,7 @@ static nas_status run_round(trial *v, int round, int enough, nas_rng *rng, nas_e
                                  .entropy = NAN};
         const int n = (int)v->order[i];
 
-        if (v->usual[n] >= enough)
+        if (v->settled[n])
             continue;
         nas_observe_progress(o->observer, &at);
         if (nas_observe_stop(o->observer))
@@ -143,78 +158,102 @@ static nas_status run_round(trial *v, int round, int enough, nas_rng *rng, nas_e
     return NAS_OK;
 }
 
-/* Counts the turns of each network that nothing disturbed; returns the fewest. */
-static int count_usual(trial *v)
-{
-    int fewest = v->levels.count;
-
-    memset(v->usual, 0, (size_t)v->options->samples * sizeof *v->usual);
-    for (int t = 0; t < v->levels.count; t++)
-        v->usual[v->network[t]] += nas_levels__usual(&v->levels, t);
-    for (int i = 0; i < v->options->samples; i++)
-        fewest = v->usual[i] < fewest ? v->usual[i] : fewest;
-    return fewest;
-}
-
-/* The median of a network's turns that nothing disturbed; without any, of all turns, each over its
- * level. */
-static double network_ms(const trial *v, int network)
+/* The times of every network, each over the level of its turn: of turns whose speed did not change
+ * or, where these are fewer than `enough`, of all.  *all: whether each network has enough. */
+static nas_status judge(trial *v, int enough, bool *all, nas_err *err)
 {
     const nas_levels *l = &v->levels;
-    int count = 0;
+    nas_status status = nas_levels__judge(&v->levels, err);
 
-    for (int t = 0; t < l->count; t++)
-        if (v->network[t] == network && (nas_levels__usual(l, t) || v->usual[network] == 0))
-            v->room[count++] = v->usual[network] > 0 ? v->ms[t] : v->ms[t] / l->level[t];
-    return nas_quantile(v->room, count, 0.5);
+    *all = true;
+    for (int n = 0; n < v->options->samples; n++) {
+        nas_samples *times = &v->times[n];
+        int steady = 0;
+
+        times->count = 0;
+        for (int t = 0; t < l->count; t++)
+            steady += v->network[t] == n && v->steady[t];
+        for (int t = 0; t < l->count && status == NAS_OK; t++)
+            if (v->network[t] == n && (v->steady[t] || steady < enough))
+                status = nas_samples__add(times, v->ms[t] / l->level[t], err);
+        v->settled[n] = steady >= enough && status == NAS_OK &&
+                        nas_samples__interval(times) <= interval;
+        *all &= v->settled[n];
+    }
+    return status;
 }
 
-/* All rounds; then, where something disturbed more than half of a network's turns, more of them. */
+/* All rounds; then, while networks are not known well enough, more of these. */
 static nas_status measure(trial *v, nas_err *err)
 {
     const nas_latency_verify_options *o = v->options;
-    const int enough = (o->rounds + 1) / 2, most = (1 + MORE_ROUNDS) * o->rounds;
+    const int most = (1 + MORE_ROUNDS) * o->rounds;
     nas_status status = NAS_OK;
+    bool all = false;
     nas_rng rng;
 
     nas_rng_init(&rng, o->seed, "verify order", 0);
     v->probe_ms = nas_bench__probe(&v->bench);
-    for (int round = 0; round < most && status == NAS_OK; round++) {
-        status = run_round(v, round, round < o->rounds ? INT_MAX : enough, &rng, err);
-        if (round < o->rounds - 1 || status != NAS_OK)
-            continue;
-        status = nas_levels__judge(&v->levels, err);
-        if (count_usual(v) >= enough)
-            break;
+    for (int round = 0; round < most && !all && status == NAS_OK; round++) {
+        status = run_round(v, round, &rng, err);
+        if (round >= o->rounds - 1 && status == NAS_OK)
+            status = judge(v, (o->rounds + 1) / 2, &all, err);
     }
-    if (status != NAS_OK)
-        return status;
-    for (int i = 0; i < o->samples; i++)
-        if (isnan(v->pairs[i].measured_ms = network_ms(v, i)))
-            return nas_fail(err, NAS_E_NOMEM, "verify: no memory for the times of a network");
-    return NAS_OK;
+    for (int i = 0; i < o->samples && status == NAS_OK; i++)
+        if (isnan(v->pairs[i].as_measured_ms = nas_samples__stat(&v->times[i]).median))
+            status = nas_fail(err, NAS_E_NOMEM, "verify: no memory for the times of a network");
+    return status;
 }
 
-static nas_status compare(nas_latency_verification *out, nas_err *err)
+/* How slow the machine is beside what it was when the table was made; NAN: unknown. */
+static double find_level(const trial *v)
+{
+    const nas_latency_meta *m = &v->table->meta;
+
+    if (strcmp(m->probe, v->probe) != 0 || m->threads != omp_get_max_threads() ||
+        !(m->probe_ms > 0.0))
+        return NAN;
+    return v->levels.ms[0] / v->levels.level[0] / m->probe_ms;
+}
+
+/* The errors of `count` predictions. */
+static nas_latency_errors errors_of(const double *predicted_ms, const double *measured_ms,
+                                    int count)
+{
+    nas_latency_errors e = {0};
+    double squares = 0.0;
+
+    for (int i = 0; i < count; i++) {
+        const double error = predicted_ms[i] - measured_ms[i], relative = error / measured_ms[i];
+
+        e.mape += fabs(relative) / count;
+        e.bias += relative / count;
+        e.within_10 += (fabs(relative) <= 0.1) / (double)count;
+        squares += error * error;
+    }
+    e.rmse_ms = sqrt(squares / count);
+    return e;
+}
+
+/* Takes the times to the table's speed, and compares. */
+static nas_status compare(const trial *v, nas_latency_verification *out, nas_err *err)
 {
     const size_t count = (size_t)out->count;
-    double *columns = malloc(2 * count * sizeof *columns), squares = 0.0;
+    double *columns = malloc(3 * count * sizeof *columns);
 
     if (columns == NULL)
         return nas_fail(err, NAS_E_NOMEM, "verify: no memory for %d networks", out->count);
+    out->level = find_level(v);
     for (size_t i = 0; i < count; i++) {
-        const nas_latency_pair *pair = &out->pairs[i];
-        const double error = pair->predicted_ms - pair->measured_ms;
-        const double relative = error / pair->measured_ms;
+        nas_latency_pair *pair = &out->pairs[i];
 
+        pair->measured_ms = pair->as_measured_ms / (isnan(out->level) ? 1.0 : out->level);
         columns[i] = pair->predicted_ms;
         columns[count + i] = pair->measured_ms;
-        out->mape += fabs(relative) / (double)count;
-        out->bias += relative / (double)count;
-        out->within_10 += (fabs(relative) <= 0.1) / (double)count;
-        squares += error * error;
+        columns[2 * count + i] = pair->as_measured_ms;
     }
-    out->rmse_ms = sqrt(squares / (double)count);
+    out->errors = errors_of(columns, columns + count, out->count);
+    out->as_measured = errors_of(columns, columns + 2 * count, out->count);
     out->spearman = nas_spearman(columns, columns + count, out->count);
     out->kendall = nas_kendall(columns, columns + count, out->count);
     free(columns);
@@ -240,7 +279,7 @@ nas_status nas_latency_verify(nas_latency_verification *out, const nas_latency_t
                               const nas_space *space, const nas_latency_verify_options *options,
                               nas_err *err)
 {
-    trial v = {.space = space, .options = options};
+    trial v = {.space = space, .table = table, .options = options};
     nas_status status;
 
     *out = (nas_latency_verification){.count = options->samples};
@@ -250,7 +289,7 @@ nas_status nas_latency_verify(nas_latency_verification *out, const nas_latency_t
     else if ((status = nas_latency_lut_new(&v.lut, table, space, 0, err)) == NAS_OK &&
              (status = start(&v, err)) == NAS_OK &&
              (status = measure(&v, err)) == NAS_OK &&
-             (status = compare(out, err)) == NAS_OK) {
+             (status = compare(&v, out, err)) == NAS_OK) {
         out->disturbed = (double)v.bench.disturbed / (double)v.bench.runs;
         out->slowed = nas_levels__disturbed(&v.levels, &out->slowdown);
         warn(table, out);

@@ -1,4 +1,10 @@
-/* Whether a table tells the truth: networks measured whole against their prediction. */
+/* Whether a table tells the truth: networks measured whole against their prediction.
+ *
+ * A machine that is shared, or gets warm, can be slower by tens of percents for minutes, in
+ * everything alike.  A table of `nas profile` knows what one network, its probe, took then; the
+ * same one is run beside the turns here, and the ratio is the level.  Times over it are those of
+ * the table's speed.  That takes out nothing but what changed in between: the probe is a whole
+ * network both times, so sums that are wrong by a constant are as wrong as before. */
 #ifndef NAS_LATENCY_PROFILE_VERIFY_H
 #define NAS_LATENCY_PROFILE_VERIFY_H
 
@@ -6,17 +12,26 @@
 #include "nas/train/observer.h"
 
 typedef struct nas_latency_pair {
-    double predicted_ms, measured_ms;
+    double predicted_ms;
+    double measured_ms;    /* at the table's speed, where it is known; otherwise as measured */
+    double as_measured_ms;
     int choice[NAS_MAX_SLOTS]; /* the network */
 } nas_latency_pair;
+
+typedef struct nas_latency_errors {
+    double mape;      /* mean of |predicted - measured| / measured   */
+    double within_10; /* part of the pairs that are at most 10 % off */
+    double bias;      /* mean of (predicted - measured) / measured   */
+    double rmse_ms;
+} nas_latency_errors;
 
 typedef struct nas_latency_verification {
     int count;
     nas_latency_pair *pairs; /* [count]                                              */
-    double mape;             /* mean of |predicted - measured| / measured            */
-    double within_10;        /* part of the pairs that are at most 10 % off          */
-    double bias;             /* mean of (predicted - measured) / measured            */
-    double rmse_ms;
+    double level;            /* time of the probe now over that of the table: 1.1 is slower now;
+                                NAN if the table has none, or that of other networks or threads */
+    nas_latency_errors errors;      /* of measured_ms                                */
+    nas_latency_errors as_measured; /* of as_measured_ms                             */
     double spearman, kendall; /* NAN for fewer than two different values             */
     double disturbed;        /* part of the runs that other programs interrupted; such runs are
                                 repeated, but not for ever                            */

@@ -11,7 +11,8 @@ enum { NAS_TABLE__MAX_FILE_BYTES = 64 << 20, NAS_TABLE__WHY_SIZE = 96 };
 typedef enum nas_table__type {
     NAS_TABLE__TEXT,
     NAS_TABLE__INTEGER,
-    NAS_TABLE__REAL
+    NAS_TABLE__REAL,
+    NAS_TABLE__TIME /* a real of more than 0, in ms */
 } nas_table__type;
 
 /* A member of a struct by the name that files give it. */

@@ -28,6 +28,8 @@ typedef struct nas_latency_meta {
     int cores, threads, batch, image_size;
     int emulated; /* 1: an emulator's times, which say nothing about a device */
     char fitted_from[NAS_DIGEST_SIZE]; /* the table that was fitted to networks; "": none */
+    char probe[NAS_DIGEST_SIZE]; /* a network that was run whole beside the operations; "": none */
+    double probe_ms;             /* its time: how fast the machine was; 0: unknown              */
 } nas_latency_meta;
 
 typedef struct nas_latency_row {

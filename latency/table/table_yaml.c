@@ -43,6 +43,8 @@ static const nas_table__field meta_fields[] = {
     META_TEXT(space),
     META_INTEGER(emulated),
     META_TEXT(fitted_from),
+    META_TEXT(probe),
+    {"probe_ms", NAS_TABLE__TIME, offsetof(raw_meta, meta.probe_ms), 0},
 };
 
 #define COUNT_OF(array) ((int)(sizeof(array) / sizeof *(array)))
@@ -145,11 +147,16 @@ static nas_status read_value(reader *r, const char *owner, const nas_table__fiel
         snprintf(member, f->size, "%s", scalar(r));
         return NAS_OK;
     }
-    const bool real = f->type == NAS_TABLE__REAL;
-
-    status = read_real(r, owner, f->name, real ? (double *)(void *)member : &value);
-    if (status || real)
+    status = read_real(r, owner, f->name, &value);
+    if (status == NAS_OK && f->type == NAS_TABLE__TIME && !(value > 0.0 && value <= 1e6))
+        return fail_here(r, "%.96s: %s: %.40s is not a time above 0 and up to 1e6 ms", owner,
+                         f->name, scalar(r));
+    if (status != NAS_OK)
         return status;
+    if (f->type != NAS_TABLE__INTEGER) {
+        *(double *)(void *)member = value;
+        return NAS_OK;
+    }
     if (value > 1e6 || value != floor(value))
         return fail_here(r, "%.96s: %s: %.40s is not a whole number in 0..1e6", owner, f->name,
                          scalar(r));
@@ -337,15 +344,18 @@ static void put_meta(FILE *f, const nas_latency_table *table)
 
     fprintf(f, "%s:\n", section);
     for (int i = 0; i < COUNT_OF(meta_fields); i++) {
-        const char *member = (const char *)&raw + meta_fields[i].offset;
+        const nas_table__field *field = &meta_fields[i];
+        const char *member = (const char *)&raw + field->offset;
 
         if ((member == (const char *)&raw.meta.emulated && raw.meta.emulated == 0) ||
-            (member == raw.meta.fitted_from && *member == '\0'))
+            ((member == raw.meta.fitted_from || member == raw.meta.probe) && *member == '\0'))
             continue; /* said only where it is so */
-        if (meta_fields[i].type == NAS_TABLE__TEXT)
-            put_text(f, meta_fields[i].name, member);
-        else
-            fprintf(f, "  %s: %d\n", meta_fields[i].name, *(const int *)(const void *)member);
+        if (field->type == NAS_TABLE__TEXT)
+            put_text(f, field->name, member);
+        else if (field->type == NAS_TABLE__INTEGER)
+            fprintf(f, "  %s: %d\n", field->name, *(const int *)(const void *)member);
+        else if (raw.meta.probe_ms > 0.0)
+            nas_table__put_member(f, field->name, raw.meta.probe_ms);
     }
 }
 

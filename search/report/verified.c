@@ -150,6 +150,17 @@ static void sentence(nas_html *html, const pairs *p)
     nas_html_close(html, "p");
 }
 
+/* How fast the machine was beside what it was when the table was made, if the run tells. */
+static void speed(nas_html *html, const json_t *summary)
+{
+    const double level = member(summary, "level"), mape = member(summary, "mape_as_measured");
+
+    if (isfinite(level) && isfinite(mape))
+        nas_html_element(html, "p", NULL, "Measured times are given at the table's speed. When they "
+                         "were taken, everything took %.3g times as long; as measured, the mean "
+                         "error is %.2g %%.", level, 100.0 * mape);
+}
+
 /* ---- by operation ---- */
 
 static void operation_bars(nas_html *html, const json_t *list, int count)
@@ -233,6 +244,7 @@ nas_status nas_report__verified(nas_report__page *page, const nas_report__run *r
     if (status == NAS_OK && p.count > 0) {
         nas_html_element(html, "h3", NULL, "Predicted against measured");
         sentence(html, &p);
+        speed(html, run->summary);
         nas_html_open(html, "figure");
         scatter(html, &p);
         pair_table(html, &p);

@@ -19,6 +19,18 @@ static const char *text(const json_t *object, const char *key)
     return json_string_value(json_object_get(object, key));
 }
 
+static void expect_in_file(const char *path, const char *part)
+{
+    char *content = calloc(1, 1 << 20);
+    FILE *file = fopen(path, "r");
+
+    cr_assert(content != NULL && file != NULL);
+    cr_assert_gt(fread(content, 1, (1 << 20) - 1, file), 0);
+    fclose(file);
+    cr_assert_not_null(strstr(content, part), "no '%s' in %s", part, path);
+    free(content);
+}
+
 Test(cli_results, data_info)
 {
     const json_t *info = NAS_JSON("data", "info", make_data());
@@ -105,10 +117,16 @@ Test(cli_results, a_profile_covers_its_space_and_is_verified)
     expect_exit(NAS("latency", "check", "--table", table, "--space", "tiny"), 0, NULL);
     const json_t *verified = NAS_JSON("latency", "verify", "--table", table, "--space", "tiny",
                                       "--samples", "3", "--rounds", "1");
-    expect_keys(verified, "mape rmse_ms spearman kendall pairs");
+    expect_keys(verified, "mape rmse_ms spearman kendall pairs level mape_as_measured "
+                          "within_10_as_measured bias_as_measured rmse_ms_as_measured");
+    const double level = json_number_value(json_object_get(verified, "level"));
     cr_assert_eq(json_array_size(json_object_get(verified, "pairs")), 3);
     expect_keys(json_array_get(json_object_get(verified, "pairs"), 0),
-                "predicted_ms measured_ms");
+                "predicted_ms measured_ms as_measured_ms");
+    const json_t *first = json_array_get(json_object_get(verified, "pairs"), 0);
+    cr_assert_gt(level, 0.0);
+    cr_assert_float_eq(level * json_number_value(json_object_get(first, "measured_ms")),
+                       json_number_value(json_object_get(first, "as_measured_ms")), 1e-9);
 
     const json_t *operations = json_object_get(verified, "operations"), *operation;
     double share = 0.0, error = 0.0;
@@ -122,6 +140,12 @@ Test(cli_results, a_profile_covers_its_space_and_is_verified)
     cr_assert_gt(i, 2);
     cr_assert_float_eq(share, 1.0, 1e-9);
     cr_assert_float_eq(error, json_number_value(json_object_get(verified, "bias")), 1e-9);
+    const process_result *said = NAS("latency", "verify", "--table", table, "--space", "tiny",
+                                     "--samples", "3", "--rounds", "1");
+    expect_exit(said, 0, "at the table's speed: mean error");
+    expect_exit(said, 0, "as measured (now all takes ");
+    expect_exit(NAS("report", "--out", nas_file("report.html")), 0, NULL);
+    expect_in_file(nas_file("report.html"), "Measured times are given at the table");
     const json_t *shown = NAS_JSON("runs", "show", "verify-2");
     expect_keys(json_object_get(shown, "summary"), "mape pairs operations run");
 }
@@ -133,15 +157,9 @@ Test(cli_results, a_verification_is_in_the_report)
     NAS_JSON("latency", "verify", "--table", table, "--space", "tiny", "--samples", "3",
              "--rounds", "1");
     expect_exit(NAS("report", "--out", out), 0, NULL);
-    char *page = calloc(1, 1 << 20);
-    FILE *file = fopen(out, "r");
-    cr_assert(page != NULL && file != NULL);
-    cr_assert_gt(fread(page, 1, (1 << 20) - 1, file), 0);
-    fclose(file);
-    cr_assert_not_null(strstr(page, "3 networks measured whole"));
-    cr_assert_not_null(strstr(page, "Error by operation"));
-    cr_assert_not_null(strstr(page, "<td>mbconv 3x3 e"));
-    free(page);
+    expect_in_file(out, "3 networks measured whole");
+    expect_in_file(out, "Error by operation");
+    expect_in_file(out, "<td>mbconv 3x3 e");
 }
 
 Test(cli_results, a_table_is_checked_for_the_images_that_it_is_for)

@@ -43,9 +43,47 @@ Test(latency_compare, entries_are_paired_by_key_and_their_ratios_summed_up)
     cr_assert_float_eq(diff.ratio.median, 4.0, 1e-12);
     cr_assert_float_eq(diff.ratio.most, 8.0, 1e-12);
     cr_assert_float_eq(diff.ratio.spearman, 1.0, 1e-12); /* 0, 2, 3 and 1, 4, 24 */
+    cr_assert(isnan(diff.level), "no table tells its speed");
     nas_latency_diff_fini(&diff);
     nas_latency_table_free(a);
     nas_latency_table_free(b);
+}
+
+static const char monday[] = "onepath: {format: 1, threads: 2, probe: p, probe_ms: 10}\n"
+                             "x: {mean: 1}\ny: {mean: 2}\n...\n";
+
+static double level_with(const char *head)
+{
+    char text[200];
+    nas_latency_diff diff;
+
+    snprintf(text, sizeof text, "onepath: {format: 1, %s}\nx: {mean: 1.2}\ny: {mean: 2.4}\n...\n",
+             head);
+    nas_latency_table *a = parse(monday), *b = parse(text);
+    REQUIRE_OK(nas_latency_diff_init(&diff, a, b, &err));
+    const double level = diff.level;
+    const nas_latency_ratio left = nas_latency_ratio_over(&diff.ratio, level);
+
+    if (!isnan(level)) {
+        cr_assert_float_eq(left.mean * level, diff.ratio.mean, 1e-12);
+        cr_assert_float_eq(left.most * level, diff.ratio.most, 1e-12);
+        cr_assert_float_eq(left.median * level, 1.2, 1e-12);
+        cr_assert_eq(left.spread, diff.ratio.spread);
+    }
+    nas_latency_diff_fini(&diff);
+    nas_latency_table_free(a);
+    nas_latency_table_free(b);
+    return level;
+}
+
+/* The same machine at another hour: all of the difference is the level. */
+Test(latency_compare, level_is_told_by_the_probe_of_the_same_network_and_threads)
+{
+    cr_assert_float_eq(level_with("threads: 2, probe: p, probe_ms: 12"), 1.2, 1e-12);
+    cr_assert(isnan(level_with("threads: 2, probe: q, probe_ms: 12")));
+    cr_assert(isnan(level_with("threads: 1, probe: p, probe_ms: 12")));
+    cr_assert(isnan(level_with("threads: 2, probe_ms: 12")));
+    cr_assert(isnan(level_with("threads: 2, probe: p")));
 }
 
 Test(latency_compare, tables_without_common_entries_have_no_ratio)

@@ -8,9 +8,12 @@
 
 #include "base/clock.h"
 #include "latency/predict.h"
+#include "latency/profile/lines.h"
+#include "latency/profile/probe.h"
 #include "latency/profile/profile.h"
 #include "latency/profile/verify.h"
 #include "tests/latency/published.h"
+#include "tests/support/scratch.h"
 
 static nas_err err;
 
@@ -18,6 +21,12 @@ static nas_err err;
 static void one_thread(void)
 {
     omp_set_num_threads(1);
+}
+
+static void in_scratch(void)
+{
+    one_thread();
+    scratch_init();
 }
 
 TestSuite(latency_profile, .init = one_thread);
@@ -83,6 +92,8 @@ Test(latency_profile, table_covers_the_space_and_says_how_it_was_made)
     cr_assert_str_eq(table->meta.space, "tiny");
     cr_assert(table->meta.threads >= 1 && table->meta.cores >= 1 && table->meta.batch == 1);
     cr_assert_eq(table->meta.image_size, space->image_size);
+    cr_assert(table->meta.probe_ms > 0.0 && strlen(table->meta.probe) == NAS_DIGEST_SIZE - 1);
+    cr_assert_not_null(strstr(table->meta.conditions, "probe "), "%s", table->meta.conditions);
     REQUIRE_OK(nas_latency_table_text(table, &text, &size, &err));
     REQUIRE_OK(nas_latency_table_parse(&again, text, size, "again", &err));
     cr_assert_eq(again->count, table->count);
@@ -175,6 +186,97 @@ Test(latency_profile, stops_when_asked_and_leaves_nothing)
     nas_space_free(space);
 }
 
+/* Rewrites a journal so that its younger half took ten times as long. */
+static void slow_down(const char *path, int turns)
+{
+    static nas_line parsed;
+    static char line[1 << 16];
+    char *text;
+    size_t size;
+    FILE *in = fopen(path, "r"), *out = open_memstream(&text, &size);
+
+    cr_assert(in != NULL && out != NULL);
+    for (int i = 0; fgets(line, sizeof line, in) != NULL; i++) {
+        if (i < 2) { /* the job and the device */
+            fputs(line, out);
+            continue;
+        }
+        REQUIRE_OK(nas_line__parse(&parsed, line, strcspn(line, "\n"), &err));
+        for (int s = 0; s < parsed.slots; s++)
+            parsed.ms[s] *= parsed.turn < turns / 2 ? 1.0 : 10.0;
+        nas_line__put_turn(out, parsed.turn, parsed.slots, parsed.choice, parsed.ms);
+    }
+    fclose(in);
+    fclose(out);
+    out = fopen(path, "w");
+    cr_assert_eq(fwrite(text, 1, size, out), size);
+    fclose(out);
+    free(text);
+}
+
+/* "..., cores any, load 0.1, 70 networks, ..., repeats 0" */
+static int networks_of(const nas_latency_table *table)
+{
+    const char *load = strstr(table->meta.conditions, "load ");
+    int networks;
+
+    cr_assert(load != NULL && sscanf(load, "load %*[^,], %d networks", &networks) == 1, "%s",
+              table->meta.conditions);
+    return networks;
+}
+
+/* A phone that gets hot: the table tells the speed that it keeps, not that of its first minute. */
+Test(latency_profile, device_that_becomes_slow_is_measured_again, .init = in_scratch,
+     .fini = scratch_fini)
+{
+    nas_space *space = load("tiny");
+    nas_latency_profile_options options = quick();
+    double sum[2] = {0.0, 0.0};
+
+    options.interval = 1e9;
+    options.seconds = 60;
+    options.journal = scratch("t.yaml.part");
+    for (int run = 0; run < 2; run++) {
+        options.min_samples = run == 0 ? 60 : 2; /* then: no more than a few turns of here and now */
+        nas_latency_table *table = profile(space, &options);
+
+        for (int i = 0; i < table->count; i++)
+            sum[run] += table->rows[i].stat.mean;
+        if (run == 0)
+            slow_down(options.journal, networks_of(table));
+        else
+            cr_assert_null(strstr(table->meta.conditions, "repeats 0"), "%s",
+                           table->meta.conditions);
+        nas_latency_table_free(table);
+    }
+    cr_assert_gt(sum[1], 3.0 * sum[0], "%g ms, then %g ms", sum[0], sum[1]);
+    nas_space_free(space);
+}
+
+/* What a journal tells was measured at a time of which no probe is known: a few turns more, each
+ * with one, tell how fast the machine is beside it. */
+Test(latency_profile, continued_after_its_last_turn_it_still_runs_the_probe, .init = in_scratch,
+     .fini = scratch_fini)
+{
+    nas_space *space = load("tiny");
+    nas_latency_profile_options options = quick();
+    int networks[2];
+
+    options.interval = 1e9;
+    options.min_samples = 5;
+    options.seconds = 60;
+    options.journal = scratch("t.yaml.part");
+    for (int run = 0; run < 2; run++) {
+        nas_latency_table *table = profile(space, &options);
+
+        cr_assert_gt(table->meta.probe_ms, 0.0);
+        networks[run] = networks_of(table);
+        nas_latency_table_free(table);
+    }
+    cr_assert_geq(networks[1], networks[0] + 5);
+    nas_space_free(space);
+}
+
 /* Alone on the machine 0.01 and 0.99.  Other programs can spoil one measurement, but not each of
  * several; a prediction that is wrong is wrong every time. */
 Test(latency_verify, pairs_spread_over_the_range_and_agree)
@@ -194,7 +296,7 @@ Test(latency_verify, pairs_spread_over_the_range_and_agree)
         cr_assert_gt(v.pairs[9].predicted_ms, 1.5 * v.pairs[0].predicted_ms);
         for (int i = 0; i < v.count; i++)
             cr_assert_gt(v.pairs[i].measured_ms, 0.0);
-        agree = v.mape < 0.5 && v.spearman > 0.5;
+        agree = v.errors.mape < 0.5 && v.spearman > 0.5;
         nas_latency_verification_fini(&v);
         nas_latency_table_free(table);
     }
@@ -202,25 +304,31 @@ Test(latency_verify, pairs_spread_over_the_range_and_agree)
     nas_space_free(space);
 }
 
-Test(latency_verify, measures_are_what_they_are_called)
+/* The table of a device where everything takes `ms`. */
+static nas_latency_table *table_of(const nas_space *space, double ms)
 {
-    nas_space *space = load("tiny");
     nas_latency_table *table = nas_latency_table_new(&err);
+    const nas_latency_stat stat = {1, ms, NAN, NAN, NAN};
     nas_latency_entry *entries;
-    const nas_latency_verify_options how = {.samples = 4, .rounds = 1, .seed = 3};
-    nas_latency_verification v;
-    double mape = 0.0, bias = 0.0, squares = 0.0;
     int count;
 
-    /* A device where everything takes a second is far from this one. */
     REQUIRE_OK(nas_latency_space_entries(&entries, &count, space, nas_latency_grammar_of(space), 0,
                                          &err));
     count = nas_latency_entries_unique(entries, count);
-    for (int i = 0; i < count; i++) {
-        const nas_latency_stat stat = {1, 1000.0, NAN, NAN, NAN};
-
+    for (int i = 0; i < count; i++)
         REQUIRE_OK(nas_latency_table_add(table, entries[i].key, &stat, &err));
-    }
+    free(entries);
+    return table;
+}
+
+Test(latency_verify, measures_are_what_they_are_called)
+{
+    nas_space *space = load("tiny");
+    nas_latency_table *table = table_of(space, 1000.0); /* far from this machine */
+    const nas_latency_verify_options how = {.samples = 4, .rounds = 1, .seed = 3};
+    nas_latency_verification v;
+    double mape = 0.0, bias = 0.0, squares = 0.0;
+
     REQUIRE_OK(nas_latency_verify(&v, table, space, &how, &err));
     for (int i = 0; i < v.count; i++) {
         const double error = v.pairs[i].predicted_ms - v.pairs[i].measured_ms;
@@ -229,13 +337,77 @@ Test(latency_verify, measures_are_what_they_are_called)
         bias += error / v.pairs[i].measured_ms / v.count;
         squares += error * error / v.count;
     }
-    cr_assert_float_eq(v.mape, mape, 1e-9 * mape);
-    cr_assert_float_eq(v.bias, bias, 1e-9 * fabs(bias));
-    cr_assert_float_eq(v.rmse_ms, sqrt(squares), 1e-9 * v.rmse_ms);
-    cr_assert_eq(v.within_10, 0.0);
+    cr_assert_float_eq(v.errors.mape, mape, 1e-9 * mape);
+    cr_assert_float_eq(v.errors.bias, bias, 1e-9 * fabs(bias));
+    cr_assert_float_eq(v.errors.rmse_ms, sqrt(squares), 1e-9 * v.errors.rmse_ms);
+    cr_assert_eq(v.errors.within_10, 0.0);
+    cr_assert(isnan(v.level), "the table does not tell its speed");
+    cr_assert_eq(memcmp(&v.errors, &v.as_measured, sizeof v.errors), 0);
     nas_latency_verification_fini(&v);
-    free(entries);
     nas_latency_table_free(table);
+    nas_space_free(space);
+}
+
+/* A table of this space, made on one thread with a probe that took a millionth of a millisecond:
+ * this machine is slower, whatever else it does. */
+static nas_latency_table *table_with_probe(const nas_space *space)
+{
+    nas_latency_table *table = table_of(space, 1e-6);
+    int choice[NAS_MAX_SLOTS];
+
+    REQUIRE_OK(nas_probe__find(space, choice, table->meta.probe, &err));
+    table->meta.threads = 1;
+    table->meta.probe_ms = 1e-6;
+    return table;
+}
+
+Test(latency_verify, errors_are_those_at_the_speed_of_the_table)
+{
+    nas_space *space = load("tiny");
+    nas_latency_table *table = table_with_probe(space);
+    const nas_latency_verify_options how = {.samples = 4, .rounds = 1, .seed = 3};
+    nas_latency_verification v;
+    double bias = 0.0, as_measured = 0.0;
+
+    REQUIRE_OK(nas_latency_verify(&v, table, space, &how, &err));
+    cr_assert_gt(v.level, 100.0);
+    for (int i = 0; i < v.count; i++) {
+        const nas_latency_pair *p = &v.pairs[i];
+
+        cr_assert_float_eq(p->measured_ms * v.level, p->as_measured_ms, 1e-9 * p->as_measured_ms);
+        bias += (p->predicted_ms / p->measured_ms - 1.0) / v.count;
+        as_measured += (p->predicted_ms / p->as_measured_ms - 1.0) / v.count;
+    }
+    cr_assert_float_eq(v.errors.bias, bias, 1e-9 * fabs(bias));
+    cr_assert_float_eq(v.as_measured.bias, as_measured, 1e-9);
+    cr_assert_lt(as_measured, -0.9, "too low by far for now");
+    cr_assert_gt(v.errors.bias, 0.0, "the probe is the slowest, and less than any sum");
+    nas_latency_verification_fini(&v);
+    nas_latency_table_free(table);
+    nas_space_free(space);
+}
+
+Test(latency_verify, speed_of_another_network_or_with_other_threads_says_nothing)
+{
+    nas_space *space = load("tiny");
+    const nas_latency_verify_options how = {.samples = 2, .rounds = 1, .seed = 3};
+
+    for (int what = 0; what < 3; what++) {
+        nas_latency_table *table = table_with_probe(space);
+        nas_latency_verification v;
+
+        if (what == 0)
+            table->meta.probe[0] ^= 1;
+        else if (what == 1)
+            table->meta.threads = 2;
+        else
+            table->meta.probe_ms = 0.0;
+        REQUIRE_OK(nas_latency_verify(&v, table, space, &how, &err));
+        cr_expect(isnan(v.level), "%d", what);
+        cr_expect_eq(v.pairs[0].measured_ms, v.pairs[0].as_measured_ms);
+        nas_latency_verification_fini(&v);
+        nas_latency_table_free(table);
+    }
     nas_space_free(space);
 }
 
