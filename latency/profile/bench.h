@@ -28,14 +28,14 @@ void nas_bench__fini(nas_bench *bench);
 nas_status nas_bench__warm_up(nas_bench *bench, const int *choice, double seconds, nas_err *err);
 
 /** One turn: builds the path `choice`, runs it until its memory is warm, then a few times on
- * the clock.  *total_ms is the median time of a run, block_ms[slots] that of each block;
- * of these one is given, the other NULL.  NAS_E_NOMEM. */
+ * the clock.  *total_ms is the median time of a run, block_ms[slots] that of each block, scaled so
+ * that these sum up to the median of the runs; of these one is given, the other NULL.  NAS_E_NOMEM. */
 nas_status nas_bench__turn(nas_bench *bench, const int *choice, double *total_ms, double *block_ms,
                            nas_err *err);
 
 /** The network that nas_bench__probe runs from now on.  NAS_E_NOMEM. */
 nas_status nas_bench__set_probe(nas_bench *bench, const int *choice, nas_err *err);
-/** Time of that network, now: how fast the machine is. */
+/** Time of that network, now, as the median of three runs: how fast the machine is. */
 double nas_bench__probe(nas_bench *bench);
 
 #endif

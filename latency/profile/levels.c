@@ -7,7 +7,7 @@
 
 #include "base/stats.h"
 
-enum { FIRST_TURNS = 64, ITERATIONS = 6, MAX_SHIFTS = 30 };
+enum { FIRST_TURNS = 64, ITERATIONS = 6, MAX_SHIFTS = 30, LEAST_THIRD = 8 };
 
 /* ------------------------------------------------------------------ the turns */
 
@@ -170,7 +170,7 @@ double nas_levels__change(const double *values, int count)
 {
     const int third = count / 3;
 
-    if (third < 2)
+    if (third < LEAST_THIRD)
         return 0.0;
     return nas_quantile(values + count - third, third, 0.1) / nas_quantile(values, third, 0.1) -
            1.0;

@@ -33,7 +33,7 @@ nas_status nas_levels__judge(nas_levels *levels, nas_err *err);
 bool nas_levels__usual(const nas_levels *levels, int turn);
 /** How much slower a machine was at last than at first: the tenth percentile of the last third of
  * `values`, times or levels in their order, over that of the first third, less 1.  Slow moments in
- * between do not matter.  0 for fewer than 6 values. */
+ * between do not matter.  0 for fewer than 24 values, which say nothing. */
 double nas_levels__change(const double *values, int count);
 /** Part of the turns that were disturbed, and the median of their levels (1 if there are none). */
 double nas_levels__disturbed(const nas_levels *levels, double *typical);
