@@ -2,6 +2,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -184,10 +185,14 @@ static nas_status train(nas_regressor **out, const work *w, const nas_observer *
     snprintf(turns, sizeof turns, "cores %.32s, %.0f %% of the turns slowed", o->cores,
              100.0 * w->slowed);
     nas_latency_meta_note(&meta, turns);
-    for (int i = 0; i < w->sizes; i++)
-        lessons[i] = (nas_regressor_lesson){.space = w->of[i].space,
-                                            .pairs = w->of[i].found.pairs,
-                                            .count = w->of[i].found.count};
+    for (int i = 0; i < w->sizes; i++) {
+        const nas_latency_verification *found = &w->of[i].found;
+
+        lessons[i] = (nas_regressor_lesson){.space = w->of[i].space, .pairs = found->pairs,
+                                            .count = found->count,
+                                            .probe = {.ms = found->probe_ms}};
+        memcpy(lessons[i].probe.digest, found->probe, sizeof found->probe);
+    }
     return nas_regressor_train(out, &meta, lessons, w->sizes, &config, observer, err);
 }
 

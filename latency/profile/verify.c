@@ -37,7 +37,8 @@ typedef struct trial {
     double *ms;                   /* [turns]: its time                 */
     bool *steady;                 /* [turns]: its speed did not change */
     nas_samples *times;           /* [samples]: at level 1             */
-    bool *settled;                /* [samples]: they are enough        */
+    int *good;                    /* [samples]: turns that were steady */
+    bool *settled;                /* [samples]: its times are enough   */
     double probe_ms;              /* after the last turn               */
 } trial;
 
@@ -73,12 +74,13 @@ static nas_status start(trial *v, nas_err *err)
 
     v->order = calloc((size_t)samples, sizeof *v->order);
     v->times = calloc((size_t)samples, sizeof *v->times);
+    v->good = calloc((size_t)samples, sizeof *v->good);
     v->settled = calloc((size_t)samples, sizeof *v->settled);
     v->levels = (nas_levels){.slots = 1, .keys = 1, .limit = same_level};
     v->network = calloc(turns, sizeof *v->network);
     v->ms = calloc(turns, sizeof *v->ms);
     v->steady = calloc(turns, sizeof *v->steady);
-    if (!v->order || !v->times || !v->settled || !v->network || !v->ms || !v->steady)
+    if (!v->order || !v->times || !v->good || !v->settled || !v->network || !v->ms || !v->steady)
         return nas_fail(err, NAS_E_NOMEM, "verify: no memory for %d networks", samples);
     nas_latency_lut_range(v->lut, v->space, &least, &most, fastest, slowest);
     for (int i = 0; i < samples; i++) {
@@ -109,6 +111,7 @@ static void finish(trial *v)
         nas_samples__fini(&v->times[i]);
     free(v->order);
     free(v->times);
+    free(v->good);
     free(v->settled);
     free(v->network);
     free(v->ms);
@@ -165,19 +168,16 @@ static nas_status judge(trial *v, int enough, bool *all, nas_err *err)
     const nas_levels *l = &v->levels;
     nas_status status = nas_levels__judge(&v->levels, err);
 
+    for (int n = 0; n < v->options->samples; n++)
+        v->times[n].count = v->good[n] = 0;
+    for (int t = 0; t < l->count; t++)
+        v->good[v->network[t]] += v->steady[t];
+    for (int t = 0; t < l->count && status == NAS_OK; t++)
+        if (v->steady[t] || v->good[v->network[t]] < enough)
+            status = nas_samples__add(&v->times[v->network[t]], v->ms[t] / l->level[t], err);
     *all = true;
-    for (int n = 0; n < v->options->samples; n++) {
-        nas_samples *times = &v->times[n];
-        int steady = 0;
-
-        times->count = 0;
-        for (int t = 0; t < l->count; t++)
-            steady += v->network[t] == n && v->steady[t];
-        for (int t = 0; t < l->count && status == NAS_OK; t++)
-            if (v->network[t] == n && (v->steady[t] || steady < enough))
-                status = nas_samples__add(times, v->ms[t] / l->level[t], err);
-        v->settled[n] = steady >= enough && status == NAS_OK &&
-                        nas_samples__interval(times) <= interval;
+    for (int n = 0; n < v->options->samples && status == NAS_OK; n++) {
+        v->settled[n] = v->good[n] >= enough && nas_samples__interval(&v->times[n]) <= interval;
         *all &= v->settled[n];
     }
     return status;
@@ -205,15 +205,15 @@ static nas_status measure(trial *v, nas_err *err)
     return status;
 }
 
-/* How slow the machine is beside what it was when the table was made; NAN: unknown. */
-static double find_level(const trial *v)
+/* How slow the machine is beside what it was when the table was made. */
+static void find_level(const trial *v, nas_latency_verification *out)
 {
     const nas_latency_meta *m = &v->table->meta;
+    const bool same = strcmp(m->probe, v->probe) == 0 && m->threads == omp_get_max_threads();
 
-    if (strcmp(m->probe, v->probe) != 0 || m->threads != omp_get_max_threads() ||
-        !(m->probe_ms > 0.0))
-        return NAN;
-    return v->levels.ms[0] / v->levels.level[0] / m->probe_ms;
+    memcpy(out->probe, v->probe, sizeof out->probe);
+    out->probe_ms = v->levels.ms[0] / v->levels.level[0];
+    out->level = same && m->probe_ms > 0.0 ? out->probe_ms / m->probe_ms : NAN;
 }
 
 /* The errors of `count` predictions. */
@@ -243,7 +243,7 @@ static nas_status compare(const trial *v, nas_latency_verification *out, nas_err
 
     if (columns == NULL)
         return nas_fail(err, NAS_E_NOMEM, "verify: no memory for %d networks", out->count);
-    out->level = find_level(v);
+    find_level(v, out);
     for (size_t i = 0; i < count; i++) {
         nas_latency_pair *pair = &out->pairs[i];
 

@@ -28,7 +28,9 @@ typedef struct nas_latency_errors {
 typedef struct nas_latency_verification {
     int count;
     nas_latency_pair *pairs; /* [count]                                              */
-    double level;            /* time of the probe now over that of the table: 1.1 is slower now;
+    char probe[NAS_DIGEST_SIZE]; /* the network that was the probe, as in a table's meta */
+    double probe_ms;         /* its time now                                         */
+    double level;            /* that over the table's: 1.1 is slower now;
                                 NAN if the table has none, or that of other networks or threads */
     nas_latency_errors errors;      /* of measured_ms                                */
     nas_latency_errors as_measured; /* of as_measured_ms                             */
@@ -36,7 +38,7 @@ typedef struct nas_latency_verification {
     double disturbed;        /* part of the runs that other programs interrupted; such runs are
                                 repeated, but not for ever                            */
     double slowed, slowdown; /* part of the turns in which the machine was slower than it can be,
-                                and how many times as long they took; others count instead  */
+                                and how many times as long they took                         */
 } nas_latency_verification;
 
 typedef struct nas_latency_verify_options {
@@ -52,11 +54,12 @@ typedef struct nas_latency_verify_options {
 } nas_latency_verify_options;
 
 /** Measures networks of `space` at its image size with the current number of OpenMP
- * threads (a warning if the table was made with another); a network's time is the median
- * over its turns in which nothing slowed the machine down; where these are fewer than half of
- * `rounds`, it gets up to nine times as many more.  `out` is filled on NAS_OK,
- * yours (nas_latency_verification_fini).  NAS_E_INFEASIBLE names keys that the table
- * lacks; NAS_E_INTERRUPTED, NAS_E_CONFIG, NAS_E_NOMEM. */
+ * threads (a warning if the table was made with another); a network's time is the median over its
+ * turns, each over the level that the probe tells around it, of those in which this did not change.
+ * It gets up to nine times `rounds` more turns until half of these are such and their mean is known
+ * to 2.5 % (95 % confidence).  `out` is filled on NAS_OK, yours (nas_latency_verification_fini).
+ * NAS_E_INFEASIBLE names keys that the table lacks; NAS_E_INTERRUPTED, NAS_E_CONFIG,
+ * NAS_E_NOMEM. */
 nas_status nas_latency_verify(nas_latency_verification *out, const nas_latency_table *table,
                               const nas_space *space, const nas_latency_verify_options *options,
                               nas_err *err);

@@ -78,6 +78,11 @@ nas_latency_table *nas_regressor_table(const nas_regressor *r, int image_size, n
     table->meta = r->meta;
     table->meta.image_size = image_size;
     memcpy(table->meta.fitted_from, r->digest, sizeof r->digest);
+    for (int i = 0; i < r->sizes; i++)
+        if (r->image_size[i] == image_size) {
+            memcpy(table->meta.probe, r->probe[i].digest, sizeof table->meta.probe);
+            table->meta.probe_ms = r->probe[i].ms;
+        }
     return table;
 }
 

@@ -67,6 +67,30 @@ static nas_status read_sizes(nas_regressor *r, const json_t *json, const char *n
     return NAS_OK;
 }
 
+/* Lists beside the image sizes; a file of before they were kept has none. */
+static nas_status read_probes(nas_regressor *r, const json_t *json, const char *name, nas_err *err)
+{
+    const json_t *digests = json_object_get(json, "probe"), *times = json_object_get(json, "probe_ms");
+
+    if (digests == NULL && times == NULL)
+        return NAS_OK;
+    if (json_array_size(digests) != (size_t)r->sizes || json_array_size(times) != (size_t)r->sizes)
+        return nas_fail(err, NAS_E_DATA, "%s: its probe and probe_ms must be lists of %d", name,
+                        r->sizes);
+    for (int i = 0; i < r->sizes; i++) {
+        const char *digest = json_string_value(json_array_get(digests, (size_t)i));
+        const double ms = json_number_value(json_array_get(times, (size_t)i));
+
+        if (digest == NULL || strlen(digest) >= sizeof r->probe[i].digest ||
+            !json_is_number(json_array_get(times, (size_t)i)) || !(ms >= 0.0 && ms <= 1e6))
+            return nas_fail(err, NAS_E_DATA, "%s: probe %d is no digest with a time of 0 to 1e6 ms",
+                            name, i);
+        strcpy(r->probe[i].digest, digest);
+        r->probe[i].ms = ms;
+    }
+    return NAS_OK;
+}
+
 static nas_status read_text(nas_regressor *r, const json_t *json, const char *name, size_t i,
                             nas_err *err)
 {
@@ -108,7 +132,9 @@ static nas_status read_about(nas_regressor *r, const json_t *json, const char *n
                                    measures[i].max, &value, err);
         *(double *)(void *)((char *)&r->fit + measures[i].offset) = value;
     }
-    return status == NAS_OK ? read_sizes(r, json, name, err) : status;
+    if (status == NAS_OK)
+        status = read_sizes(r, json, name, err);
+    return status == NAS_OK ? read_probes(r, json, name, err) : status;
 }
 
 /* The least and greatest features. */
@@ -227,7 +253,7 @@ static json_t *about(const nas_regressor *r)
 {
     json_t *json = json_pack("{s:i, s:i, s:i}", "format", FORMAT, "trained", r->fit.trained,
                              "held_out", r->fit.held_out);
-    json_t *sizes = json_array();
+    json_t *sizes = json_array(), *digests = json_array(), *times = json_array();
 
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         json_object_set_new(json, texts[i].name,
@@ -243,9 +269,14 @@ static json_t *about(const nas_regressor *r)
         json_object_set_new(json, measures[i].name,
                             isfinite(value) ? json_real(value) : json_null());
     }
-    for (int i = 0; i < r->sizes; i++)
+    for (int i = 0; i < r->sizes; i++) {
         json_array_append_new(sizes, json_integer(r->image_size[i]));
+        json_array_append_new(digests, json_string(r->probe[i].digest));
+        json_array_append_new(times, json_real(r->probe[i].ms));
+    }
     json_object_set_new(json, "image_sizes", sizes);
+    json_object_set_new(json, "probe", digests);
+    json_object_set_new(json, "probe_ms", times);
     return json;
 }
 

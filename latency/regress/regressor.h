@@ -23,9 +23,16 @@ typedef struct nas_regressor_fit {
     double mape, within_10, bias, rmse_ms, spearman, kendall;
 } nas_regressor_fit;
 
+/** The network that was run whole beside those of a size, and its time: how fast the machine was. */
+typedef struct nas_regressor_probe {
+    char digest[NAS_DIGEST_SIZE]; /* as of a table's meta; "": unknown */
+    double ms;                    /* 0: unknown                        */
+} nas_regressor_probe;
+
 typedef struct nas_regressor {
     nas_latency_meta meta;                 /* its image size is 0: see below                 */
     int sizes, image_size[NAS_REGRESSOR_MAX_SIZES]; /* of the networks it learnt from, ascending */
+    nas_regressor_probe probe[NAS_REGRESSOR_MAX_SIZES]; /* of each size                      */
     float low[NAS_LATENCY_FEATURES];       /* of all blocks of the spaces it was trained in: */
     float high[NAS_LATENCY_FEATURES];      /* it is asked about none outside                 */
     nas_dense net;                         /* scaled features -> log of milliseconds         */
@@ -38,6 +45,7 @@ typedef struct nas_regressor_lesson {
     const nas_space *space; /* at that size */
     const nas_latency_pair *pairs;
     int count;
+    nas_regressor_probe probe;
 } nas_regressor_lesson;
 
 typedef struct nas_regressor_config {

@@ -143,6 +143,7 @@ static nas_status prepare(course *c, const nas_regressor_lesson *lessons, int co
         return nas_fail(err, NAS_E_NOMEM, "no memory to learn from %zu networks", networks - 1);
     for (int l = 0; l < count && status == NAS_OK; l++) {
         status = add_lesson(c, &lessons[l], err);
+        c->r->probe[c->r->sizes] = lessons[l].probe;
         c->r->image_size[c->r->sizes++] = lessons[l].space->image_size;
     }
     return status;

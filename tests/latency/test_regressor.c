@@ -243,6 +243,8 @@ static void size_twice(nas_regressor *r) { r->image_size[r->sizes++] = r->image_
 static void no_size(nas_regressor *r) { r->sizes = 0; }
 static void negative_error(nas_regressor *r) { r->fit.mape = -0.5; }
 static void more_than_all(nas_regressor *r) { r->fit.within_10 = 1.5; }
+static void endless_probe(nas_regressor *r) { r->probe[0].ms = 1e7; }
+static void negative_probe(nas_regressor *r) { r->probe[0].ms = -1.0; }
 static void no_threads(nas_regressor *r) { r->meta.threads = -4; }
 
 Test(latency_regressor, what_makes_no_sense_is_refused)
@@ -255,6 +257,8 @@ Test(latency_regressor, what_makes_no_sense_is_refused)
     expect_refused(negative_error, "mape");
     expect_refused(more_than_all, "within_10");
     expect_refused(no_threads, "threads");
+    expect_refused(endless_probe, "probe 0 is no");
+    expect_refused(negative_probe, "probe 0 is no");
 }
 
 Test(latency_regressor, a_damaged_file_is_refused)
@@ -311,6 +315,7 @@ Test(latency_regressor, it_stands_for_a_table_of_each_of_its_sizes)
         REQUIRE_OK(nas_space_fit(space[i], sizes[i], 3, 10, &err));
         nas_latency_table *truth = test_table(space[i]);
         lessons[i] = lesson_of(space[i], truth, 0.0, pairs[i]);
+        lessons[i].probe = (nas_regressor_probe){.digest = {(char)('a' + i)}, .ms = 1.5 * (i + 1)};
         REQUIRE_OK(nas_latency_table_save(truth, yaml, &err));
         nas_latency_table_free(truth);
     }
@@ -327,6 +332,8 @@ Test(latency_regressor, it_stands_for_a_table_of_each_of_its_sizes)
         REQUIRE_OK(nas_latency_set_pick(&table, set, sizes[i], &err));
         REQUIRE_OK(nas_latency_check(&missing, &count, table, space[i], 0, &err));
         cr_expect_eq(count, 0, "%d px", sizes[i]);
+        cr_expect_eq(table->meta.probe[0], 'a' + i);
+        cr_expect_eq(table->meta.probe_ms, 1.5 * (i + 1));
         free(missing);
     }
     cr_expect_eq(nas_latency_set_pick(&table, set, 24, &err), NAS_E_INFEASIBLE);
