@@ -662,7 +662,7 @@ static long stride(void)
 {
     const char *text = getenv("NAS_FAULT_STRIDE");
 
-    return text && atol(text) > 0 ? atol(text) : 5;
+    return text && atol(text) > 0 ? atol(text) : 8;
 }
 
 Test(store_io_errors, calls_of_each_operation_fail)
