@@ -1,5 +1,5 @@
-/* The convolutions on 8-bit integers that a block is made of, with every set of kernels that runs here:
- * to the bits of the definition. */
+/* The convolutions on 8-bit integers that a block is made of, with every set of kernels that runs
+ * here: to the bits of the definition. */
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>

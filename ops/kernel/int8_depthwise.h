@@ -35,8 +35,8 @@ static lines lines_of(const nas_conv_geom *g)
     return l;
 }
 
-/* A row of the filter for one vector of channels, from pixel `start` of a cell on: [cell][lane][pixel];
- * and the sums of the row. */
+/* A row of the filter for one vector of channels, from pixel `start` of a cell on:
+ * [cell][lane][pixel]; and the sums of the row. */
 static void pack_row(const nas_conv_geom *g, const lines *l, int vector, int start, const int8_t *w,
                      cell_term *to, int sum[NAS_VL])
 {
@@ -229,7 +229,8 @@ static void line_sums(const nas_conv_geom *g, const lines *l, int i, const cell 
 }
 
 /* What the sums of that line lack. */
-NAS_INLINE vint line_lack(const nas_conv_geom *g, const lines *l, int i, const cell *filter, int zero)
+NAS_INLINE vint line_lack(const nas_conv_geom *g, const lines *l, int i, const cell *filter,
+                          int zero)
 {
     const seen s = lines_seen(g, i);
     vint weights = {0};

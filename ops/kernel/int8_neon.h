@@ -4,8 +4,8 @@
  *
  * Terms are 8-bit: a code less 128, four of them side by side in 32 bits.  One instruction (sdot)
  * multiplies all four and adds them; without it, two products at a time are added in 16 bits, as
- * weights are never -128 (2 * 128 * 127 < 2^15).  What the sums lack is (128 - zero) times the sum of the
- * weights, which is packed with them. */
+ * weights are never -128 (2 * 128 * 127 < 2^15).  What the sums lack is (128 - zero) times the sum
+ * of the weights, which is packed with them. */
 #ifndef NAS_OPS_KERNEL_INT8_NEON_H
 #define NAS_OPS_KERNEL_INT8_NEON_H
 

@@ -41,7 +41,8 @@ static product product_of(const nas_conv_geom *g)
         p.part = cache_lines((size_t)p.height * (size_t)p.width * (size_t)g->cin * sizeof(term) +
                              PIECE * sizeof(term)) / sizeof(term);
     }
-    p.tile = cache_lines((size_t)p.rows * (size_t)p.words * 4 + PIECE * sizeof(term)) / sizeof(term);
+    p.tile = cache_lines((size_t)p.rows * (size_t)p.words * 4 + PIECE * sizeof(term)) /
+             sizeof(term);
     return p;
 }
 
@@ -82,8 +83,8 @@ NAS_INLINE void gather_of(const bool CODES, const nas_q8_input *in, const float 
     int c = CODES ? put_codes(to, in->codes + at, count) : 0;
 
     for (; c + NAS_VL <= count; c += NAS_VL)
-        v_put_levels(to + c,
-                     v_input(CODES, true, in, gate ? gate + c : NULL, at + (size_t)c, NAS_VL), zero);
+        v_put_levels(to + c, v_input(CODES, true, in, gate ? gate + c : NULL, at + (size_t)c, NAS_VL),
+                     zero);
     for (; c < count; c++)
         to[c] = term_of(CODES ? in->codes[at + (size_t)c] - zero
                               : nas_q8_round(&in->grid, in->x[at + (size_t)c] *

@@ -1,11 +1,11 @@
 /* What int8 kernels are made of: vectors of NAS_VL 32-bit sums, and what becomes of them.  Included
  * by int8_simd.c alone.
  *
- * A code becomes a *term*; WORD terms of a sum lie side by side in 32 bits, and a register tile has
- * ROWS rows.  In depthwise convolutions CELL neighbouring pixels of a channel are side by side.  Where
- * terms are not codes less their zero, a sum lacks something (v_lack) that follows from the sum of its
- * weights, which are packed with them (WEIGHT_SUMS, CELL_SUMS).  int8_neon.h and int8_pairs.h say
- * what all these are. */
+ * A code becomes a *term*; WORD terms of a sum lie side by side in 32 bits, and a register tile
+ * has ROWS rows.  In depthwise convolutions CELL neighbouring pixels of a channel are side by side.
+ * Where terms are not codes less their zero, a sum lacks something (v_lack) that follows from the
+ * sum of its weights, which are packed with them (WEIGHT_SUMS, CELL_SUMS).  int8_neon.h and
+ * int8_pairs.h say what all these are. */
 #ifndef NAS_OPS_KERNEL_INT8_SIMD_H
 #define NAS_OPS_KERNEL_INT8_SIMD_H
 

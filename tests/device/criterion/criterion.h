@@ -1,5 +1,5 @@
-/* As much of Criterion as a test of kernels uses, for devices where there is none: a program runs all
- * of its tests in the order of the file and ends at the first that fails. */
+/* As much of Criterion as a test of kernels uses, for devices where there is none: a program runs
+ * all of its tests in the order of the file and ends at the first that fails. */
 #ifndef NAS_TESTS_DEVICE_CRITERION_H
 #define NAS_TESTS_DEVICE_CRITERION_H
 
