@@ -26,7 +26,7 @@ static const nas_option task_table[] = {
     CLI_SPACE_ROWS(AT(space)),
     {"--predictor", NAS_OPT_STRING, AT(predictor), NULL, 0, 0, NULL, "FILE",
      "accuracy predictor: safetensors, or what torch.save wrote", true},
-    CLI_LIMIT_ROWS(AT(limits), "latency limits of --pareto, each searched; default: 20"),
+    CLI_LIMIT_ROWS(AT(limits), "limits of --pareto, each searched; default: 20"),
     {"--out", NAS_OPT_STRING, AT(out), NULL, 0, 0, NULL, "FILE",
      "architecture to write; default: in the run's folder", false, true},
     CLI_DRY_RUN(AT(dry_run)),

@@ -28,8 +28,8 @@ static const nas_option search_table[] = {
     CLI_SUBNET_ROWS(AT(subnet)),
     {"--predictor", NAS_OPT_STRING, AT(predictor), NULL, 0, 0, NULL, "FILE",
      "accuracy predictor to search by; default: subnets are judged on held-out images"},
-    CLI_LIMIT_ROWS(AT(limits), "latency limits of --pareto, each searched; default: 20 with a "
-                               "predictor, otherwise 6"),
+    CLI_LIMIT_ROWS(AT(limits), "limits of --pareto, each searched; default: 20 with a predictor, "
+                               "otherwise 6"),
     CLI_DRY_RUN(AT(dry_run)),
     {0},
 };

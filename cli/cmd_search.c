@@ -13,8 +13,11 @@
 #include "cli/output.h"
 #include "cli/ranks.h"
 #include "cli/search_task.h"
+#include "nas/space/memory.h"
 
 #define AT(field) offsetof(cli_search_options, field)
+
+static const double MIB = 1 << 20;
 
 static const nas_option task_table[] = {
     {"--data", NAS_OPT_STRING, AT(data), NULL, 0, 0, NULL, "FILE", "packed images", true},
@@ -24,6 +27,7 @@ static const nas_option task_table[] = {
      "latency table, or a folder of tables by image size", true},
     {"--target-ms", NAS_OPT_REAL, AT(target_ms), NULL, 1e-6, 1e6, NULL, "MS",
      "latency that the network must not exceed, by the table", true},
+    CLI_COST_LIMIT_ROWS(AT(limits)),
     CLI_ALLOW_EMULATED(AT(allow_emulated)),
     CLI_DRY_RUN(AT(dry_run)),
     {0},
@@ -77,6 +81,9 @@ nas_search_config cli_search_config(const cli_search_options *o)
 {
     nas_search_config c = nas_search_default(o->target_ms);
 
+    c.max_macs = o->limits.max_macs;
+    c.max_parameters = o->limits.max_parameters;
+    c.max_memory_bytes = o->limits.max_memory_mib * MIB;
     c.method = (nas_search_method)o->method;
     c.arch_mode = (nas_arch_mode)o->arch_mode;
     c.latency_loss = (nas_latency_loss_kind)o->latency_loss;
@@ -146,6 +153,11 @@ static nas_status save_choice(cli_session *session, const cli_search_task *task,
         if ((status = cli_outcome_record(session->store, session->attempt, "derived", task->space,
                                          found->judgement, found->judged, err)) == NAS_OK)
             status = cli_outcome_save(session, model, arch, found->steps, result, err);
+        const nas_op_cost cost = nas_arch_cost(arch, 0);
+        json_object_update_new(
+            result, json_pack("{s:I, s:I, s:f}", "macs", (json_int_t)cost.macs, "parameters",
+                              (json_int_t)cost.parameters, "activation_mib",
+                              (double)nas_arch_memory(arch, 0) / MIB));
     }
     nas_model_free(model);
     nas_arch_free(arch);
@@ -229,6 +241,7 @@ nas_status cli_search_execute(const cli_context *context, const cli_search_task 
     json_decref(inputs);
     if (status != NAS_OK)
         return status;
+    json_object_update_new(result, json_pack("{s:b, s:n}", "feasible", 0, "arch")); /* so far */
     if ((cli_session_leads(&session) &&
          (status = cli_table_record(session.store, session.attempt, task->table,
                                     task->table_path, err))) ||

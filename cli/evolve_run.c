@@ -66,8 +66,9 @@ static nas_status find(cli_evolve *e, const cli_evolve_target *target, nas_candi
     *out = calloc((size_t)room, sizeof **out);
     if (*out == NULL)
         return nas_fail(err, NAS_E_NOMEM, "search: out of memory");
-    status = front ? nas_evolution_front(&target->problem, &e->config, e->evaluator, room, *out,
-                                         found, &evaluations, err)
+    status = front ? nas_evolution_front(&target->problem,
+                                         (nas_cost)e->task->options->against, &e->config,
+                                         e->evaluator, room, *out, found, &evaluations, err)
                    : nas_evolution_run(&target->problem, &e->config, e->evaluator, *out, found,
                                        &evaluations, err);
     e->evaluations += evaluations;
@@ -79,7 +80,7 @@ static nas_status find(cli_evolve *e, const cli_evolve_target *target, nas_candi
     return status;
 }
 
-/* Every network of the front, fastest first.  Its files have names that no target gives. */
+/* Every network of the front, cheapest first.  Its files have names that no target gives. */
 static nas_status save_front(cli_evolve *e, const cli_evolve_target *target,
                              const nas_candidate *list, int count, json_t *result, nas_err *err)
 {

@@ -12,7 +12,8 @@ static const double MIB = 1 << 20;
 nas_status cli_limits_check(const cli_limit_options *o, const char *out, nas_err *err)
 {
     const bool limited =
-        o->target_ms > 0 || o->max_macs > 0 || o->max_parameters > 0 || o->max_memory_mib > 0;
+        o->target_ms > 0 || o->cost.max_macs > 0 || o->cost.max_parameters > 0 ||
+        o->cost.max_memory_mib > 0;
 
     if (o->targets != NULL && (o->table != NULL || out != NULL || limited))
         return nas_fail(err, NAS_E_USAGE, "--targets names tables and limits itself, and writes "
@@ -20,6 +21,9 @@ nas_status cli_limits_check(const cli_limit_options *o, const char *out, nas_err
     if (o->points > 0 && !o->pareto)
         return nas_fail(err, NAS_E_USAGE, "--points is how many limits --pareto searches: it goes "
                         "with --pareto");
+    if (o->against != NAS_COST_LATENCY && !o->pareto)
+        return nas_fail(err, NAS_E_USAGE, "--against is what --pareto is about: it goes with "
+                        "--pareto");
     return NAS_OK;
 }
 
@@ -157,7 +161,8 @@ static nas_status check_limits(const cli_evolve_task *task, const cli_evolve_tar
     const bool front = task->options->pareto;
     const nas_status wrong = named ? NAS_E_DATA : NAS_E_USAGE;
 
-    if ((t->limit[NAS_COST_LATENCY] > 0.0 || front) && t->table == NULL)
+    if ((t->limit[NAS_COST_LATENCY] > 0.0 ||
+         (front && task->options->against == NAS_COST_LATENCY)) && t->table == NULL)
         return nas_fail(err, wrong, "%s: latency needs a latency table", name);
     if (front || (task->unlimited && !named))
         return NAS_OK;
@@ -184,9 +189,9 @@ static nas_status list_targets(cli_evolve_task *task, nas_err *err)
         task->count = 1;
         task->targets->table = o->table;
         task->targets->limit[NAS_COST_LATENCY] = o->target_ms;
-        task->targets->limit[NAS_COST_MACS] = o->max_macs;
-        task->targets->limit[NAS_COST_PARAMETERS] = o->max_parameters;
-        task->targets->limit[NAS_COST_MEMORY] = o->max_memory_mib * MIB;
+        task->targets->limit[NAS_COST_MACS] = o->cost.max_macs;
+        task->targets->limit[NAS_COST_PARAMETERS] = o->cost.max_parameters;
+        task->targets->limit[NAS_COST_MEMORY] = o->cost.max_memory_mib * MIB;
     }
     for (int i = 0; i < task->count && status == NAS_OK; i++)
         status = check_limits(task, &task->targets[i], err);

@@ -3,6 +3,7 @@
 #ifndef NAS_CLI_EVOLVE_TASK_H
 #define NAS_CLI_EVOLVE_TASK_H
 
+#include "cli/limits.h"
 #include "cli/load.h"
 #include "cli/run_session.h"
 #include "latency/table/set.h"
@@ -13,8 +14,10 @@ enum { CLI_MAX_TARGETS = 1000, CLI_TARGET_NAME_SIZE = 47 };
 /** Options that say what is searched for; embed. */
 typedef struct cli_limit_options {
     const char *table, *targets;
-    double target_ms, max_macs, max_parameters, max_memory_mib; /* 0: none */
+    double target_ms; /* 0: none */
+    cli_cost_limits cost;
     int64_t points;
+    int against; /* nas_cost that --pareto is about */
     bool pareto, allow_emulated;
 } cli_limit_options;
 /** Their rows for a struct that has them at `base`; `points_help` tells the default of --points. */
@@ -24,18 +27,14 @@ typedef struct cli_limit_options {
      "latency tables, or a folder of them: one for each image size to choose from"},              \
     {"--target-ms", NAS_OPT_REAL, (base) + offsetof(cli_limit_options, target_ms), "0", 0, 1e6,    \
      NULL, "MS", "latency that the network must not exceed; 0: any"},                              \
-    {"--max-macs", NAS_OPT_REAL, (base) + offsetof(cli_limit_options, max_macs), "0", 0, 1e15,     \
-     NULL, "N", "multiply-accumulates that it must not exceed; 0: any"},                           \
-    {"--max-parameters", NAS_OPT_REAL, (base) + offsetof(cli_limit_options, max_parameters), "0",  \
-     0, 1e12, NULL, "N", "parameters that it must not exceed; 0: any"},                            \
-    {"--max-memory", NAS_OPT_REAL, (base) + offsetof(cli_limit_options, max_memory_mib), "0", 0,   \
-     1e9, NULL, "MIB",                                                                             \
-     "activations (float32, one image) that must never be more at once; 0: any"},                  \
+    CLI_COST_LIMIT_ROWS((base) + offsetof(cli_limit_options, cost)),                               \
     {"--targets", NAS_OPT_STRING, (base) + offsetof(cli_limit_options, targets), NULL, 0, 0, NULL, \
      "FILE", "JSON list of devices and limits, all of them in one call"},                          \
     CLI_ALLOW_EMULATED((base) + offsetof(cli_limit_options, allow_emulated)),                      \
     {"--pareto", NAS_OPT_FLAG, (base) + offsetof(cli_limit_options, pareto), NULL, 0, 0, NULL,     \
-     NULL, "the best networks from the fastest on, not one alone"},                                \
+     NULL, "the best networks from the cheapest on, not one alone"},                               \
+    {"--against", NAS_OPT_CHOICE, (base) + offsetof(cli_limit_options, against), "latency", 0, 0,  \
+     "latency|macs|parameters|memory", NULL, "what --pareto weighs accuracy against"},             \
     {"--points", NAS_OPT_INT, (base) + offsetof(cli_limit_options, points), NULL, 2, 200, NULL,    \
      "N", points_help}
 

@@ -2,6 +2,7 @@
 #ifndef NAS_CLI_SEARCH_TASK_H
 #define NAS_CLI_SEARCH_TASK_H
 
+#include "cli/limits.h"
 #include "cli/run_session.h"
 #include "latency/table/set.h"
 #include "search/proxyless/search.h"
@@ -9,6 +10,7 @@
 typedef struct cli_search_options {
     cli_run_options run;
     const char *data, *space, *table, *augment;
+    cli_cost_limits limits;
     double target_ms, max_minutes, warmup_lr, lr, decay, clip_norm, label_smoothing;
     double valid_fraction, arch_lr;
     bool allow_emulated, dry_run, sync_bn;

@@ -1,4 +1,4 @@
-/* Random search, evolution, and the front of accuracy and latency. */
+/* Random search, evolution, and the front of accuracy and what it costs. */
 #include "search/evolution/evolution.h"
 
 #include <float.h>
@@ -280,25 +280,26 @@ nas_status nas_evolution_run(const nas_problem *problem, const nas_evolution_con
 
 /* What was scored and meets the limits, for the front. */
 typedef struct judged {
-    double latency_ms, score;
+    double cost, score;
     int64_t place; /* in the archive */
 } judged;
 
 /* For qsort: the better first at a tie. */
-static int fastest_first(const void *a, const void *b)
+static int cheapest_first(const void *a, const void *b)
 {
     const judged *x = a, *y = b;
 
-    if (x->latency_ms != y->latency_ms)
-        return x->latency_ms < y->latency_ms ? -1 : 1;
+    if (x->cost != y->cost)
+        return x->cost < y->cost ? -1 : 1;
     if (x->score != y->score)
         return x->score < y->score ? 1 : -1;
     return (x->place > y->place) - (x->place < y->place);
 }
 
 /* Of all that was scored, under whatever limit, the best under each of limits[points]. */
-static nas_status pick_front(const archive *a, const nas_problem *problem, const double *limits,
-                             int points, nas_candidate *out, int *found, nas_err *err)
+static nas_status pick_front(const archive *a, const nas_problem *problem, nas_cost cost,
+                             const double *limits, int points, nas_candidate *out, int *found,
+                             nas_err *err)
 {
     judged *list = malloc(((size_t)a->count + 1) * sizeof *list);
     const judged *best = NULL, *last = NULL;
@@ -311,11 +312,12 @@ static nas_status pick_front(const archive *a, const nas_problem *problem, const
 
         nas_evolution__archive_get(a, i, &candidate);
         if (nas_problem_feasible(problem, &candidate))
-            list[count++] = (judged){candidate.latency_ms, candidate.score, i};
+            list[count++] = (judged){nas_problem_cost(problem, cost, &candidate),
+                                     candidate.score, i};
     }
-    qsort(list, (size_t)count, sizeof *list, fastest_first);
+    qsort(list, (size_t)count, sizeof *list, cheapest_first);
     for (int i = 0; i < points; i++) {
-        for (; next < count && list[next].latency_ms <= limits[i]; next++)
+        for (; next < count && list[next].cost <= limits[i]; next++)
             if (best == NULL || list[next].score > best->score)
                 best = &list[next];
         if (best != last)
@@ -327,12 +329,12 @@ static nas_status pick_front(const archive *a, const nas_problem *problem, const
 }
 
 /* Accuracy rises steeply at first: steps of equal ratio, where there is one. */
-static void front_limits(const nas_problem *problem, int points, double *limits)
+static void front_limits(const nas_problem *problem, nas_cost cost, int points, double *limits)
 {
     double least, most;
 
-    nas_problem_range(problem, NAS_COST_LATENCY, &least, &most);
-    most = fmin(most, problem->limit[NAS_COST_LATENCY]);
+    nas_problem_range(problem, cost, &least, &most);
+    most = fmin(most, problem->limit[cost]);
     for (int i = 0; i < points; i++) {
         const double share = (i + 0.5) / (points - 0.5);
 
@@ -342,7 +344,7 @@ static void front_limits(const nas_problem *problem, int points, double *limits)
 }
 
 /* Searches under each limit; NAS_E_INFEASIBLE when nothing was found under any. */
-static nas_status search_limits(archive *a, const nas_evolution_config *config,
+static nas_status search_limits(archive *a, nas_cost cost, const nas_evolution_config *config,
                                 const double *limits, int points, nas_err *err)
 {
     const nas_problem *whole = a->problem;
@@ -355,7 +357,7 @@ static nas_status search_limits(archive *a, const nas_evolution_config *config,
         nas_candidate at;
         elite best = {.keep = 1, .best = &at};
 
-        limited.limit[NAS_COST_LATENCY] = limits[i];
+        limited.limit[cost] = limits[i];
         status = run_rounds(a, config, &best, err);
         any |= status == NAS_OK;
     }
@@ -363,7 +365,8 @@ static nas_status search_limits(archive *a, const nas_evolution_config *config,
     return status == NAS_E_INFEASIBLE && any ? NAS_OK : status;
 }
 
-nas_status nas_evolution_front(const nas_problem *problem, const nas_evolution_config *config,
+nas_status nas_evolution_front(const nas_problem *problem, nas_cost cost,
+                               const nas_evolution_config *config,
                                const nas_evaluator *evaluator, int points, nas_candidate *out,
                                int *found, int64_t *evaluations, nas_err *err)
 {
@@ -380,10 +383,10 @@ nas_status nas_evolution_front(const nas_problem *problem, const nas_evolution_c
     if (limits == NULL) {
         status = nas_fail(err, NAS_E_NOMEM, "evolution: out of memory");
     } else {
-        front_limits(problem, points, limits);
-        status = search_limits(&a, config, limits, points, err);
+        front_limits(problem, cost, points, limits);
+        status = search_limits(&a, cost, config, limits, points, err);
         if (status == NAS_OK)
-            status = pick_front(&a, problem, limits, points, out, found, err);
+            status = pick_front(&a, problem, cost, limits, points, out, found, err);
     }
     *evaluations = a.count;
     free(limits);

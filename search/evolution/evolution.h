@@ -40,12 +40,13 @@ nas_status nas_evolution_run(const nas_problem *problem, const nas_evolution_con
                              const nas_evaluator *evaluator, nas_candidate *out, int *found,
                              int64_t *evaluations, nas_err *err);
 
-/** The best of the problem under each of `points` latency limits, from the least that can be
- * met to the problem's own (or the slowest network), among all that were scored under any of
- * them: `out[points]`, latency and score both ascending, so that none is at least as fast and
- * as good as another.  A latency limit at which the others cannot be met is passed over.
- * Otherwise as nas_evolution_run. */
-nas_status nas_evolution_front(const nas_problem *problem, const nas_evolution_config *config,
+/** What accuracy costs: the best of the problem under each of `points` limits of `cost`, from the
+ * least that can be met to the problem's own (or the most that a network costs), among all that
+ * were scored under any of them: `out[points]`, cost and score both ascending, so that none is at
+ * least as cheap and as good as another.  A limit at which the others cannot be met is passed
+ * over.  Otherwise as nas_evolution_run. */
+nas_status nas_evolution_front(const nas_problem *problem, nas_cost cost,
+                               const nas_evolution_config *config,
                                const nas_evaluator *evaluator, int points, nas_candidate *out,
                                int *found, int64_t *evaluations, nas_err *err);
 

@@ -125,19 +125,32 @@ static nas_status best_of_samples(nas_search *s, const nas_problem *problem, jud
     return status;
 }
 
+nas_status nas_search__problem(nas_problem *problem, const nas_search *s, nas_err *err)
+{
+    const nas_search_config *c = &s->config;
+    const double limit[NAS_COSTS] = {[NAS_COST_LATENCY] = c->target_ms,
+                                     [NAS_COST_MACS] = c->max_macs,
+                                     [NAS_COST_PARAMETERS] = c->max_parameters,
+                                     [NAS_COST_MEMORY] = c->max_memory_bytes};
+    const nas_latency_lut *const luts[] = {s->lut};
+    const nas_status status = nas_problem_init(problem, s->space, 0, NULL, luts, err);
+
+    for (int k = 0; k < NAS_COSTS; k++)
+        problem->limit[k] = limit[k] > 0.0 ? limit[k] : INFINITY;
+    return status;
+}
+
 static nas_status choose(nas_search *s, judge *j, nas_candidate *list, int *found, nas_err *err)
 {
     const nas_search_config *c = &s->config;
     const nas_evaluator evaluator = {.user = j, .score = judge_score};
-    const nas_latency_lut *const luts[] = {s->lut};
     nas_evolution_config evolution = nas_evolution_default(c->seed);
     nas_problem problem;
     int64_t evaluations;
-    nas_status status = nas_problem_init(&problem, s->space, 0, NULL, luts, err);
+    nas_status status = nas_search__problem(&problem, s, err);
 
     if (status != NAS_OK)
         return status;
-    problem.limit[NAS_COST_LATENCY] = c->target_ms;
     evolution.population = c->derive_samples;
     if (c->method == NAS_SEARCH_RANDOM)
         status = nas_random_search(&problem, c->seed, c->derive_samples, &evaluator, list, found,
@@ -148,6 +161,12 @@ static nas_status choose(nas_search *s, judge *j, nas_candidate *list, int *foun
     else
         status = best_of_samples(s, &problem, j, list, found, err);
     nas_problem_fini(&problem);
+    if (status == NAS_OK && *found == 0) {
+        nas_fail(err, NAS_E_INFEASIBLE, "derivation: none of the networks drawn could be made to "
+                 "meet all limits together");
+        nas_hint(err, "raise one of them, or draw more: --derive-samples");
+        return NAS_E_INFEASIBLE;
+    }
     return status;
 }
 
@@ -212,7 +231,7 @@ nas_status nas_search__derive(nas_search *s, const nas_observer *observer,
     const int verified = s->config.verify_top < found ? s->config.verify_top : found;
     if (status == NAS_OK && verified > 0)
         status = verify_best(s, observer, list, verified, err);
-    if (status == NAS_OK && found > 0) {
+    if (status == NAS_OK) {
         memcpy(result->choice, list[0].choice, sizeof result->choice);
         result->latency_ms = list[0].latency_ms;
         result->feasible = result->latency_ms <= s->config.target_ms &&

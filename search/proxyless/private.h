@@ -5,6 +5,7 @@
 #include "nas/data/loader.h"
 #include "nas/data/split.h"
 #include "nas/train/evaluate.h"
+#include "search/evolution/evolution.h"
 #include "search/proxyless/search.h"
 
 enum { NAS_SEARCH_EVAL_BATCH = 128 };
@@ -45,7 +46,11 @@ struct nas_search {
 /** One architecture step on the next validation batch, no longer due then.  NAS_E_INTERRUPTED
  * when the observer says stop: nothing has changed then, and it is still due. */
 nas_status nas_search__arch_step(nas_search *s, const nas_observer *observer, nas_err *err);
-/** Chooses the network after training; fills the result but steps and seconds. */
+/** What the derived network is chosen from, with all limits; yours: nas_problem_fini, also after an
+ * error. */
+nas_status nas_search__problem(nas_problem *problem, const nas_search *s, nas_err *err);
+/** Chooses the network after training; NAS_E_INFEASIBLE where several limits hold and no network
+ * meets them all; fills the result but steps and seconds. */
 nas_status nas_search__derive(nas_search *s, const nas_observer *observer,
                               nas_search_result *result, nas_err *err);
 /** Scores a path on validation images with batch statistics; at most `images`.

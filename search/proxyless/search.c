@@ -45,6 +45,18 @@ static nas_status open_loader(nas_loader **out, const nas_search *s, const nas_i
                : status;
 }
 
+/* Limits beside the target: each can be met, and so can all, as far as that can be told. */
+static nas_status check_limits(const nas_search *s, nas_err *err)
+{
+    nas_problem problem;
+    nas_status status = nas_search__problem(&problem, s, err);
+
+    if (status == NAS_OK)
+        status = nas_problem_check(&problem, err);
+    nas_problem_fini(&problem);
+    return status;
+}
+
 static nas_status check_config(const nas_search *s, nas_err *err)
 {
     const nas_search_config *c = &s->config;
@@ -62,7 +74,7 @@ static nas_status check_config(const nas_search *s, nas_err *err)
         return nas_fail(err, NAS_E_CONFIG, "search: networks are measured by one process alone");
     nas_latency_lut_range(s->lut, s->space, &fastest, &slowest, NULL, NULL);
     if (c->target_ms >= fastest)
-        return NAS_OK;
+        return check_limits(s, err);
     nas_fail(err, NAS_E_INFEASIBLE, "no architecture of %s meets %g ms: the fastest takes %.6g ms",
              s->space->name, c->target_ms, fastest);
     nas_hint(err, "choose a target between %.4g and %.4g ms", fastest, slowest);

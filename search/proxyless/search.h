@@ -27,6 +27,8 @@ typedef struct nas_search_config {
     nas_arch_mode arch_mode;           /* gradient                                        */
     nas_latency_loss_kind latency_loss;
     double target_ms;                  /* soft in the loss, hard for the derived network   */
+    double max_macs, max_parameters;   /* hard for the derived network alone; 0: any       */
+    double max_memory_bytes;           /* likewise: activations at once (nas/space/memory.h) */
     int64_t warmup_epochs, epochs;     /* weights alone; weights and architecture          */
     int batch;
     double warmup_lr, lr, momentum, decay, label_smoothing; /* SGD, Nesterov, cosine       */

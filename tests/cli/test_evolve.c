@@ -167,6 +167,31 @@ Test(cli_evolve, the_front_climbs_to_the_best)
     cr_expect_eq(top1, number(result, "predicted_top1"));
 }
 
+Test(cli_evolve, a_front_against_macs_or_memory_needs_no_table)
+{
+    static const struct {
+        const char *against, *member;
+    } costs[] = {{"macs", "macs"}, {"parameters", "parameters"}, {"memory", "activation_mib"}};
+
+    for (size_t k = 0; k < sizeof costs / sizeof *costs; k++) {
+        const json_t *result = NAS_JSON(EVOLVE, "--pareto", "--points", "5", "--rounds", "1",
+                                        "--against", costs[k].against);
+        const json_t *front = json_object_get(result, "front"), *point;
+        double cost = 0, top1 = -1e9;
+        size_t i;
+
+        cr_assert_gt(json_array_size(front), 1, "%s", costs[k].against);
+        json_array_foreach(front, i, point) {
+            cr_expect_gt(number(point, costs[k].member), cost);
+            cr_expect_gt(number(point, "predicted_top1"), top1);
+            cr_expect(json_is_null(json_object_get(point, "latency_ms")));
+            cost = number(point, costs[k].member);
+            top1 = number(point, "predicted_top1");
+        }
+    }
+    expect_exit(NAS(EVOLVE, "--max-macs", "9e9", "--against", "macs"), 2, "--pareto");
+}
+
 static const char *put_targets(const char *extra)
 {
     char content[1024];

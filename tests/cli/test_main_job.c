@@ -97,6 +97,24 @@ Test(cli_main_job, a_search_meets_its_target_and_its_network_is_trained_and_judg
     free(model);
 }
 
+Test(cli_main_job, macs_parameters_and_memory_are_limits_beside_the_target)
+{
+    prepare();
+    const json_t *found = NAS_JSON(SEARCH);
+    const double macs = number(found, "macs");
+    char limit[64];
+
+    snprintf(limit, sizeof limit, "%.0f", 0.95 * macs);
+    found = NAS_JSON(SEARCH, "--max-macs", limit, "--max-parameters", "9e9", "--max-memory", "1e3");
+    cr_assert_leq(number(found, "macs"), 0.95 * macs);
+    cr_assert_leq(number(found, "latency_ms"), 1.0);
+    cr_assert_gt(number(found, "parameters"), 0);
+    cr_assert_gt(number(found, "activation_mib"), 0);
+    const process_result *refused = NAS(SEARCH, "--max-memory", "1e-4", "--json");
+    expect_exit(refused, 3, "reachable");
+    cr_assert_not_null(strstr(refused->out, "\"feasible\": false"), "%s", refused->out);
+}
+
 Test(cli_main_job, the_best_networks_are_measured_before_one_is_chosen)
 {
     prepare();

@@ -189,8 +189,8 @@ Test(search_evolution, no_network_of_the_front_is_beaten_by_another)
     config.population = 8; /* searches badly: later limits find what earlier ones missed */
     config.generations = 3;
     for (config.seed = 0; config.seed < 8; config.seed++) {
-        cr_assert_eq(nas_evolution_front(&problem, &config, &rugged, POINTS, front, &found,
-                                         &evaluations, NULL), NAS_OK);
+        cr_assert_eq(nas_evolution_front(&problem, NAS_COST_LATENCY, &config, &rugged, POINTS,
+                                         front, &found, &evaluations, NULL), NAS_OK);
         cr_expect_gt(found, 5);
         for (int i = 1; i < found; i++) {
             cr_expect_gt(front[i].latency_ms, front[i - 1].latency_ms);
@@ -219,8 +219,8 @@ Test(search_evolution, the_front_begins_where_all_limits_can_be_met)
     problem.limit[NAS_COST_MACS] = least + 0.3 * (most - least);
     config.population = 8;
     config.generations = 2;
-    cr_assert_eq(nas_evolution_front(&problem, &config, &evaluator, 10, front, &found,
-                                     &evaluations, &err), NAS_OK, "%s", err.message);
+    cr_assert_eq(nas_evolution_front(&problem, NAS_COST_LATENCY, &config, &evaluator, 10, front,
+                                     &found, &evaluations, &err), NAS_OK, "%s", err.message);
     cr_assert_gt(found, 0);
     for (int i = 0; i < found; i++)
         cr_expect(nas_problem_feasible(&problem, &front[i]));
@@ -228,8 +228,8 @@ Test(search_evolution, the_front_begins_where_all_limits_can_be_met)
     nas_problem_range(&problem, NAS_COST_LATENCY, &least, &most);
     problem.limit[NAS_COST_MACS] = 1.01 * problem.limit[NAS_COST_MACS];
     problem.limit[NAS_COST_LATENCY] = least; /* the fastest have the most MACs */
-    cr_expect_eq(nas_evolution_front(&problem, &config, &evaluator, 10, front, &found,
-                                     &evaluations, &err), NAS_E_INFEASIBLE);
+    cr_expect_eq(nas_evolution_front(&problem, NAS_COST_LATENCY, &config, &evaluator, 10, front,
+                                     &found, &evaluations, &err), NAS_E_INFEASIBLE);
     cr_expect_eq(found, 0);
 }
 
@@ -254,8 +254,36 @@ Test(search_evolution, a_front_from_no_latency_at_all_has_limits_in_steps)
                                   NULL), NAS_OK);
     nas_problem_range(&problem, NAS_COST_LATENCY, &fastest, &slowest);
     cr_assert_eq(fastest, 0.0);
-    cr_assert_eq(nas_evolution_front(&problem, &config, &evaluator, POINTS, front, &found,
-                                     &evaluations, NULL), NAS_OK);
+    cr_assert_eq(nas_evolution_front(&problem, NAS_COST_LATENCY, &config, &evaluator, POINTS, front,
+                                     &found, &evaluations, NULL), NAS_OK);
     cr_assert_gt(found, POINTS / 2);
     cr_expect_leq(front[0].latency_ms, 0.1 * slowest);
+}
+
+Test(search_evolution, a_front_is_against_any_cost_and_needs_no_latency)
+{
+    enum { POINTS = 10 };
+    nas_evolution_config config = nas_evolution_default(1);
+    nas_candidate front[POINTS];
+    int found;
+    int64_t evaluations;
+
+    nas_problem_fini(&problem);
+    cr_assert_eq(nas_problem_init(&problem, space, 0, NULL, NULL, NULL), NAS_OK);
+    for (nas_cost cost = NAS_COST_MACS; cost < NAS_COSTS; cost++) {
+        double least, most, last = 0.0;
+
+        nas_problem_range(&problem, cost, &least, &most);
+        problem.limit[cost] = 0.5 * (least + most);
+        cr_assert_eq(nas_evolution_front(&problem, cost, &config, &evaluator, POINTS, front, &found,
+                                         &evaluations, NULL), NAS_OK);
+        cr_assert_gt(found, 1, "cost %d", (int)cost);
+        for (int i = 0; i < found; i++) {
+            const double now = nas_problem_cost(&problem, cost, &front[i]);
+            cr_expect(now > last && now <= problem.limit[cost], "cost %d, point %d", (int)cost, i);
+            cr_expect(i == 0 || front[i].score > front[i - 1].score);
+            last = now;
+        }
+        problem.limit[cost] = INFINITY;
+    }
 }

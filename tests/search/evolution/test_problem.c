@@ -337,8 +337,8 @@ Test(search_problem, the_front_climbs_and_reaches_the_limit)
 
     config.rounds = 1;
     problem.limit[NAS_COST_LATENCY] = 30.0;
-    cr_assert_eq(nas_evolution_front(&problem, &config, &evaluator, 8, front, &count, &evaluations,
-                                     NULL), NAS_OK);
+    cr_assert_eq(nas_evolution_front(&problem, NAS_COST_LATENCY, &config, &evaluator, 8, front,
+                                     &count, &evaluations, NULL), NAS_OK);
     cr_assert_gt(count, 5);
     for (int i = 0; i < count; i++) {
         cr_expect_leq(front[i].latency_ms, 30.0);

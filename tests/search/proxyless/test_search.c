@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "nas/data/import.h"
 #include "nas/data/synth.h"
+#include "search/evolution/problem.h"
 #include "search/proxyless/search.h"
 #include "tests/support/scratch.h"
 #include "tests/support/table.h"
@@ -300,6 +301,57 @@ Test(search_proxyless, latency_pulls_towards_fast_networks)
     cr_expect(result.feasible);
     free(result.judgement);
     nas_search_free(search);
+}
+
+/* What is left of a cost between its least and its greatest, of which `share` may be had. */
+static double between(nas_cost cost, double share)
+{
+    nas_problem problem;
+    double least, most;
+
+    cr_assert_eq(nas_problem_init(&problem, space, 0, NULL, NULL, NULL), NAS_OK);
+    nas_problem_range(&problem, cost, &least, &most);
+    nas_problem_fini(&problem);
+    return least + share * (most - least);
+}
+
+Test(search_proxyless, every_method_keeps_the_limits_beside_the_target)
+{
+    for (nas_search_method method = NAS_SEARCH_GRADIENT; method <= NAS_SEARCH_RANDOM; method++) {
+        nas_search_config c = config(method, NAS_ARCH_FULL);
+        nas_problem problem;
+        nas_search *search;
+        nas_search_result result;
+
+        c.epochs = 1;
+        c.max_macs = between(NAS_COST_MACS, 0.4);
+        c.max_parameters = between(NAS_COST_PARAMETERS, 0.5);
+        c.max_memory_bytes = between(NAS_COST_MEMORY, 0.7);
+        cr_assert_eq(nas_search_new(&search, space, data, lut, &c, NULL), NAS_OK);
+        cr_assert_eq(nas_search_run(search, NULL, &result, NULL), NAS_OK);
+        cr_assert_eq(nas_problem_init(&problem, space, 0, NULL, NULL, NULL), NAS_OK);
+        problem.limit[NAS_COST_MACS] = c.max_macs;
+        problem.limit[NAS_COST_PARAMETERS] = c.max_parameters;
+        problem.limit[NAS_COST_MEMORY] = c.max_memory_bytes;
+        cr_expect(result.feasible && result.latency_ms <= c.target_ms);
+        for (int i = 0; i < result.judged; i++)
+            cr_expect(nas_problem_feasible(&problem, &result.judgement[i]), "method %d, network %d",
+                      (int)method, i);
+        nas_problem_fini(&problem);
+        free(result.judgement);
+        nas_search_free(search);
+    }
+}
+
+Test(search_proxyless, limits_out_of_reach_are_told_before_anything_is_trained)
+{
+    nas_search_config c = config(NAS_SEARCH_GRADIENT, NAS_ARCH_FULL);
+    nas_search *search;
+    nas_err err = {.status = NAS_OK};
+
+    c.max_parameters = 0.9 * between(NAS_COST_PARAMETERS, 0.0);
+    cr_assert_eq(nas_search_new(&search, space, data, lut, &c, &err), NAS_E_INFEASIBLE);
+    cr_assert_not_null(strstr(err.hint, "reachable"), "%s", err.hint);
 }
 
 /* A device on which a network takes its prediction times a factor by its place in the list. */
