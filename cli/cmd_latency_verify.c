@@ -198,7 +198,7 @@ static void tell(const nas_latency_verification *v)
     char what[96];
 
     if (isnan(v->level)) {
-        tell_errors("verify, as measured (the table does not tell its speed)", &v->errors, v->count);
+        tell_errors("verify, as measured (the table's speed is not known)", &v->errors, v->count);
         return;
     }
     tell_errors("verify, at the table's speed", &v->errors, v->count);

@@ -410,15 +410,19 @@ static nas_status write_table(const profile *p, nas_latency_table **out, nas_err
 
 static void tell(const profile *p)
 {
+    char probe[48] = "";
+
+    if (p->probes.count > 0)
+        snprintf(probe, sizeof probe, ", the probe by %+.1f %%", 100.0 * p->drift.probe);
     if (p->settled < p->keys)
         nas_log(NAS_LOG_INFO,
                 "profile: %d of %d entries are not yet known to %.1f %% (the widest: %.1f %%)",
                 p->keys - p->settled, p->keys, 100.0 * p->options->interval, 100.0 * p->widest);
     nas_log(has_drifted(&p->drift) ? NAS_LOG_WARN : NAS_LOG_INFO,
             "profile: from the first part of the %.0f s to the last, entries changed by %+.1f %%, "
-            "the machine's speed by %+.1f %%, the probe by %+.1f %% (+: slower)%s",
+            "the machine's speed by %+.1f %%%s (+: slower)%s",
             nas_clock_seconds() - p->started, 100.0 * p->drift.entries, 100.0 * p->drift.speed,
-            100.0 * p->drift.probe, p->repeats > 0 ? "; the first half was measured again" : "");
+            probe, p->repeats > 0 ? "; the first half was measured again" : "");
 }
 
 nas_status nas_latency_profile(nas_latency_table **out, const nas_space *space,
