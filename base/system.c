@@ -112,6 +112,18 @@ void nas_system_cpu_name(char *out, size_t size)
         snprintf(out, size, "unknown");
 }
 
+double nas_system_cpu_mhz(void)
+{
+    char text[64];
+    double mhz = 0.0;
+
+    if (read_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", text, sizeof text))
+        mhz = strtod(text, NULL) / 1000.0;
+    else if (read_field("/proc/cpuinfo", "cpu MHz", text, sizeof text))
+        mhz = strtod(text, NULL);
+    return mhz > 0.0 && mhz < 1e6 ? mhz : 0.0;
+}
+
 /* It passes the process's own name through and, before version 8, the host's cpuinfo. */
 bool nas_system_emulated(void)
 {

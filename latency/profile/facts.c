@@ -30,6 +30,7 @@ static void read_governor(char *out, size_t size)
 void nas_facts__here(nas_facts *facts, const char *engine)
 {
     *facts = (nas_facts){.cores = nas_system_cores(), .threads = omp_get_max_threads(),
+                         .mhz = nas_system_cpu_mhz(),
                          .emulated = nas_system_emulated()};
     nas_system_cpu_name(facts->device, sizeof facts->device);
     read_governor(facts->governor, sizeof facts->governor);

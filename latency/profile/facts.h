@@ -12,6 +12,7 @@ typedef struct nas_facts {
     char governor[32]; /* of the clock frequency; "unknown"       */
     int cores, threads;
     double load;       /* 1 minute; negative: unknown             */
+    double mhz;        /* clock of the first core; 0: unknown     */
     bool emulated;     /* times are those of an emulator          */
 } nas_facts;
 

@@ -27,7 +27,8 @@ static nas_status read_text(const json_t *json, const char *key, char *out, size
 static nas_status read_facts(nas_line *out, const json_t *json, nas_err *err)
 {
     static const char *const known[] = {"onepath_profile", "device", "engine", "kernels",
-                                        "governor", "cores", "threads", "load", "emulated", NULL};
+                                        "governor", "cores", "threads", "load", "mhz", "emulated",
+                                        NULL};
     nas_facts *facts = &out->facts;
     int64_t version, cores, threads;
     nas_status status;
@@ -42,6 +43,7 @@ static nas_status read_facts(nas_line *out, const json_t *json, nas_err *err)
         (status = nas_json_int(json, where, "cores", true, 1, 65536, &cores, err)) ||
         (status = nas_json_int(json, where, "threads", true, 1, 65536, &threads, err)) ||
         (status = nas_json_real(json, where, "load", true, -1, 1e6, &facts->load, err)) ||
+        (status = nas_json_real(json, where, "mhz", false, 0, 1e6, &facts->mhz, err)) ||
         (status = nas_json_bool(json, where, "emulated", true, &facts->emulated, err)))
         return status;
     facts->cores = (int)cores;

@@ -4,9 +4,10 @@
 void nas_line__put_facts(FILE *f, const nas_facts *facts)
 {
     fprintf(f, "{\"onepath_profile\":1,\"device\":\"%s\",\"engine\":\"%s\",\"kernels\":\"%s\","
-            "\"governor\":\"%s\",\"cores\":%d,\"threads\":%d,\"load\":%.4g,\"emulated\":%s}\n",
+            "\"governor\":\"%s\",\"cores\":%d,\"threads\":%d,\"load\":%.4g,\"mhz\":%.6g,"
+            "\"emulated\":%s}\n",
             facts->device, facts->engine, facts->kernels, facts->governor, facts->cores,
-            facts->threads, facts->load, facts->emulated ? "true" : "false");
+            facts->threads, facts->load, facts->mhz, facts->emulated ? "true" : "false");
 }
 
 /* 17 digits: what is read is what was measured, to the bit. */

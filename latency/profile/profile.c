@@ -319,12 +319,17 @@ static nas_status measure(profile *p, nas_err *err)
     return NAS_OK;
 }
 
-static void put_load(char out[32], const nas_facts *facts)
+/* The clock and its governor, the cores (if told) and the load: how every description begins. */
+static void put_state(nas_latency_meta *meta, const nas_facts *facts, const char *cores)
 {
+    char load[32] = "unknown", mhz[32] = "";
+
     if (facts->load >= 0.0)
-        snprintf(out, 32, "%.1f", facts->load);
-    else
-        strcpy(out, "unknown");
+        snprintf(load, sizeof load, "%.1f", facts->load);
+    if (facts->mhz > 0.0)
+        snprintf(mhz, sizeof mhz, ", %.0f MHz", facts->mhz);
+    snprintf(meta->conditions, sizeof meta->conditions, "governor %s%s%s%s, load %s",
+             facts->governor, mhz, cores ? ", cores " : "", cores ? cores : "", load);
 }
 
 /* All but the conditions, the space and its images. */
@@ -343,14 +348,11 @@ static void describe_device(const nas_facts *facts, nas_latency_meta *meta)
 void nas_latency_meta_here(nas_latency_meta *meta, const char *engine)
 {
     nas_facts facts;
-    char load[32];
 
     *meta = (nas_latency_meta){0};
     nas_facts__here(&facts, engine);
     describe_device(&facts, meta);
-    put_load(load, &facts);
-    snprintf(meta->conditions, sizeof meta->conditions, "governor %s, load %s", facts.governor,
-             load);
+    put_state(meta, &facts, NULL);
 }
 
 static void describe(const profile *p, nas_latency_meta *meta)
@@ -358,17 +360,17 @@ static void describe(const profile *p, nas_latency_meta *meta)
     const nas_facts *facts = &p->turns.facts;
     double level;
     const double disturbed = nas_levels__disturbed(&p->levels, &level);
-    char load[32], probe[32] = "";
+    char probe[32] = "";
 
     describe_device(facts, meta);
-    put_load(load, facts);
+    put_state(meta, facts, p->turns.cores.text);
+    const size_t used = strlen(meta->conditions);
     if (p->probes.count > 0)
         snprintf(probe, sizeof probe, "probe %+.1f %%, ", 100.0 * p->drift.probe);
     snprintf(meta->space, sizeof meta->space, "%s", p->space->name);
-    snprintf(meta->conditions, sizeof meta->conditions,
-             "governor %s, cores %s, load %s, %lld networks, %.0f %% of them disturbed "
-             "(%.2f times as long), interval %.1f %%, drift %+.1f %%, speed %+.1f %%, %srepeats %d",
-             facts->governor, p->turns.cores.text, load, (long long)p->turns.count,
+    snprintf(meta->conditions + used, sizeof meta->conditions - used,
+             ", %lld networks, %.0f %% of them disturbed (%.2f times as long), interval %.1f %%, "
+             "drift %+.1f %%, speed %+.1f %%, %srepeats %d", (long long)p->turns.count,
              100.0 * disturbed, level, 100.0 * p->widest, 100.0 * p->drift.entries,
              100.0 * p->drift.speed, probe, p->repeats);
     meta->image_size = p->space->image_size;

@@ -31,14 +31,14 @@ Test(latency_lines, what_is_written_is_read_back)
 {
     const nas_facts facts = {.device = "ARM, 8 cores", .engine = "nas 9", .kernels = "portable",
                              .governor = "unknown", .cores = 8, .threads = 3, .load = 0.25,
-                             .emulated = true};
+                             .mhz = 2450.5, .emulated = true};
     const int choice[] = {0, 63, 5};
     const double ms[] = {0.1, 1.0 / 3.0, 0.0};
 
     READ_BACK(nas_line__put_facts(f, &facts));
     cr_assert_eq(line.kind, NAS_LINE_FACTS);
     cr_assert(nas_facts__same(&line.facts, &facts));
-    cr_assert(line.facts.emulated && line.facts.load == 0.25);
+    cr_assert(line.facts.emulated && line.facts.load == 0.25 && line.facts.mhz == 2450.5);
     READ_BACK(nas_line__put_turn(f, 12345678901, 3, choice, ms));
     cr_assert_eq(line.kind, NAS_LINE_TURN);
     cr_assert_eq(line.turn, 12345678901);
