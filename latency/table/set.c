@@ -26,6 +26,31 @@ static nas_status add_regressor(nas_latency_set *set, const char *path, nas_err 
     return status;
 }
 
+/* What tables say of device, threads and batch must not differ; what one does not say fits all. */
+static nas_status check_alike(const nas_latency_meta *first, const nas_latency_meta *other,
+                              const char *path, nas_err *err)
+{
+    const struct {
+        const char *what;
+        int first, other;
+    } numbers[] = {{"threads", first->threads, other->threads},
+                   {"images a batch", first->batch, other->batch}};
+    nas_status status = NAS_OK;
+
+    if (first->device[0] && other->device[0] && strcmp(first->device, other->device) != 0)
+        status = nas_fail(err, NAS_E_CONFIG, "%s: is of another device (%s) than the tables beside "
+                          "it (%s)", path, other->device, first->device);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers && status == NAS_OK; i++)
+        if (numbers[i].first > 0 && numbers[i].other > 0 && numbers[i].first != numbers[i].other)
+            status = nas_fail(err, NAS_E_CONFIG, "%s: was measured with %d %s, the tables beside "
+                              "it with %d", path, numbers[i].other, numbers[i].what,
+                              numbers[i].first);
+    if (status != NAS_OK)
+        nas_hint(err, "one set of tables is of one device, measured in one way: give the others a "
+                 "folder of their own");
+    return status;
+}
+
 static nas_status add_file(nas_latency_set *set, const char *path, nas_err *err)
 {
     nas_latency_table *table;
@@ -43,6 +68,11 @@ static nas_status add_file(nas_latency_set *set, const char *path, nas_err *err)
 
     if (status)
         return status;
+    if (set->count > 0 &&
+        (status = check_alike(&set->tables[0]->meta, &table->meta, path, err)) != NAS_OK) {
+        nas_latency_table_free(table);
+        return status;
+    }
     const int size = nas_latency_table_image_size(table);
 
     while (at > 0 && nas_latency_table_image_size(set->tables[at - 1]) >= size)

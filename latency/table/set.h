@@ -15,7 +15,8 @@ typedef struct nas_latency_set {
 
 /** Loads `where`: a table's file, a directory (each *.yaml in it), files separated by commas, or
  * a regressor's file, whose tables are empty until nas_latency_set_fill.  NAS_E_CONFIG if two are
- * for the same image size, or a regressor is not alone; otherwise as nas_latency_table_load. */
+ * for the same image size or tell another device, number of threads or batch, or a regressor is not
+ * alone; otherwise as nas_latency_table_load. */
 nas_status nas_latency_set_load(nas_latency_set **out, const char *where, nas_err *err);
 void nas_latency_set_free(nas_latency_set *set);
 

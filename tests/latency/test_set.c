@@ -91,3 +91,29 @@ Test(latency_set, mistakes_are_named)
     cr_assert_eq(nas_latency_set_load(&set, scratch("empty"), &err), NAS_E_DATA);
     cr_assert_eq(nas_latency_set_load(&set, "", &err), NAS_E_IO);
 }
+
+/* Times of two devices, or of two ways to run one, are not one set. */
+Test(latency_set, tables_that_were_measured_differently_are_not_mixed)
+{
+    static const char *const heads[] = {"device: b, threads: 2, batch: 1",
+                                        "device: a, threads: 4, batch: 1",
+                                        "device: a, threads: 2, batch: 8"};
+    static const char *const says[] = {"another device (b)", "with 4 threads",
+                                       "with 8 images a batch"};
+    nas_latency_set *set;
+    char text[200], list[600];
+
+    scratch_put("x", "onepath: {format: 1, device: a, threads: 2, batch: 1}\n"
+                     "Conv-input:96x96x3-output:8x8x8: {mean: 1}\n...\n");
+    for (int i = 0; i < 3; i++) {
+        snprintf(text, sizeof text,
+                 "onepath: {format: 1, %s}\nConv-input:64x64x3-output:8x8x8: {mean: 1}\n...\n",
+                 heads[i]);
+        snprintf(list, sizeof list, "%s,%s", scratch("x"), scratch_put("y", text));
+        cr_assert_eq(nas_latency_set_load(&set, list, &err), NAS_E_CONFIG, "%s", heads[i]);
+        cr_assert_not_null(strstr(err.message, says[i]), "%s", err.message);
+    }
+    snprintf(list, sizeof list, "%s,%s", scratch("x"), put_table("z", 64)); /* it says nothing */
+    REQUIRE_OK(nas_latency_set_load(&set, list, &err));
+    nas_latency_set_free(set);
+}
