@@ -17,8 +17,6 @@
 
 #define AT(field) offsetof(cli_search_options, field)
 
-static const double MIB = 1 << 20;
-
 static const nas_option task_table[] = {
     {"--data", NAS_OPT_STRING, AT(data), NULL, 0, 0, NULL, "FILE", "packed images", true},
     {"--space", NAS_OPT_STRING, AT(space), NULL, 0, 0, NULL, "SPACE",
@@ -83,7 +81,7 @@ nas_search_config cli_search_config(const cli_search_options *o)
 
     c.max_macs = o->limits.max_macs;
     c.max_parameters = o->limits.max_parameters;
-    c.max_memory_bytes = o->limits.max_memory_mib * MIB;
+    c.max_memory_bytes = o->limits.max_memory_mib * CLI_MIB;
     c.method = (nas_search_method)o->method;
     c.arch_mode = (nas_arch_mode)o->arch_mode;
     c.latency_loss = (nas_latency_loss_kind)o->latency_loss;
@@ -157,7 +155,7 @@ static nas_status save_choice(cli_session *session, const cli_search_task *task,
         json_object_update_new(
             result, json_pack("{s:I, s:I, s:f}", "macs", (json_int_t)cost.macs, "parameters",
                               (json_int_t)cost.parameters, "activation_mib",
-                              (double)nas_arch_memory(arch, 0) / MIB));
+                              (double)nas_arch_memory(arch, 0) / CLI_MIB));
     }
     nas_model_free(model);
     nas_arch_free(arch);

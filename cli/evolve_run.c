@@ -11,7 +11,6 @@
 #include "cli/output.h"
 #include "nas/space/memory.h"
 
-enum { MIB = 1 << 20 };
 
 nas_status cli_evolve_save(cli_evolve *e, const nas_candidate *candidate, const char *file,
                            const char *path, json_t *about, nas_err *err)
@@ -47,7 +46,7 @@ static nas_status describe(const cli_evolve *e, const nas_candidate *candidate, 
                        cli_real(candidate->score), "latency_ms", cli_real(candidate->latency_ms),
                        "image_size", arch->image_size, "macs", (json_int_t)cost.macs, "parameters",
                        (json_int_t)cost.parameters, "activation_mib",
-                       (double)nas_arch_memory(arch, 0) / MIB);
+                       (double)nas_arch_memory(arch, 0) / CLI_MIB);
     nas_arch_free(arch);
     return *about != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "search: out of memory");
 }
@@ -107,7 +106,7 @@ static const struct {
 } costs[NAS_COSTS] = {[NAS_COST_LATENCY] = {"latency_ms", 1.0},
                       [NAS_COST_MACS] = {"macs", 1.0},
                       [NAS_COST_PARAMETERS] = {"parameters", 1.0},
-                      [NAS_COST_MEMORY] = {"activation_mib", MIB}};
+                      [NAS_COST_MEMORY] = {"activation_mib", CLI_MIB}};
 
 /* What each cost could be; where every limit alone can be met, also beside the other limits. */
 static json_t *infeasible_json(const cli_evolve_target *target)

@@ -7,8 +7,6 @@
 
 #include "cli/load.h"
 
-static const double MIB = 1 << 20;
-
 nas_status cli_limits_check(const cli_limit_options *o, const char *out, nas_err *err)
 {
     const bool limited =
@@ -117,7 +115,7 @@ static nas_status read_target(cli_evolve_target *t, const json_t *json, const ch
         (status = nas_json_real(json, where, "max_memory_mib", false, 1e-6, 1e9, &memory_mib,
                                 err)))
         return status;
-    t->limit[NAS_COST_MEMORY] = memory_mib * MIB;
+    t->limit[NAS_COST_MEMORY] = memory_mib * CLI_MIB;
     if (nas_store_name_check(name, "name", err) != NAS_OK || strlen(name) >= sizeof t->name) {
         nas_fail(err, NAS_E_DATA, "%s.name: '%.64s' is not a name", where, name);
         nas_hint(err, "up to %d of letters, digits, '.', '_' and '-'", CLI_TARGET_NAME_SIZE - 1);
@@ -191,7 +189,7 @@ static nas_status list_targets(cli_evolve_task *task, nas_err *err)
         task->targets->limit[NAS_COST_LATENCY] = o->target_ms;
         task->targets->limit[NAS_COST_MACS] = o->cost.max_macs;
         task->targets->limit[NAS_COST_PARAMETERS] = o->cost.max_parameters;
-        task->targets->limit[NAS_COST_MEMORY] = o->cost.max_memory_mib * MIB;
+        task->targets->limit[NAS_COST_MEMORY] = o->cost.max_memory_mib * CLI_MIB;
     }
     for (int i = 0; i < task->count && status == NAS_OK; i++)
         status = check_limits(task, &task->targets[i], err);

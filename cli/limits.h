@@ -4,6 +4,8 @@
 
 #include "base/options.h"
 
+enum { CLI_MIB = 1 << 20 };
+
 /** Embed; 0: none. */
 typedef struct cli_cost_limits {
     double max_macs, max_parameters, max_memory_mib;

@@ -41,14 +41,6 @@ nas_latency_ratio nas_latency_ratio_over(const nas_latency_ratio *r, double leve
                                r->median / level, r->most / level, r->spearman};
 }
 
-static double level_of(const nas_latency_meta *a, const nas_latency_meta *b)
-{
-    const bool same = a->probe[0] != '\0' && strcmp(a->probe, b->probe) == 0 &&
-                      a->threads == b->threads;
-
-    return same && a->probe_ms > 0.0 && b->probe_ms > 0.0 ? b->probe_ms / a->probe_ms : NAN;
-}
-
 /* The largest ratio first, those without one last, equal ones by key. */
 static int by_ratio(const void *a, const void *b)
 {
@@ -100,7 +92,7 @@ nas_status nas_latency_diff_init(nas_latency_diff *out, const nas_latency_table 
             a_ms > 0.0 && there->mean > 0.0 ? there->mean / a_ms : NAN};
     }
     qsort(out->changes, (size_t)out->common, sizeof *out->changes, by_ratio);
-    out->level = level_of(&a->meta, &b->meta);
+    out->level = nas_latency_meta_level(&a->meta, &b->meta);
     out->only_a = list_missing(out->missing, a, b);
     out->only_b = list_missing(out->missing + out->only_a, b, a);
     status = summarise(&out->ratio, columns, columns + all, out->common, err);

@@ -208,12 +208,13 @@ static nas_status measure(trial *v, nas_err *err)
 /* How slow the machine is beside what it was when the table was made. */
 static void find_level(const trial *v, nas_latency_verification *out)
 {
-    const nas_latency_meta *m = &v->table->meta;
-    const bool same = strcmp(m->probe, v->probe) == 0 && m->threads == omp_get_max_threads();
+    nas_latency_meta now = {.threads = omp_get_max_threads(),
+                            .probe_ms = v->levels.ms[0] / v->levels.level[0]};
 
+    memcpy(now.probe, v->probe, sizeof now.probe);
     memcpy(out->probe, v->probe, sizeof out->probe);
-    out->probe_ms = v->levels.ms[0] / v->levels.level[0];
-    out->level = same && m->probe_ms > 0.0 ? out->probe_ms / m->probe_ms : NAN;
+    out->probe_ms = now.probe_ms;
+    out->level = nas_latency_meta_level(&v->table->meta, &now);
 }
 
 /* The errors of `count` predictions. */

@@ -151,6 +151,14 @@ const nas_latency_stat *nas_latency_table_find(const nas_latency_table *table, c
     return row >= 0 ? &table->rows[row].stat : NULL;
 }
 
+double nas_latency_meta_level(const nas_latency_meta *was, const nas_latency_meta *is)
+{
+    const bool same = was->probe[0] != '\0' && strcmp(was->probe, is->probe) == 0 &&
+                      was->threads == is->threads;
+
+    return same && was->probe_ms > 0.0 && is->probe_ms > 0.0 ? is->probe_ms / was->probe_ms : NAN;
+}
+
 int nas_latency_table_image_size(const nas_latency_table *table)
 {
     int size = 0;

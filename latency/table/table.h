@@ -62,6 +62,10 @@ const nas_latency_stat *nas_latency_table_find(const nas_latency_table *table, c
  * input among its keys; 0 if no key names one. */
 int nas_latency_table_image_size(const nas_latency_table *table);
 
+/** How many times as long all took when `is` was measured as when `was` was, by the probe; NAN if
+ * one of them has none, or it was of another network or number of threads. */
+double nas_latency_meta_level(const nas_latency_meta *was, const nas_latency_meta *is);
+
 /** Puts "what; " in front of the conditions, of which only phrases (commas end them) stay that fit
  * as a whole. */
 void nas_latency_meta_note(nas_latency_meta *meta, const char *what);
