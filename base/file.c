@@ -188,7 +188,7 @@ nas_status nas_writer_open(nas_writer **out, const char *path, nas_err *err)
         writer->path = strdup(path);
     writer->fd = writer->path != NULL ? open_temp(writer) : -1;
     if (writer->fd < 0) {
-        const bool no_folder = errno == ENOENT;
+        const bool no_folder = errno == ENOENT || errno == ENOTDIR;
         const nas_status status = nas_fail_errno(err, "%s: cannot write", path);
 
         if (no_folder)

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +29,7 @@ struct nas_process {
     pid_t pid;
     bool exited; /* waited for; `code` says how */
     int code;
+    int in;          /* its stdin, a socket; -1: not ours */
     int out, err;    /* -1: at its end */
     char *buffer;    /* [NAS_PROCESS_MAX_LINE + 1] */
     size_t used, at; /* bytes in it; where the next line begins */
@@ -42,8 +44,9 @@ static int exit_code(int status)
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/* Signals that we ignore have their usual meaning in the child. */
-static int spawn(pid_t *pid, const char *const *argv, const char *input, int out, int err)
+/* Signals that we ignore have their usual meaning in the child.  Its stdin is `in` or, for -1, the
+ * file `input`. */
+static int spawn(pid_t *pid, const char *const *argv, int in, const char *input, int out, int err)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -56,8 +59,11 @@ static int spawn(pid_t *pid, const char *const *argv, const char *input, int out
     posix_spawnattr_setsigdefault(&attributes, &usual);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, input ? input : "/dev/null",
-                                     O_RDONLY, 0);
+    if (in >= 0)
+        posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
+    else
+        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, input ? input : "/dev/null",
+                                         O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
     const int failed = posix_spawnp(pid, argv[0], &actions, &attributes, (char *const *)argv,
@@ -74,12 +80,13 @@ static void close_pipe(int *fd)
     *fd = -1;
 }
 
-nas_status nas_process_start(nas_process **out, const char *const *argv, const char *input,
-                             nas_err *err)
+/* A socket, not a pipe: writing to a program that is gone must not end this one. */
+static nas_status begin(nas_process **out, const char *const *argv, bool talk, const char *input,
+                        nas_err *err)
 {
     nas_process *p = calloc(1, sizeof *p);
     char *buffer = malloc(NAS_PROCESS_MAX_LINE + 1);
-    int outs[2] = {-1, -1}, errs[2] = {-1, -1}, failed = 0;
+    int ins[2] = {-1, -1}, outs[2] = {-1, -1}, errs[2] = {-1, -1}, failed = 0;
 
     *out = NULL;
     if (p == NULL || buffer == NULL) {
@@ -87,13 +94,16 @@ nas_status nas_process_start(nas_process **out, const char *const *argv, const c
         free(buffer);
         return nas_fail(err, NAS_E_NOMEM, "%s: no memory to run it", argv[0]);
     }
-    if (pipe2(outs, O_CLOEXEC) != 0 || pipe2(errs, O_CLOEXEC) != 0)
+    if ((talk && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ins) != 0) ||
+        pipe2(outs, O_CLOEXEC) != 0 || pipe2(errs, O_CLOEXEC) != 0)
         failed = errno;
     else
-        failed = spawn(&p->pid, argv, input, outs[1], errs[1]);
+        failed = spawn(&p->pid, argv, ins[1], input, outs[1], errs[1]);
+    close_pipe(&ins[1]);
     close_pipe(&outs[1]);
     close_pipe(&errs[1]);
     if (failed != 0) {
+        close_pipe(&ins[0]);
         close_pipe(&outs[0]);
         close_pipe(&errs[0]);
         free(buffer);
@@ -103,11 +113,35 @@ nas_status nas_process_start(nas_process **out, const char *const *argv, const c
     }
     fcntl(outs[0], F_SETFL, O_NONBLOCK);
     fcntl(errs[0], F_SETFL, O_NONBLOCK);
+    p->in = ins[0];
     p->out = outs[0];
     p->err = errs[0];
     p->buffer = buffer;
     *out = p;
     return NAS_OK;
+}
+
+nas_status nas_process_start(nas_process **out, const char *const *argv, const char *input,
+                             nas_err *err)
+{
+    return begin(out, argv, false, input, err);
+}
+
+nas_status nas_process_talk(nas_process **out, const char *const *argv, nas_err *err)
+{
+    return begin(out, argv, true, NULL, err);
+}
+
+void nas_process_say(nas_process *p, const char *text, size_t size)
+{
+    while (size > 0) {
+        const ssize_t sent = send(p->in, text, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (sent < 0 && errno != EINTR)
+            return;
+        text += sent > 0 ? sent : 0;
+        size -= sent > 0 ? (size_t)sent : 0;
+    }
 }
 
 /* The last bytes of a text that grows. */
@@ -251,6 +285,7 @@ int nas_process_end(nas_process *p)
 {
     if (p == NULL)
         return 0;
+    close_pipe(&p->in);
     close_pipe(&p->out);
     close_pipe(&p->err);
     if (!has_exited(p))

@@ -15,6 +15,12 @@ typedef struct nas_process nas_process;
  * stdin (NULL: empty).  `*out` is yours (nas_process_end).  NAS_E_IO, NAS_E_NOMEM. */
 nas_status nas_process_start(nas_process **out, const char *const *argv, const char *input,
                              nas_err *err);
+/** The same, but its stdin is what nas_process_say says, until nas_process_end. */
+nas_status nas_process_talk(nas_process **out, const char *const *argv, nas_err *err);
+
+/** Puts `text` on its stdin.  If it listens no more, or to no more than a few texts at a time, it is
+ * lost: what comes back tells. */
+void nas_process_say(nas_process *process, const char *text, size_t size);
 
 typedef enum nas_process_event {
     NAS_PROCESS_LINE,  /* *line is one, without its line end, valid until the next call */

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,20 +45,59 @@ double nas_std(const double *values, int n)
     return sqrt(sum / (n - 1));
 }
 
+/* Numbers of the same order as the doubles, and back. */
+static uint64_t order_of(double value)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    return bits >> 63 ? ~bits : bits | UINT64_C(1) << 63;
+}
+
+static double of_order(uint64_t order)
+{
+    const uint64_t bits = order >> 63 ? order & ~(UINT64_C(1) << 63) : ~order;
+    double value;
+
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* The value with `rank` others before it: the least that more than `rank` values do not exceed.
+ * Found by halving the interval, so that no sorted copy is needed, and nothing can fail. */
+static double value_of_rank(const double *values, int n, int rank)
+{
+    uint64_t low = UINT64_MAX, high = 0;
+
+    for (int i = 0; i < n; i++) {
+        const uint64_t order = order_of(values[i]);
+
+        low = order < low ? order : low;
+        high = order > high ? order : high;
+    }
+    while (low < high) {
+        const uint64_t middle = low + (high - low) / 2;
+        int count = 0;
+
+        for (int i = 0; i < n; i++)
+            count += order_of(values[i]) <= middle;
+        if (count > rank)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return of_order(low);
+}
+
 double nas_quantile(const double *values, int n, double q)
 {
-    double *sorted = malloc((size_t)n * sizeof *sorted);
-
-    if (sorted == NULL)
-        return NAN;
-    memcpy(sorted, values, (size_t)n * sizeof *sorted);
-    qsort(sorted, (size_t)n, sizeof *sorted, by_value);
     const double position = q * (n - 1);
-    const int below = (int)floor(position);
-    const int above = below + 1 < n ? below + 1 : below;
-    const double result = sorted[below] + (position - below) * (sorted[above] - sorted[below]);
-    free(sorted);
-    return result;
+    const int rank = (int)floor(position);
+    const double below = value_of_rank(values, n, rank);
+
+    return rank + 1 < n
+               ? below + (position - rank) * (value_of_rank(values, n, rank + 1) - below)
+               : below;
 }
 
 /* Ranks 1..n; equal values share the mean of their ranks. */

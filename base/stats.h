@@ -2,8 +2,8 @@
 #ifndef NAS_BASE_STATS_H
 #define NAS_BASE_STATS_H
 
-/** All take n >= 1 values; none modifies them.  They allocate for sorting and
- * return NAN when out of memory. */
+/** All take n >= 1 values; none modifies them.  Only correlations need memory, and are NAN without
+ * it. */
 double nas_mean(const double *values, int n);
 /** Sample standard deviation (n - 1); 0 for n == 1. */
 double nas_std(const double *values, int n);

@@ -43,6 +43,33 @@ Test(base_process, lines_come_whole_and_a_torn_one_is_dropped)
     cr_assert_eq(nas_process_end(process), 5);
 }
 
+Test(base_process, what_is_said_is_heard_until_the_program_is_gone)
+{
+    const char *const argv[] = {"sh", "-c", "read a; echo \"heard $a\"; exec <&-; sleep 0.1", NULL};
+    nas_process *process;
+    const char *line;
+
+    cr_assert_eq(nas_process_talk(&process, argv, &err), NAS_OK, "%s", err.message);
+    nas_process_say(process, "this\n", 5);
+    cr_assert_eq(next(process, &line), NAS_PROCESS_LINE);
+    cr_assert_str_eq(line, "heard this");
+    cr_assert_eq(next(process, &line), NAS_PROCESS_DONE);
+    for (int i = 0; i < 3; i++) /* no SIGPIPE */
+        nas_process_say(process, "that\n", 5);
+    cr_assert_eq(nas_process_end(process), 0);
+}
+
+Test(base_process, a_program_that_is_talked_to_sees_the_end)
+{
+    const char *const argv[] = {"sh", "-c", "cat >/dev/null; exit 7", NULL};
+    nas_process *process;
+
+    cr_assert_eq(nas_process_talk(&process, argv, &err), NAS_OK, "%s", err.message);
+    cr_assert_not(nas_process_wait(process, 0.1));
+    const int code = nas_process_end(process); /* its end or our signal: whichever it sees first */
+    cr_assert(code == 7 || code == 128 + 15, "%d", code);
+}
+
 Test(base_process, much_output_on_both_sides_does_not_block)
 {
     nas_process *process =

@@ -32,6 +32,21 @@ Test(base_stats, quantiles_are_those_of_numpy)
     cr_assert_arr_eq(v, before, sizeof v);
 }
 
+/* numpy.quantile([0.25, -3, 0, -3, 1e-300, -0.5, 2e6], q) */
+Test(base_stats, quantiles_of_any_sign_size_and_number_of_equals)
+{
+    static const double v[7] = {0.25, -3, 0, -3, 1e-300, -0.5, 2e6}, same[3] = {5, 5, 5};
+
+    assert_near(nas_quantile(v, 7, 0.0), -3.0);
+    assert_near(nas_quantile(v, 7, 0.1), -3.0);
+    assert_near(nas_quantile(v, 7, 0.25), -1.75);
+    assert_near(nas_quantile(v, 7, 0.5), 0.0);
+    assert_near(nas_quantile(v, 7, 0.75), 0.125);
+    assert_near(nas_quantile(v, 7, 0.9), 800000.1500000007);
+    assert_near(nas_quantile(v, 7, 1.0), 2e6);
+    assert_near(nas_quantile(same, 3, 0.7), 5.0);
+}
+
 Test(base_stats, rank_correlations_of_monotone_pairs_are_one)
 {
     static const double a[4] = {1, 2, 3, 4}, up[4] = {1, 10, 100, 1000}, down[4] = {9, 7, 2, 1};
