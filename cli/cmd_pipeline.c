@@ -140,8 +140,11 @@ static nas_status run_jobs(work *w, nas_err *err)
     int found;
     nas_status status = nas_jobs_run(w->store, &options, &tally, err);
 
-    if (status == NAS_OK)
-        return find_jobs(w, &found, err);
+    if (status == NAS_OK) {
+        if ((status = find_jobs(w, &found, err)) == NAS_E_IO)
+            nas_hint(err, "all stages have ended: nas pipeline %s shows the table", w->file);
+        return status;
+    }
     if (status == NAS_E_INTERRUPTED)
         nas_hint(err, "to continue: nas pipeline %s", w->file);
     else

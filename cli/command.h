@@ -73,6 +73,8 @@ const cli_command *cli_command_named(const char *name);
 void cli_command_kind(const cli_command *command, char out[NAS_STORE_NAME_SIZE]);
 const cli_command *cli_command_of_kind(const char *kind);
 
+/** Short forms (-v, -q, -h) in front of a "--" become long ones: the tables know one name each. */
+void cli_expand_short(int argc, const char **argv);
 /** Parses argv (what follows the command's name) over `config` (NULL: what --config
  * names, if given) into `options` and `context`; both borrow from argv and the config.  */
 typedef struct cli_parsed {

@@ -159,6 +159,17 @@ static nas_status fail_merged(int argc, const char *const *argv, nas_err *err)
     return nas_fail(err, NAS_E_NOMEM, "options: out of memory");
 }
 
+void cli_expand_short(int argc, const char **argv)
+{
+    static const char *const pairs[][2] = {
+        {"-v", "--verbose"}, {"-q", "--quiet"}, {"-h", "--help"}};
+
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+        for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++)
+            if (strcmp(argv[i], pairs[k][0]) == 0)
+                argv[i] = pairs[k][1];
+}
+
 nas_status cli_parse(cli_parsed *out, const cli_command *command, const json_t *config, int argc,
                      const char *const *argv, nas_err *err)
 {

@@ -39,6 +39,7 @@ nas_status cli_job_check(nas_job_spec *spec, nas_err *err)
 
         words[i] = json_string_value(json_is_object(word) ? json_object_get(word, "before") : word);
     }
+    cli_expand_short((int)count, words);
     if ((status = cli_command_find(&command, &used, (int)count, words, err)) != NAS_OK)
         goto done;
     if (strncmp(command->name, "jobs ", 5) == 0 || strcmp(command->name, "pipeline") == 0) {

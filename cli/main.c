@@ -22,18 +22,6 @@ static void calm_waiting_threads(char **argv)
         execv("/proc/self/exe", argv); /* where that cannot be done, it goes on as it is */
 }
 
-/* Short forms become long ones, so that the tables know one name an option. */
-static void expand_short(int argc, const char **argv)
-{
-    static const char *const pairs[][2] = {
-        {"-v", "--verbose"}, {"-q", "--quiet"}, {"-h", "--help"}};
-
-    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
-        for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++)
-            if (strcmp(argv[i], pairs[k][0]) == 0)
-                argv[i] = pairs[k][1];
-}
-
 static bool asks_for_help(int argc, const char *const *argv)
 {
     for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
@@ -94,14 +82,14 @@ int main(int argc, char **argv)
 {
     nas_err err = {0}, late = {0};
     const cli_command *ran = NULL;
-    const char **args = (const char **)argv + 1; /* expand_short puts constants there */
+    const char **args = (const char **)argv + 1; /* cli_expand_short puts constants there */
     const int count = argc > 0 ? argc - 1 : 0;
 
     calm_waiting_threads(argv);
     nas_json_fail_fast();
     nas_worker_begin();
     cli_signals_init();
-    expand_short(count, args);
+    cli_expand_short(count, args);
     nas_status status = dispatch(count, args, &ran, &err);
     if (cli_flush(&late) != NAS_OK && status == NAS_OK) {
         status = late.status;

@@ -118,23 +118,26 @@ static bool on_checkpoint_due(void *user)
 static const char inputs_key[] = "inputs"; /* no option has this name */
 
 /* Digest of what a result depends on: the settings, and instead of the names of files what
- * is in them; "" without memory for it. */
-static void config_digest(const cli_context *context, const json_t *inputs,
-                          char out[NAS_DIGEST_SIZE])
+ * is in them. */
+static nas_status config_digest(const cli_context *context, const json_t *inputs,
+                                char out[NAS_DIGEST_SIZE], nas_err *err)
 {
     json_t *copy = json_deep_copy(context->config);
+    char *text = NULL;
 
     out[0] = '\0';
-    if (copy == NULL)
-        return;
-    cli_neutral_strip(context->command, copy);
-    char *text = json_object_update(copy, (json_t *)inputs) == 0
-                     ? json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17))
-                     : NULL;
+    if (copy != NULL) {
+        cli_neutral_strip(context->command, copy);
+        if (json_object_update(copy, (json_t *)inputs) == 0)
+            text = json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+    }
     if (text != NULL)
         nas_digest(text, strlen(text), out);
+    const nas_status status =
+        text != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "digest of the settings: out of memory");
     free(text);
     json_decref(copy);
+    return status;
 }
 
 /* The settings as the store keeps them: with the digests of the inputs. */
@@ -194,18 +197,18 @@ static nas_status begin(cli_session *session, const char *name, int64_t parent,
     char digest[NAS_DIGEST_SIZE], kind[NAS_STORE_NAME_SIZE];
     char *config = stored_config(context->config, inputs);
     nas_store_run *run = NULL;
+    nas_status status = config != NULL ? config_digest(context, inputs, digest, err)
+                                       : nas_fail(err, NAS_E_NOMEM, "run: out of memory");
 
-    if (config == NULL)
-        return nas_fail(err, NAS_E_NOMEM, "run: out of memory");
-    config_digest(context, inputs, digest);
+    if (status != NAS_OK)
+        goto done;
     cli_command_kind(context->command, kind);
     const nas_store_run_spec spec = {
         .kind = kind, .name = name, .config = config,
-        .config_digest = digest[0] != '\0' ? digest : NULL, .version = NAS_VERSION,
+        .config_digest = digest, .version = NAS_VERSION,
         .seed = (uint64_t)context->common->seed, .threads = (int)context->common->threads,
         .parent = parent};
-    nas_status status = add_run(session, before, &spec, err);
-    free(config);
+    status = add_run(session, before, &spec, err);
     if (status == NAS_OK && name == NULL) {
         char id[32];
 
@@ -215,6 +218,9 @@ static nas_status begin(cli_session *session, const char *name, int64_t parent,
     }
     if (status == NAS_OK)
         snprintf(session->name, sizeof session->name, "%s", name);
+
+done:
+    free(config);
     nas_store_run_free(run);
     return status;
 }
@@ -243,8 +249,8 @@ static nas_status check_unchanged(const cli_context *context, const nas_store_ru
         nas_hint(err, "bring the old one back, or begin a new run");
         goto done;
     }
-    config_digest(context, inputs, digest);
-    if (strcmp(digest, run->config_digest) != 0) {
+    if ((status = config_digest(context, inputs, digest, err)) == NAS_OK &&
+        strcmp(digest, run->config_digest) != 0) {
         status = nas_fail(err, NAS_E_DATA,
                           "run %s: its settings are not those that it was begun with (by nas %s)",
                           run->name, run->version);
@@ -272,8 +278,10 @@ static nas_status find_earlier(nas_store_run **out, const cli_session *session,
                                   const json_t *inputs, nas_err *err)
 {
     char digest[NAS_DIGEST_SIZE], kind[NAS_STORE_NAME_SIZE];
+    const nas_status status = config_digest(session->context, inputs, digest, err);
 
-    config_digest(session->context, inputs, digest);
+    if (status != NAS_OK)
+        return status;
     cli_command_kind(session->context->command, kind);
     return nas_store_job_run(session->store, kind, digest, out, err);
 }
@@ -285,13 +293,13 @@ static nas_status check_alike(const cli_context *context, const json_t *inputs, 
 
     if (context->comm == NULL)
         return NAS_OK;
-    config_digest(context, inputs, about);
+    const nas_status status = config_digest(context, inputs, about, err);
     snprintf(about + strlen(about), sizeof about - strlen(about), " %s %s", NAS_VERSION,
              nas_kernels_get()->name);
     memcpy(first, about, sizeof about);
-    nas_comm_broadcast(context->comm, first, sizeof first);
-    if (strcmp(about, first) == 0)
-        return NAS_OK;
+    nas_comm_broadcast(context->comm, first, sizeof first); /* all of them come here */
+    if (status != NAS_OK || strcmp(about, first) == 0)
+        return status;
     nas_fail(err, NAS_E_CONFIG, "its inputs, settings, program or kernels are not those of process 0 "
              "(%s, there %s)", about, first);
     nas_hint(err, "give all of them the same files; NAS_KERNELS=avx2 chooses kernels that all have");

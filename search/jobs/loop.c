@@ -36,6 +36,7 @@ typedef struct loop {
     nas_jobs_tally *tally;
     int64_t number, saved_ms;
     int64_t reads_fail_since, writes_fail_since, retry_at; /* of the store; -1: it works */
+    int64_t leave_fails_since, leave_at; /* likewise, of the last write, that it ends     */
     nas_schedule *schedule;
     nas_jobs__process *processes;
     uv_loop_t uv;
@@ -437,21 +438,6 @@ static nas_status turn(loop *l, nas_err *err)
 
 /* ---- libuv ---- */
 
-/* libuv aborts when it cannot enlarge a table.  A loop that ends at any instant is continued by
- * the next one: it says why it ends, and its jobs are told by the kernel. */
-static void *realloc_or_end(void *old, size_t size)
-{
-    static const char text[] = "nas: error: job loop: out of memory\n  nas jobs run goes on\n";
-    void *block = realloc(old, size);
-
-    if (!block && size > 0) {
-        const ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
-        (void)ignored;
-        _exit(NAS_E_NOMEM);
-    }
-    return block;
-}
-
 static void on_timer(uv_timer_t *timer)
 {
     /* it only ends the sleep */
@@ -485,11 +471,11 @@ static nas_status open_handles(loop *l, nas_err *err)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
 
-    uv_replace_allocator(malloc, realloc_or_end, calloc, free);
-    int failed = uv_loop_init(&l->uv);
+    const nas_status status = nas_jobs__uv_init(&l->uv, "job loop", err);
+    int failed = 0;
 
-    if (failed)
-        return nas_fail(err, NAS_E_FAIL, "job loop: %s", uv_strerror(failed));
+    if (status)
+        return status;
     uv_timer_init(&l->uv, &l->timer);
     uv_timer_init(&l->uv, &l->poll);
     l->poll.data = l;
@@ -612,16 +598,23 @@ static bool is_over(const loop *l)
     if (l->processes || l->change_count > 0)
         return false;
     return l->stops > 0 || (!l->options->watch && !l->news && !l->reload &&
-                            nas_schedule_idle(l->schedule));
+                            now_ms(l) >= l->leave_at && nas_schedule_idle(l->schedule));
 }
 
-/* Ends the loop for all others, unless there is something new for it. */
+/* Ends the loop for all others, unless there is something new for it.  Waits for a disk that is
+ * full; where even that does not help the next loop finds it dead. */
 static bool leaves(loop *l)
 {
-    nas_err ignored; /* then it is released when all is closed, or found dead */
+    nas_err why;
     bool left;
+    const nas_status status = nas_store_loop_release(l->store, l->number, &left, &why);
 
-    l->news = nas_store_loop_release(l->store, l->number, &left, &ignored) == NAS_OK && !left;
+    if (status && may_pass(l, &l->leave_fails_since, status, &why)) {
+        l->leave_at = now_ms(l) + STORE_RETRY_MS;
+        return false;
+    }
+    l->leave_fails_since = -1;
+    l->news = !status && !left;
     return !l->news;
 }
 
@@ -650,7 +643,7 @@ nas_status nas_jobs_run(nas_store *store, const nas_jobs_options *options, nas_j
                         nas_err *err)
 {
     loop l = {.store = store, .options = options, .tally = out, .reads_fail_since = -1,
-              .writes_fail_since = -1, .retry_at = -1};
+              .writes_fail_since = -1, .retry_at = -1, .leave_fails_since = -1};
     nas_err ignored;
     nas_status status = nas_store_loop_claim(store, options->cores, options->memory_mib,
                                              options->take_over, &l.number, err);

@@ -14,6 +14,31 @@
 
 enum { STEPS_FD = 3, BUFFER_SIZE = 64 << 10 };
 
+/* libuv aborts when it cannot enlarge a table.  Its loops may end at any instant: they say why, and
+ * their processes are told by the kernel. */
+static void *realloc_or_end(void *old, size_t size)
+{
+    static const char text[] = "nas: error: jobs: out of memory\n  the next start goes on\n";
+    void *block = realloc(old, size);
+
+    if (!block && size > 0) {
+        const ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+        (void)ignored;
+        _exit(NAS_E_NOMEM);
+    }
+    return block;
+}
+
+nas_status nas_jobs__uv_init(uv_loop_t *uv, const char *what, nas_err *err)
+{
+    uv_replace_allocator(malloc, realloc_or_end, calloc, free);
+    const int failed = uv_loop_init(uv);
+
+    return failed == 0 ? NAS_OK
+                       : nas_fail(err, failed == UV_ENOMEM ? NAS_E_NOMEM : NAS_E_FAIL, "%s: %s",
+                                  what, uv_strerror(failed));
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     nas_jobs__process *p = handle->data;
@@ -37,38 +62,65 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 
 /* ---- logs ---- */
 
-/* A passing error is met by a second try. */
-static bool write_all(int fd, const char *bytes, size_t size)
+/* Writes behind the end as much as goes; returns how much.  A passing error is met by a second
+ * try. */
+static size_t append(nas_jobs__log *log, const char *bytes, size_t size)
 {
+    size_t done = 0;
     int failures = 0;
 
-    while (size > 0) {
-        const ssize_t put = write(fd, bytes, size);
+    for (int tries = 0; log->fd < 0 && tries < 2; tries++)
+        log->fd = open(log->path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
+    while (done < size && failures < 2) {
+        const ssize_t put = pwrite(log->fd, bytes + done, size - done, log->size);
 
-        if (put < 0 && errno != EINTR && ++failures > 1)
-            return false;
-        bytes += put > 0 ? put : 0;
-        size -= put > 0 ? (size_t)put : 0;
+        failures += put < 0 && errno != EINTR;
+        done += put > 0 ? (size_t)put : 0;
+        log->size += put > 0 ? put : 0;
     }
+    return done;
+}
+
+/* The whole line, or what is written next goes over the part of it. */
+static bool append_line(nas_jobs__log *log, const char *line)
+{
+    const size_t length = strlen(line), done = append(log, line, length);
+
+    if (done < length)
+        log->size -= (int64_t)done;
+    return done == length;
+}
+
+/* Where something is missing a line says so, once there is room for it; true if nothing has to be
+ * said any more. */
+static bool tell_missing(nas_jobs__log *log)
+{
+    char line[80];
+
+    if (log->missing == 0)
+        return true;
+    snprintf(line, sizeof line, "\n[%lld bytes are missing: they could not be written]\n",
+             (long long)log->missing);
+    if (!append_line(log, line))
+        return false;
+    log->missing = 0;
     return true;
 }
 
-/* Keeps what there is room for; behind it a line says that there was more. */
+/* Keeps what there is room for; behind it a line says that there was more.  A full disk is no
+ * reason to fail: the log goes on when it has room again. */
 static void log_put(nas_jobs__log *log, const char *bytes, size_t size)
 {
-    static const char mark[] = "\n[the rest was cut]\n";
-
     if (log->room < 0)
         return;
-    for (int tries = 0; log->fd < 0 && tries < 2; tries++)
-        log->fd = open(log->path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-    const bool cut = (int64_t)size > log->room;
-    size = cut ? (size_t)log->room : size;
-    if (!write_all(log->fd, bytes, size) || (cut && !write_all(log->fd, mark, sizeof mark - 1)) ||
-        cut)
-        log->room = -1; /* also when the disk is full: a log is no reason to fail */
+    const size_t wanted = (int64_t)size > log->room ? (size_t)log->room : size;
+    const size_t done = tell_missing(log) ? append(log, bytes, wanted) : 0;
+    log->room -= (int64_t)done;
+    if (log->missing == 0 && done == wanted && wanted < size &&
+        append_line(log, "\n[the rest was cut]\n"))
+        log->room = -1;
     else
-        log->room -= (int64_t)size;
+        log->missing += (int64_t)(size - done);
 }
 
 static void tail_put(nas_jobs__process *p, const char *bytes, size_t size)
@@ -96,6 +148,7 @@ static void on_log(uv_stream_t *stream, ssize_t got, const uv_buf_t *buffer)
     nas_jobs__log *log = (uv_pipe_t *)stream == &p->out.pipe ? &p->out : &p->err;
 
     if (got < 0) {
+        tell_missing(log);
         close_handle((uv_handle_t *)stream);
         return;
     }

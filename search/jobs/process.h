@@ -12,8 +12,10 @@ typedef struct nas_jobs__process nas_jobs__process;
 typedef struct nas_jobs__log {
     uv_pipe_t pipe;
     char *path;
-    int fd;        /* -1: nothing was written yet, or it cannot be */
-    int64_t room;  /* bytes that may still be kept, -1: it was cut */
+    int fd;          /* -1: nothing was written yet, or it cannot be                     */
+    int64_t size;    /* of the file                                                      */
+    int64_t room;    /* bytes that may still be kept, -1: it was cut                     */
+    int64_t missing; /* bytes behind its end that could not be written: the disk is full */
 } nas_jobs__log;
 
 struct nas_jobs__process {
@@ -51,6 +53,8 @@ typedef struct nas_jobs__command {
     const char *refused; /* why it cannot be started at all; NULL: it can */
 } nas_jobs__command;
 
+/** uv_loop_init for a program that is continued by its next start, whenever it ends: `what` it is. */
+nas_status nas_jobs__uv_init(uv_loop_t *uv, const char *what, nas_err *err);
 /** "nas", the words `args` of a job, and `threads` as --threads unless the words say it; borrows
  * from both, free the list alone.  NULL: no memory. */
 char **nas_jobs__argv(const json_t *args, const char *threads);

@@ -287,10 +287,8 @@ static void close_walk(uv_handle_t *handle, void *user)
 static nas_status open_handles(task *t, nas_err *err)
 {
     static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGUSR1};
-    int failed = uv_loop_init(&t->uv);
+    int failed = 0;
 
-    if (failed)
-        return nas_fail(err, NAS_E_FAIL, "task: %s", uv_strerror(failed));
     uv_timer_init(&t->uv, &t->timer);
     for (int i = 0; i < SIGNALS; i++) {
         uv_signal_init(&t->uv, &t->signals[i]);
@@ -303,10 +301,12 @@ static nas_status open_handles(task *t, nas_err *err)
 static nas_status run_attempt(task *t, nas_err *err)
 {
     char host[256];
-    nas_status status = open_handles(t, err);
+    nas_status status = nas_jobs__uv_init(&t->uv, "task", err);
 
+    if (status)
+        return status;
     nas_system_host(host, sizeof host);
-    if (!status &&
+    if (!(status = open_handles(t, err)) &&
         !(status = nas_spool_put(t->spool, json_pack("{s:s, s:s}", "op", "began", "host", host),
                                  true, err)) &&
         !(status = start(t, err))) {

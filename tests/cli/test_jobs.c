@@ -1,69 +1,13 @@
 /* Jobs from the outside: the real loop, real processes, and what is left when they die. */
 #include <dirent.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sqlite3.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/cli/nas.h"
+#include "tests/cli/jobs.h"
 
-extern char **environ;
-
-static pid_t background; /* the loop of this test, 0: none */
-
-static void end(void)
-{
-    if (background > 0) {
-        kill(background, SIGKILL);
-        waitpid(background, NULL, 0);
-    }
-    nas_end();
-}
-
-TestSuite(cli_jobs, .init = nas_begin, .fini = end, .timeout = 120);
-
-static void nap(int ms)
-{
-    usleep((useconds_t)ms * 1000);
-}
-
-/* `nas jobs run --watch` beside the test. */
-static void start_loop(void)
-{
-    const char *const argv[] = {NAS_PROGRAM, "jobs", "run", "--watch", "--cores", "2", "--grace",
-                                "1", NULL};
-    posix_spawn_file_actions_t actions;
-
-    setenv("NAS_STORE", nas_file("store"), 1);
-    setenv("GOMP_SPINCOUNT", "1000", 1);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, nas_file("loop.out"),
-                                     O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    posix_spawn_file_actions_addopen(&actions, 2, nas_file("loop.err"),
-                                     O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    cr_assert_eq(posix_spawn(&background, NAS_PROGRAM, &actions, NULL, (char *const *)argv,
-                             environ), 0);
-    posix_spawn_file_actions_destroy(&actions);
-}
-
-static int stop_loop(int number)
-{
-    int status;
-
-    kill(background, number);
-    waitpid(background, &status, 0);
-    background = 0;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-static const char *text_of(json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text != NULL ? text : "";
-}
+TestSuite(cli_jobs, .init = nas_begin, .fini = jobs_end, .timeout = 120);
 
 static void await_state(const char *job, const char *state)
 {
@@ -75,27 +19,6 @@ static void await_state(const char *job, const char *state)
     cr_assert(false, "job %s is %s, not %s: %s", job,
               text_of(NAS_JSON("jobs", "why", job), "state"), state,
               NAS("jobs", "why", job)->out);
-}
-
-/* The process of the job's last attempt; 0 before it has one. */
-static pid_t process_of(const char *job)
-{
-    const json_t *attempts = json_object_get(NAS_JSON("jobs", "show", job), "attempts");
-    const json_t *last = json_array_get(attempts, json_array_size(attempts) - 1);
-
-    return (pid_t)json_integer_value(json_object_get(last, "pid"));
-}
-
-static pid_t await_process(const char *job)
-{
-    for (int i = 0; i < 600; i++, nap(20)) {
-        const pid_t pid = process_of(job);
-
-        if (pid > 0)
-            return pid;
-    }
-    cr_assert(false, "job %s does not start", job);
-    return 0;
 }
 
 /* Gone, or dead and not yet collected by whoever is process 1 here. */
@@ -128,13 +51,6 @@ static json_t *result_of(const char *job)
     cr_assert_not_null(result, "no result in '%s'", path);
     return result;
 }
-
-/* For people: what follows "--" belongs to the job. */
-#define SUBMIT(...) expect_exit(NAS("jobs", "submit", __VA_ARGS__), 0, NULL)
-
-#define SEARCH(...)                                                                        \
-    "search", "--data", data, "--space", "tiny", "--table", table, "--target-ms", "3",     \
-        "--batch", "32", "--warmup-epochs", "1", "--checkpoint-seconds", "0.2", __VA_ARGS__
 
 /* ---- running ---- */
 
@@ -314,17 +230,6 @@ Test(cli_jobs, words_reach_a_job_as_they_are_and_no_shell_sees_them)
     json_decref(file);
 }
 
-Test(cli_jobs, log_text_cannot_write_to_the_terminal)
-{
-    SUBMIT("--name", "a", "--retries", "0", "--", "data", "info",
-             "\033[31mred");
-    expect_exit(NAS("jobs", "run"), 1, NULL);
-    cr_assert_not_null(strstr(NAS("jobs", "logs", "a")->out, "red"));
-    cr_assert_null(strchr(NAS("jobs", "logs", "a")->out, '\033'));
-    cr_assert_null(strchr(NAS("jobs", "why", "a")->out, '\033'));
-    cr_assert_null(strchr(NAS("jobs", "list")->out, '\033'));
-}
-
 /* Of two words that differ by one byte one is cut within a character. */
 Test(cli_jobs, a_long_command_line_is_cut_between_characters)
 {
@@ -338,63 +243,6 @@ Test(cli_jobs, a_long_command_line_is_cut_between_characters)
         SUBMIT("--", "data", "info", word);
     }
     cr_assert_eq(json_array_size(json_object_get(NAS_JSON("jobs", "list"), "jobs")), 2);
-}
-
-Test(cli_jobs, a_log_is_cut_where_its_room_ends)
-{
-    SUBMIT("--name", "a", "--", "space", "show", "proxyless-cifar");
-    NAS_JSON("jobs", "run", "--log-kib", "1");
-    const char *log = NAS("jobs", "logs", "a", "--stream", "out")->out;
-    cr_assert_not_null(strstr(log, "[the rest was cut]"));
-    cr_assert_lt(strlen(log), 1100);
-}
-
-Test(cli_jobs, a_log_is_shown_behind_a_nul_and_with_whole_characters)
-{
-    SUBMIT("--name", "a", "--", "space", "list");
-    NAS_JSON("jobs", "run");
-    FILE *log = fopen(text_of(NAS_JSON("jobs", "logs", "a"), "out"), "w");
-    char expected[4001] = "";
-
-    fwrite("x\0y\n", 1, 4, log);
-    for (size_t i = 0; i < 4000; i += 2)
-        memcpy(expected + i, "\u00e4", 3);
-    fputs(expected, log);
-    fclose(log);
-    const char *shown = NAS("jobs", "logs", "a", "--stream", "out")->out;
-    cr_assert_eq(strncmp(shown, "x\\x00y\n", 7), 0, "%.20s", shown);
-    cr_assert_str_eq(shown + 7, expected);
-}
-
-/* Begun before the job is, it shows all of it, and ends with it. */
-Test(cli_jobs, a_log_is_followed_to_the_end_of_its_job)
-{
-    char command[600];
-
-    for (int json = 0; json < 2; json++) {
-        const char *name = json ? "b" : "a";
-
-        SUBMIT("--name", name, "--", "bench", "--space", "tiny", "--steps", "30");
-        snprintf(command, sizeof command, "(sleep 1; NAS_STORE=%s %s jobs run) >%s 2>&1 &",
-                 nas_file("store"), NAS_PROGRAM, nas_file("loop.log"));
-        cr_assert_eq(system(command), 0);
-        const process_result *result = json ? NAS("jobs", "logs", name, "--follow", "--json")
-                                            : NAS("jobs", "logs", name, "--follow");
-        expect_exit(result, 0, "waits for a loop");
-        cr_assert_not_null(strstr(result->out, "images_per_second"), "%s", result->out);
-        if (!json)
-            continue;
-        char *copy = strdup(result->out), *rest = copy, *last = NULL;
-        for (char *line; (line = strsep(&rest, "\n")) != NULL && *line != '\0'; last = line) {
-            json_t *object = json_loads(line, 0, NULL);
-            cr_assert(json_is_object(object), "%s", line);
-            json_decref(object);
-        }
-        cr_assert_not_null(strstr(last, "\"state\":\"done\""), "%s", last);
-        free(copy);
-    }
-    const process_result *again = NAS("jobs", "logs", "a", "--follow"); /* ended: as without it */
-    cr_assert_not_null(strstr(again->out, "images_per_second"));
 }
 
 /* Whether it lives cannot be seen, so that nothing is said to be lost. */
@@ -457,6 +305,100 @@ Test(cli_jobs, a_killed_loop_is_continued_to_the_same_network)
     cr_assert_eq(json_array_size(attempts), 3);
     cr_assert_str_eq(text_of(json_array_get(attempts, 0), "cause"), "loop-died");
     cr_assert_eq(json_array_size(json_object_get(NAS_JSON("runs", "list"), "runs")), 2);
+    expect_exit(NAS("store", "verify"), 0, NULL);
+}
+
+enum { CHAINS = 3 }; /* searches, each with the training of its network behind it */
+
+/* Queues them as the jobs GROUP.search-1 ... GROUP.train-3. */
+static void submit_chains(const char *group)
+{
+    json_t *file = json_pack(
+        "{s:[{s:s, s:[s, s], s:{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:f, s:i}, s:{s:[i, i, i]}},"
+        " {s:s, s:[s, s], s:{s:s, s:s, s:i, s:i, s:f}, s:{s:[i, i, i]}}]}",
+        "jobs", "name", "search", "run", "search", "--json", "options", "data", make_data(),
+        "space", "tiny", "table", make_table(), "target_ms", 3, "epochs", 2, "warmup_epochs", 1,
+        "batch", 32, "checkpoint_seconds", 0.05, "score_images", 50, "grid", "seed", 1, 2, 3, "name",
+        "train", "run", "train", "--json", "options", "data", nas_file("task.nasd"), "arch",
+        "{search:arch.json}", "epochs", 2, "batch", 32, "checkpoint_seconds", 0.05, "grid", "seed", 1,
+        2, 3);
+
+    cr_assert_eq(json_dump_file(file, nas_file("chains.json"), 0), 0);
+    json_decref(file);
+    NAS_JSON("jobs", "submit", "--file", nas_file("chains.json"), "--group", group);
+}
+
+/* What a job of a group made: digest of a search, loss of a training, to the last bit; yours. */
+static json_t *made_by(const char *group, int job)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "%s.%s-%d", group, job < CHAINS ? "search" : "train",
+             1 + job % CHAINS);
+    json_t *result = result_of(name);
+    json_t *made = json_incref(json_object_get(result, job < CHAINS ? "digest" : "train_loss"));
+    json_decref(result);
+    cr_assert_not_null(made, "%s", name);
+    return made;
+}
+
+/* Every job got done once, and made one run; at least one was lost.  Attempts of all jobs. */
+static size_t expect_done_once(const char *group)
+{
+    const json_t *jobs = json_object_get(NAS_JSON("jobs", "list", "--group", group), "jobs");
+    char names[2 * CHAINS][64];
+    size_t all = 0;
+
+    cr_assert_eq(json_array_size(jobs), 2 * CHAINS);
+    for (size_t i = 0; i < 2 * CHAINS; i++)
+        snprintf(names[i], sizeof names[i], "%s", text_of(json_array_get(jobs, i), "name"));
+    for (size_t i = 0; i < 2 * CHAINS; i++) {
+        json_t *job = NAS_JSON("jobs", "show", names[i]);
+        const json_t *attempts = json_object_get(job, "attempts");
+        const size_t count = json_array_size(attempts);
+
+        cr_assert_str_eq(text_of(job, "state"), "done");
+        cr_assert_eq(json_array_size(json_object_get(job, "runs")), 1, "%s", names[i]);
+        for (size_t k = 0; k + 1 < count; k++)
+            cr_assert_str_eq(text_of(json_array_get(attempts, k), "cause"), "loop-died");
+        cr_assert_str_eq(text_of(json_array_get(attempts, count - 1), "state"), "done");
+        all += count;
+    }
+    return all;
+}
+
+/* One loop is killed in the middle, the other one goes on. */
+static void expect_same_with(const char *group, const char *killed, const char *next)
+{
+    char name[64];
+
+    submit_chains(group);
+    start_loop_of(killed);
+    snprintf(name, sizeof name, "%s.search-1", group);
+    await_state(name, "done");
+    nap(150);
+    cr_assert_eq(stop_loop(SIGKILL), 128 + SIGKILL);
+    const json_t *tally = NAS_JSON("jobs", "run", "--cores", next);
+    const json_int_t left = json_integer_value(json_object_get(tally, "done"));
+    const json_int_t started = json_integer_value(json_object_get(tally, "attempts"));
+    cr_assert(left > 0 && left < 2 * CHAINS && started == left, "%d, %d", (int)left, (int)started);
+    cr_assert_gt(expect_done_once(group), 2 * CHAINS, "nothing was lost");
+    for (int i = 0; i < 2 * CHAINS; i++) {
+        json_t *made = made_by(group, i), *straight = made_by("straight", i);
+
+        cr_assert(json_equal(made, straight), "job %d of %s", i, group);
+        json_decref(made);
+        json_decref(straight);
+    }
+}
+
+Test(cli_jobs, a_killed_loop_is_continued_by_one_of_more_or_fewer_processes)
+{
+    submit_chains("straight");
+    NAS_JSON("jobs", "run", "--cores", "2");
+    cr_assert_eq(expect_done_once("straight"), 2 * CHAINS);
+    expect_same_with("more", "1", "2");
+    expect_same_with("fewer", "2", "1");
     expect_exit(NAS("store", "verify"), 0, NULL);
 }
 

@@ -24,13 +24,17 @@
 #define SHRINK "ofa shrink --space ofa-tiny --schedule plan.json" JUDGED
 #define SUBNET(what) "ofa " what " --model s.safetensors" JUDGED
 #define MODEL(what) what " --model m.safetensors --data d.nasd --batch 32"
-#define CHECK(store) "store verify --quiet --store " store
+#define PRODUCT "store/runs/*/model.safetensors"
 
 const scenario scenarios[] = {
     {"search", "inputs", SEARCH RUN, .run = true, .changes = true},
     {"search, reinforce", "inputs", SEARCH " --method reinforce" RUN, .run = true, .changes = true},
-    {"train", "inputs", TRAIN RUN, .run = true, .changes = true},
-    {"evolve", "inputs", EVOLVE QUIET, .run = true, .changes = true},
+    {"search, evolution", "inputs", SEARCH " --method evolution" RUN, .run = true, .changes = true},
+    {"search, random", "inputs", SEARCH " --method random" RUN, .run = true, .changes = true},
+    {"train", "inputs", TRAIN RUN, .run = true, .file = "store/runs/*/model.safetensors",
+     .changes = true},
+    {"evolve", "inputs", EVOLVE QUIET, .run = true, .file = "store/runs/*/arch.json",
+     .changes = true},
     {"jobs run", "queue", "jobs run --cores 1 --grace 1" QUIET, "jobs logs s --stream out",
      .changes = true, .waits = true, .kept = "runs show 1" QUIET},
     {"jobs submit", "inputs", "jobs submit --file jobs.json" QUIET, "jobs list" QUIET,
@@ -43,7 +47,7 @@ const scenario scenarios[] = {
     {"data import", "inputs", "data import cifar --out o.nasd" QUIET, .file = "o.nasd",
      .changes = true},
     {"pipeline", "inputs", "pipeline pipe.json" QUIET, .changes = true, .waits = true},
-    {"jobs task", "inputs", "jobs task batch.json --quiet", .changes = true, .repeated = 1},
+    {"jobs task", "inputs", "jobs task batch.json --quiet", .changes = true, .repeated = 1, .judged = 1},
     {"store backup", "store", "store backup copy" QUIET, "store verify --quiet --json --store copy",
      .changes = true, .repeated = 2},
     {"store gc", "store", "store gc" QUIET, "store verify" QUIET, .changes = true},
@@ -68,10 +72,10 @@ const scenario scenarios[] = {
     {"latency train", "inputs", "latency train --space tiny --samples 20 --rounds 1 --steps 5 "
      "--hidden 4 --out r.latency" QUIET, .changes = true, .times = true},
     {"predictor train", "inputs", "predictor train --space tiny --samples a.json "
-     "--out q.safetensors --epochs 2 --hidden 8" QUIET,
-     .changes = true, .times = true},
+     "--out q.safetensors --epochs 2 --hidden 8" QUIET, .file = "q.safetensors", .changes = true},
     {"resume", "stopped", "resume" QUIET, "runs show 1" QUIET, .run = true, .changes = true},
-    {"ofa shrink", "inputs", SHRINK RUN, .run = true, .changes = true},
+    {"ofa shrink", "inputs", SHRINK RUN, .run = true,
+     .file = "store/runs/*/supernet.safetensors", .changes = true},
     {"ofa sample", "supernet", SUBNET("sample") " --count 4 --out b.json" RUN, .run = true,
      .file = "b.json", .changes = true},
     {"ofa search", "supernet", SUBNET("search") " --max-macs 700000 --population 4 --generations 2"
@@ -80,17 +84,19 @@ const scenario scenarios[] = {
      .run = true, .file = "x.safetensors", .changes = true},
     {"prune", "store", MODEL("prune") " --ratio 0.6 --episodes 4 --warmup-episodes 2 "
      "--calibration-images 64 --judge-images 20 --finetune-epochs 1" RUN, .run = true,
-     .changes = true},
+     .file = PRODUCT, .changes = true},
     {"quantize", "store", MODEL("quantize") " --bits 6 --calibration-images 32 --finetune-epochs 1"
-     RUN, .run = true, .changes = true},
+     RUN, .run = true, .file = PRODUCT, .changes = true},
     {"quantize, agent", "store", MODEL("quantize") " --agent ddpg --size-ratio 0.15 --episodes 3 "
-     "--warmup-episodes 2 --calibration-images 32" RUN, .run = true, .changes = true},
+     "--warmup-episodes 2 --calibration-images 32" RUN, .run = true, .file = PRODUCT,
+     .changes = true},
     {"eval", "store", "eval --model m.safetensors --data d.nasd" QUIET, .times = true},
     {"data info", "inputs", "data info d.nasd --verify" QUIET},
     {"space list", "inputs", "space list" QUIET},
     {"space show", "inputs", "space show tiny" QUIET},
     {"space count", "inputs", "space count proxyless-cifar" QUIET},
-    {"space sample", "inputs", "space sample tiny" QUIET},
+    {"space sample", "inputs", "space sample tiny --out o.json" QUIET, .file = "o.json",
+     .changes = true},
     {"latency predict", "inputs", "latency predict --table t.yaml --arch net.json" QUIET},
     {"latency check", "inputs", "latency check --table t.yaml --space tiny" QUIET},
     {"latency show", "inputs", "latency show --table t.yaml" QUIET},
@@ -101,13 +107,20 @@ const scenario scenarios[] = {
     {"runs show", "store", "runs show search-1" QUIET},
     {"runs compare", "store", "runs compare search-1 train-2" QUIET},
     {"runs export", "store", "runs export search-1 --quiet"},
+    {"runs export, csv", "store", "runs export search-1 --out m.csv" QUIET, .file = "m.csv",
+     .changes = true},
+    {"runs export, board", "store", "runs export search-1 --tensorboard board" QUIET,
+     .changes = true},
+    {"runs export, optuna", "store", "runs export search-1 --optuna o.db" QUIET, .file = "o.db",
+     .changes = true},
     {"jobs list", "queue", "jobs list" QUIET},
     {"jobs show", "ended", "jobs show bad" QUIET},
     {"jobs why", "ended", "jobs why bad" QUIET},
     {"jobs logs", "ended", "jobs logs bad --quiet"},
     {"store verify", "store", "store verify" QUIET, .judged = 65},
     {"inspect", "store", "inspect m.safetensors" QUIET},
-    {"doctor", "store", "doctor" QUIET, .times = true, .judged = 65},
+    {"doctor", "store", "doctor --report b.json" QUIET, .changes = true, .times = true,
+     .judged = 65},
     {"bench", "inputs", "bench --space tiny --batch 8 --steps 1" QUIET, .times = true},
     {"bench ops", "inputs", "bench ops --space tiny --batch 1 --seconds 0.001" QUIET,
      .times = true},
