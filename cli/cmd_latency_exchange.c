@@ -89,14 +89,38 @@ const cli_command cmd_latency_import = {
 static const nas_option export_table[] = {
     {"--table", NAS_OPT_STRING, AT(table), NULL, 0, 0, NULL, "FILE", "latency table", true},
     {"--out", NAS_OPT_STRING, AT(out), NULL, 0, 0, NULL, "FILE", "file to write", true, true},
-    {"--format", NAS_OPT_CHOICE, AT(format), NULL, 0, 0, "proxyless|ofa|csv", NULL,
-     "YAML as the code of ProxylessNAS or of Once-for-All reads it, or CSV", true},
+    {"--format", NAS_OPT_CHOICE, AT(format), NULL, 0, 0, "proxyless|ofa|csv|haq", NULL,
+     "YAML as the code of ProxylessNAS or of Once-for-All reads it, CSV, or HAQ's array (.npy)",
+     true},
+    {"--clock-mhz", NAS_OPT_REAL, AT(clock_mhz), "0", 0, 1e6, NULL, "MHZ",
+     "clock of the device, for --format haq, which counts cycles"},
     {0},
 };
 
+enum { HAQ = NAS_LATENCY_CSV + 1 }; /* place among the choices, behind nas_latency_format */
+
+static nas_status check_export(const void *options, nas_err *err)
+{
+    const exchange_options *o = options;
+
+    if ((o->format == HAQ) == (o->clock_mhz > 0.0))
+        return NAS_OK;
+    nas_fail(err, NAS_E_USAGE, "HAQ's array counts cycles, all other formats milliseconds");
+    nas_hint(err, "--format haq and --clock-mhz MHZ go together");
+    return NAS_E_USAGE;
+}
+
+static nas_status make_text(char **text, size_t *size, const nas_latency_table *table,
+                            const exchange_options *o, nas_err *err)
+{
+    return o->format == HAQ
+               ? nas_latency_table_export_haq(table, o->clock_mhz, text, size, err)
+               : nas_latency_table_export(table, (nas_latency_format)o->format, text, size, err);
+}
+
 static nas_status export_run(const cli_context *context, const void *options, nas_err *err)
 {
-    static const char *const names[] = {"proxyless", "ofa", "csv"};
+    static const char *const names[] = {"proxyless", "ofa", "csv", "haq"};
     const exchange_options *o = options;
     nas_latency_table *table = NULL;
     char *text = NULL;
@@ -105,8 +129,7 @@ static nas_status export_run(const cli_context *context, const void *options, na
 
     if ((status = cli_check_out(o->table, o->out, err)) ||
         (status = nas_latency_table_load(&table, o->table, err)) ||
-        (status = nas_latency_table_export(table, (nas_latency_format)o->format, &text, &size,
-                                           err)) ||
+        (status = make_text(&text, &size, table, o, err)) ||
         (status = nas_file_write(o->out, text, size, err)))
         goto done;
     status = cli_emit(context, json_pack("{s:s, s:s, s:i}", "out", o->out, "format",
@@ -121,5 +144,6 @@ done:
 const cli_command cmd_latency_export = {
     .name = "latency export", .summary = "a table for other programs",
     .example = "latency export --table here.yaml --format csv --out here.csv",
-    .tables = {export_table}, .size = sizeof(exchange_options), .run = export_run,
+    .tables = {export_table}, .size = sizeof(exchange_options), .check = check_export,
+    .run = export_run,
 };

@@ -55,6 +55,8 @@ struct cli_command {
     int min_args, max_args;
     cli_stop stop;         /* what the first SIGINT or SIGTERM does                    */
     bool shared;           /* several processes may do it together (cli/ranks.h)       */
+    nas_status (*check)(const void *options, nas_err *err); /* whether options fit together:
+                              NAS_E_USAGE; part of parsing.  NULL: all do              */
     nas_status (*run)(const cli_context *context, const void *options, nas_err *err);
 };
 

@@ -205,6 +205,8 @@ nas_status cli_parse(cli_parsed *out, const cli_command *command, const json_t *
         nas_hint(err, "usage: nas %s %s [OPTIONS]", command->name, command->arguments);
         return NAS_E_USAGE;
     }
+    if (command->check != NULL && (status = command->check(out->options, err)) != NAS_OK)
+        return status;
     cli_common *common = out->options;
     common->threads_given = common->threads != 0;
     if (!common->threads_given)

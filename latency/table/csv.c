@@ -6,7 +6,7 @@
 #include "latency/table/exchange.h"
 #include "latency/table/private.h"
 
-enum { CELL_SIZE = 512, MAX_COLUMNS = 64, KEY = -1, EMULATED = -2, OTHER = -3 };
+enum { CELL_SIZE = 512, MAX_COLUMNS = 64, KEY = -1, EMULATED = -2, UNIT = -3, OTHER = -4 };
 
 typedef struct csv {
     const char *at, *end;
@@ -86,13 +86,15 @@ static void next_line(csv *r)
     r->line++;
 }
 
-/* What a column holds: a number of nas_table__entry_fields, KEY, EMULATED or OTHER. */
+/* What a column holds: a number of nas_table__entry_fields, KEY, EMULATED, UNIT or OTHER. */
 static int column_of(const char *name)
 {
     if (strcmp(name, "key") == 0)
         return KEY;
     if (strcmp(name, "emulated") == 0)
         return EMULATED;
+    if (strcmp(name, "unit") == 0)
+        return UNIT;
     for (int i = 0; i < NAS_TABLE__ENTRY_FIELDS; i++)
         if (strcmp(name, nas_table__entry_fields[i].name) == 0)
             return i;
@@ -145,6 +147,8 @@ static nas_status read_row(csv *r, const int *columns, int count, nas_latency_ta
             memcpy(key, r->cell, sizeof key);
         if (column == EMULATED)
             table->meta.emulated |= r->cell[0] != '\0' && strcmp(r->cell, "0") != 0;
+        if (column == UNIT && r->cell[0] != '\0' && !nas_table__is_ms(r->cell))
+            return fail_here(r, "unit: \"%.40s\", but latencies are in ms", r->cell);
         if (column < 0 || r->cell[0] == '\0') /* an empty cell says nothing */
             continue;
         const nas_table__field *f = &nas_table__entry_fields[column];

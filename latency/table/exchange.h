@@ -17,6 +17,13 @@ typedef enum nas_latency_format {
 nas_status nas_latency_table_export(const nas_latency_table *table, nas_latency_format format,
                                     char **text, size_t *size, nas_err *err);
 
+/** The file of HAQ's table (malloc'ed, yours), cycle counts of a clock of `clock_mhz` (positive) that
+ * are rounded to whole ones: what nas_latency_table_parse_haq reads, to the byte as NumPy writes it.
+ * NAS_E_CONFIG if the keys are not those of layers and bits, or if one of the array is missing;
+ * NAS_E_NOMEM. */
+nas_status nas_latency_table_export_haq(const nas_latency_table *table, double clock_mhz,
+                                        char **bytes, size_t *size, nas_err *err);
+
 /** Reads `path` by its content and name: HAQ's array (".npy" inside), CSV (named *.csv), else
  * YAML, as nas_latency_table_load.  `clock_mhz` is for HAQ's, which count cycles: without it
  * (0) they are NAS_E_CONFIG.  NAS_E_IO, NAS_E_DATA, NAS_E_NOMEM. */

@@ -15,6 +15,11 @@ const nas_table__field nas_table__entry_fields[NAS_TABLE__ENTRY_FIELDS] = {
 
 const nas_table__entry nas_table__nothing_said = {NAN, NAN, NAN, NAN, NAN, NAN};
 
+bool nas_table__is_ms(const char *unit)
+{
+    return strcmp(unit, "ms") == 0 || strcmp(unit, "[ms]") == 0;
+}
+
 bool nas_table__read_real(const char *text, double *out, char why[NAS_TABLE__WHY_SIZE])
 {
     char *end;

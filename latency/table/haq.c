@@ -2,11 +2,13 @@
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "latency/table/exchange.h"
 
 enum { PREAMBLE = 10, DIMENSIONS = 3, MAX_BITS = 32 };
+enum { START = 128 }; /* of the numbers where we write: NumPy fills up to a multiple of 64 */
 
 typedef struct array {
     int shape[DIMENSIONS];     /* layers, weight bits, activation bits */
@@ -96,10 +98,12 @@ static nas_status open_array(array *a, const unsigned char *bytes, size_t size, 
         return nas_fail(err, NAS_E_DATA, "%s: a header of %zu bytes", name, length);
     memcpy(head, bytes + PREAMBLE, length);
     head[length] = '\0';
-    if (strlen(head) != length || !read_head(head, a))
-        return nas_fail(err, NAS_E_DATA,
-                        "%s: not an array of little-endian int64 in three dimensions, row by row",
-                        name);
+    if (strlen(head) != length || !read_head(head, a)) {
+        nas_fail(err, NAS_E_DATA,
+                 "%s: not an array of little-endian int64 in three dimensions, row by row", name);
+        nas_hint(err, "numpy.save(FILE, array.astype('<i8')) writes one");
+        return NAS_E_DATA;
+    }
     a->data = bytes + PREAMBLE + length;
     return check(a, size - PREAMBLE - length, name, err);
 }
@@ -113,6 +117,12 @@ static int64_t cycles_at(const array *a, size_t index)
     return (int64_t)value;
 }
 
+static void name_key(char key[NAS_LATENCY_KEY_SIZE], int layer, int weight, int activation)
+{
+    snprintf(key, NAS_LATENCY_KEY_SIZE, "HAQ-layer:%d-weight:%d-activation:%d", layer, weight,
+             activation);
+}
+
 static nas_status fill(nas_latency_table *table, const array *a, double clock_mhz, nas_err *err)
 {
     size_t index = 0;
@@ -124,8 +134,7 @@ static nas_status fill(nas_latency_table *table, const array *a, double clock_mh
                 const nas_latency_stat stat = {.mean = ms, .std = NAN, .median = NAN, .p95 = NAN};
                 char key[NAS_LATENCY_KEY_SIZE];
 
-                snprintf(key, sizeof key, "HAQ-layer:%d-weight:%d-activation:%d", layer, weight,
-                         activation);
+                name_key(key, layer, weight, activation);
                 const nas_status status = nas_latency_table_add(table, key, &stat, err);
 
                 if (status)
@@ -153,5 +162,94 @@ nas_status nas_latency_table_parse_haq(nas_latency_table **out, const char *byte
         return status;
     }
     *out = table;
+    return NAS_OK;
+}
+
+/* ---- writing ---- */
+
+/* The place that a key names in the array, from 0; false: it names none. */
+static bool read_key(const char *key, int at[DIMENSIONS])
+{
+    char again[NAS_LATENCY_KEY_SIZE];
+
+    if (sscanf(key, "HAQ-layer:%5d-weight:%2d-activation:%2d", &at[0], &at[1], &at[2]) !=
+        DIMENSIONS)
+        return false;
+    name_key(again, at[0], at[1], at[2]);
+    at[1]--;
+    at[2]--;
+    return strcmp(key, again) == 0 && at[0] >= 0 && at[1] >= 0 && at[2] >= 0 &&
+           at[0] < NAS_LATENCY_MAX_ENTRIES && at[1] < MAX_BITS && at[2] < MAX_BITS;
+}
+
+/* The first of the array's entries that the table lacks, which has fewer. */
+static void find_gap(const nas_latency_table *table, const int shape[DIMENSIONS],
+                     char key[NAS_LATENCY_KEY_SIZE])
+{
+    for (int i = 0;; i++) {
+        const int rest = i / shape[2];
+
+        name_key(key, rest / shape[1], rest % shape[1] + 1, i % shape[2] + 1);
+        if (nas_latency_table_find(table, key) == NULL)
+            return;
+    }
+}
+
+/* The smallest array that holds all entries; NAS_E_CONFIG unless they fill it. */
+static nas_status find_shape(const nas_latency_table *table, int shape[DIMENSIONS], nas_err *err)
+{
+    char key[NAS_LATENCY_KEY_SIZE];
+    int at[DIMENSIONS];
+
+    memset(shape, 0, DIMENSIONS * sizeof *shape);
+    for (int i = 0; i < table->count; i++) {
+        if (!read_key(table->rows[i].key, at)) {
+            nas_fail(err, NAS_E_CONFIG, "%s: HAQ's array holds layers by their bits alone",
+                     table->rows[i].key);
+            nas_hint(err, "keys must be HAQ-layer:L-weight:W-activation:A, L from 0, bits from 1 "
+                     "to %d; --format csv takes any", MAX_BITS);
+            return NAS_E_CONFIG;
+        }
+        for (int d = 0; d < DIMENSIONS; d++)
+            shape[d] = at[d] + 1 > shape[d] ? at[d] + 1 : shape[d];
+    }
+    if ((int64_t)shape[0] * shape[1] * shape[2] == table->count)
+        return NAS_OK;
+    find_gap(table, shape, key);
+    nas_fail(err, NAS_E_CONFIG, "the table lacks %s: HAQ's array of %d x %d x %d has no gaps", key,
+             shape[0], shape[1], shape[2]);
+    return NAS_E_CONFIG;
+}
+
+nas_status nas_latency_table_export_haq(const nas_latency_table *table, double clock_mhz,
+                                        char **bytes, size_t *size, nas_err *err)
+{
+    char head[START];
+    int shape[DIMENSIONS], at[DIMENSIONS];
+    const nas_status status = find_shape(table, shape, err);
+
+    if (status != NAS_OK)
+        return status;
+    *size = START + (size_t)table->count * sizeof(int64_t);
+    *bytes = malloc(*size);
+    if (*bytes == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "no memory for a table of %d entries", table->count);
+    const int used = snprintf(head, sizeof head,
+                              "{'descr': '<i8', 'fortran_order': False, 'shape': (%d, %d, %d), }",
+                              shape[0], shape[1], shape[2]);
+    memset(*bytes, ' ', START);
+    memcpy(*bytes, "\x93NUMPY\x01", 8); /* and a 0 */
+    (*bytes)[8] = START - PREAMBLE;
+    (*bytes)[9] = 0;
+    memcpy(*bytes + PREAMBLE, head, (size_t)used);
+    (*bytes)[START - 1] = '\n';
+    for (int i = 0; i < table->count; i++) {
+        read_key(table->rows[i].key, at);
+        const size_t index = (size_t)((at[0] * shape[1] + at[1]) * shape[2] + at[2]);
+        const int64_t cycles = llround(table->rows[i].stat.mean * 1e3 * clock_mhz);
+
+        for (int b = 0; b < 8; b++)
+            (*bytes)[START + 8 * index + (size_t)b] = (char)(cycles >> 8 * b);
+    }
     return NAS_OK;
 }

@@ -34,6 +34,9 @@ extern const nas_table__entry nas_table__nothing_said;
 /** A decimal number, not negative and finite; otherwise false, and `why` tells. */
 bool nas_table__read_real(const char *text, double *out, char why[NAS_TABLE__WHY_SIZE]);
 
+/** Whether a unit that a file names is ours: "ms" or "[ms]". */
+bool nas_table__is_ms(const char *unit);
+
 /** Checks what the file said and adds it.  NAS_E_DATA, NAS_E_NOMEM. */
 nas_status nas_table__add(nas_latency_table *table, const char *key,
                           const nas_table__entry *entry, nas_err *err);

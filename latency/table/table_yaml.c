@@ -167,7 +167,7 @@ static nas_status read_value(reader *r, const char *owner, const nas_table__fiel
 /* Tables of others may say their unit: it has to be ours. */
 static nas_status check_unit(reader *r, const char *owner)
 {
-    if (strcmp(scalar(r), "ms") == 0 || strcmp(scalar(r), "[ms]") == 0)
+    if (nas_table__is_ms(scalar(r)))
         return NAS_OK;
     return fail_here(r, "%.96s: unit: \"%.40s\", but latencies are in ms", owner, scalar(r));
 }

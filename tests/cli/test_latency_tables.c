@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include "tests/cli/nas.h"
+#include "tests/support/tools.h"
 
 TestSuite(cli_latency_tables, .init = nas_begin, .fini = nas_end, .timeout = 120);
 
@@ -185,6 +186,41 @@ Test(cli_latency_tables, what_is_no_table_is_refused_and_leaves_nothing)
                 65, "cut.npy");
     expect_exit(NAS("latency", "import", "--out", out), 2, "argument is missing");
     cr_assert_null(fopen(out, "r"));
+}
+
+/* What HAQ's code does with the file: numpy.load, then table[layer][weight bits - 1][activation
+ * bits - 1]. */
+Test(cli_latency_tables, numpy_reads_an_array_of_haq_and_writes_the_same)
+{
+    const char *in = nas_file("in.npy"), *out = nas_file("out.npy"), *table = nas_file("haq.yaml");
+
+    need_python("numpy");
+    expect_exit(RUN_TOOL("/usr/bin/python3", "-c",
+                         "import numpy, sys; numpy.save(sys.argv[1], "
+                         "(numpy.arange(53 * 64) ** 3 % 1000003 + 7).reshape(53, 8, 8))", in),
+                0, NULL);
+    NAS_JSON("latency", "import", in, "--out", table, "--clock-mhz", "333");
+    const json_t *told = NAS_JSON("latency", "export", "--table", table, "--format", "haq",
+                                  "--clock-mhz", "333", "--out", out);
+    cr_assert_eq(number(told, "entries"), 53 * 64);
+    expect_exit(RUN_TOOL("/usr/bin/python3", "-c",
+                         "import numpy, sys; a, b = map(numpy.load, sys.argv[1:]); "
+                         "assert a.dtype == b.dtype == 'int64' and (a == b).all(), b; "
+                         "assert b[52][7][7] == (53 * 64 - 1) ** 3 % 1000003 + 7; "
+                         "assert open(sys.argv[1], 'rb').read() == open(sys.argv[2], 'rb').read()",
+                         in, out),
+                0, NULL);
+    NAS_JSON("latency", "export", "--table", table, "--format", "haq", "--clock-mhz", "100",
+             "--out", out); /* another clock: cycles are rounded */
+    expect_exit(RUN_TOOL("/usr/bin/python3", "-c",
+                         "import numpy, sys; a, b = map(numpy.load, sys.argv[1:]); "
+                         "assert (abs(b - a / 3.33) <= .501).all(), b", in, out), 0, NULL);
+    expect_exit(NAS("latency", "export", "--table", table, "--format", "haq", "--out", out), 2,
+                "go together");
+    expect_exit(NAS("latency", "export", "--table", table, "--format", "csv", "--clock-mhz", "9",
+                    "--out", out), 2, "go together");
+    expect_exit(NAS("latency", "export", "--table", make_table(), "--format", "haq", "--clock-mhz",
+                    "9", "--out", out), 78, "layers by their bits alone");
 }
 
 /* The table is made up: networks that are measured here are far from it. */

@@ -164,6 +164,7 @@ static const struct {
     {"key,mean\na,-1\n", "t.csv:2: mean: -1 must be finite and not negative"},
     {"key,mean\na,1e7\n", "t.csv:2: a: mean: 1e+07 ms is not in 0..1e+06"},
     {"key,mean,count\na,1,1.5\n", "t.csv:2: a: count: 1.5 is not a whole number"},
+    {"key,mean,unit\na,1,ms\nb,1,us\n", "t.csv:3: unit: \"us\", but latencies are in ms"},
     {"key,mean\n,1\n", "t.csv:2: a key must be a letter"},
     {"key,mean\n=1+1,1\n", "t.csv:2: a key must be a letter"},
     {"key,mean\n\"a,1\n", "t.csv:2: quotes that the line does not close"},
@@ -264,6 +265,57 @@ Test(latency_exchange, the_published_haq_table_gives_the_published_sums)
     cr_assert_float_eq(
         nas_latency_table_find(table, "HAQ-layer:1-weight:1-activation:1")->mean, 401.408, 1e-9);
     nas_latency_table_free(table);
+}
+
+/* As numpy.save writes it: the numbers begin at a multiple of 64 bytes. */
+Test(latency_exchange, an_array_of_haq_comes_out_as_it_went_in)
+{
+    static const char head[] =
+        "{'descr': '<i8', 'fortran_order': False, 'shape': (2, 3, 2), }";
+    static const double clocks[] = {1.0, 100.0, 0.3, 799.7, 1e6};
+    char padded[128 - 10 + 1], bytes[512];
+    nas_latency_table *table = NULL;
+    char *again;
+    size_t length;
+
+    snprintf(padded, sizeof padded, "%-*s\n", (int)sizeof padded - 2, head);
+    const size_t size = npy(bytes, padded, 12);
+    for (size_t i = 0; i < sizeof clocks / sizeof *clocks; i++) {
+        REQUIRE_OK(nas_latency_table_parse_haq(&table, bytes, size, "t.npy", clocks[i], &err));
+        REQUIRE_OK(nas_latency_table_export_haq(table, clocks[i], &again, &length, &err));
+        cr_assert_eq(length, size);
+        cr_expect(memcmp(again, bytes, size) == 0, "%g MHz", clocks[i]);
+        free(again);
+        nas_latency_table_free(table);
+    }
+}
+
+Test(latency_exchange, what_is_no_array_of_layers_and_bits_is_not_exported_as_haqs)
+{
+    static const struct {
+        const char *text, *message;
+    } wrong[] = {
+        {"Conv_1-input:1x1x2-output:1x1x3: {mean: 1}", "Conv_1-input"},
+        {"HAQ-layer:0-weight:0-activation:1: {mean: 1}", "weight:0"},
+        {"HAQ-layer:0-weight:33-activation:1: {mean: 1}", "weight:33"},
+        {"HAQ-layer:00-weight:1-activation:1: {mean: 1}", "layer:00"},
+        {"HAQ-layer:0-weight:1-activation:1-x:1: {mean: 1}", "x:1"},
+        {"HAQ-layer:123456-weight:1-activation:1: {mean: 1}", "layer:123456"},
+        {"HAQ-layer:0-weight:1-activation:2: {mean: 1}", "lacks HAQ-layer:0-weight:1-activation:1"},
+        {"HAQ-layer:65535-weight:32-activation:32: {mean: 1}", "lacks HAQ-layer:0-weight:1"},
+    };
+
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        nas_latency_table *table;
+        char *bytes;
+        size_t size;
+
+        REQUIRE_OK(nas_latency_table_parse(&table, wrong[i].text, strlen(wrong[i].text), "t", &err));
+        cr_assert_eq(nas_latency_table_export_haq(table, 1.0, &bytes, &size, &err), NAS_E_CONFIG,
+                     "%s", wrong[i].text);
+        cr_expect(strstr(err.message, wrong[i].message) != NULL, "%s", err.message);
+        nas_latency_table_free(table);
+    }
 }
 
 static const struct {
