@@ -1,43 +1,58 @@
 /* nas latency fit - a table that takes into account what sums of entries miss. */
-#include <omp.h>
 #include <stddef.h>
 
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/describe.h"
+#include "cli/device.h"
 #include "cli/dry_run.h"
 #include "cli/load.h"
 #include "cli/output.h"
-#include "cli/progress.h"
 #include "latency/fit.h"
+#include "latency/profile/profile.h"
 
 typedef struct fit_options {
     cli_space_options space;
-    const char *table, *out, *cores;
+    cli_device_options device;
+    const char *table, *out;
     int64_t samples, rounds;
     bool dry_run;
 } fit_options;
 
 static const nas_option fit_table[] = {
     {"--table", NAS_OPT_STRING, offsetof(fit_options, table), NULL, 0, 0, NULL, "FILE",
-     "latency table that was measured on this machine, or a folder of tables by image size", true},
+     "latency table that was measured on this machine or the device of --via, or a folder of tables "
+     "by image size", true},
     {"--out", NAS_OPT_STRING, offsetof(fit_options, out), NULL, 0, 0, NULL, "TABLE",
      "table to write (YAML)", true, true},
     {"--samples", NAS_OPT_INT, offsetof(fit_options, samples), "50", 10, 10000, NULL, "N",
      "networks to measure whole"},
     {"--rounds", NAS_OPT_INT, offsetof(fit_options, rounds), "9", 1, 1000, NULL, "N",
      "turns of each of them"},
-    {"--cores", NAS_OPT_STRING, offsetof(fit_options, cores), "any", 0, 0, NULL, "LIST",
-     "cores to bind the threads to, one each: 0,2-3"},
+    CLI_DEVICE_ROWS(offsetof(fit_options, device)),
     CLI_DRY_RUN(offsetof(fit_options, dry_run)),
     {0},
 };
 
-/* Networks are measured here and now: the table must be of here, and not be fitted already. */
-static nas_status check_table(const nas_latency_table *table, nas_err *err)
+/* Whether the device is that of the table. */
+static nas_status check_device(const nas_latency_table *table, const nas_space *space,
+                               const cli_device *device, int threads, const char *cores,
+                               nas_err *err)
 {
-    const int threads = omp_get_max_threads();
+    nas_latency_meta is;
 
+    if (!cli_device_remote(device))
+        return cli_table_check_here(table, "latency fit", err);
+    const nas_status status = nas_latency_meta_there(&is, &device->via, space, threads, cores, err);
+    return status != NAS_OK ? status
+                            : cli_table_check_device(table, is.device, device->via.text,
+                                                     "latency fit", err);
+}
+
+/* Networks are measured now: the table must be as what they are compared with, and not be fitted
+ * already. */
+static nas_status check_table(const nas_latency_table *table, int threads, nas_err *err)
+{
     if (table->meta.fitted_from[0] != '\0') {
         nas_fail(err, NAS_E_CONFIG, "the table is fitted already, to networks of %s",
                  table->meta.space);
@@ -50,7 +65,7 @@ static nas_status check_table(const nas_latency_table *table, nas_err *err)
         nas_hint(err, "add --threads %d", table->meta.threads);
         return NAS_E_CONFIG;
     }
-    return cli_table_check_here(table, "latency fit", err);
+    return NAS_OK;
 }
 
 static json_t *fit_json(const nas_latency_fit *fit, const nas_latency_table *table)
@@ -74,18 +89,20 @@ static nas_status measure(nas_latency_verification *found, const cli_context *co
                           const fit_options *o, const nas_latency_table *table,
                           const nas_space *space, nas_err *err)
 {
-    cli_progress progress;
+    cli_device device;
+    nas_status status = cli_device_find(&device, &o->device, err);
 
-    cli_progress_init(&progress, context->common);
-    const nas_observer observer = cli_progress_observer(&progress);
+    if (status != NAS_OK)
+        return status;
+    const int threads = context->common->threads_given || !cli_device_remote(&device)
+                            ? (int)context->common->threads : table->meta.threads;
+    if ((status = check_table(table, threads, err)) ||
+        (status = check_device(table, space, &device, threads, o->device.cores, err)))
+        return status;
     const nas_latency_verify_options how = {.samples = (int)o->samples, .rounds = (int)o->rounds,
-                                            .seed = (uint64_t)context->common->seed,
-                                            .cores = o->cores,
-                                            .stream = "fit", .observer = &observer};
-    const nas_status status = o->dry_run ? cli_demand_verify(context, table, space, &how, err)
-                                         : nas_latency_verify(found, table, space, &how, err);
-    cli_progress_end(&progress);
-    return status;
+                                            .threads = threads, .cores = o->device.cores,
+                                            .stream = "fit"};
+    return cli_device_verify(found, context, &device, table, space, how, o->dry_run, err);
 }
 
 static nas_status fit_run(const cli_context *context, const void *options, nas_err *err)
@@ -104,7 +121,6 @@ static nas_status fit_run(const cli_context *context, const void *options, nas_e
         (status = nas_latency_set_load(&set, o->table, err)) ||
         (status = cli_space_load_for(&space, &o->space, set, err)) ||
         (status = nas_latency_set_pick(&table, set, space->image_size, err)) ||
-        (status = check_table(table, err)) ||
         (status = measure(&found, context, o, table, space, err)) || o->dry_run ||
         (status = nas_latency_fit_find(&fit, table, space, found.pairs, found.count, err)) ||
         (status = nas_latency_fit_apply(&fitted, &fit, table, space, err)) ||

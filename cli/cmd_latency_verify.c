@@ -1,6 +1,5 @@
-/* nas latency verify - whether a table tells the truth on this machine. */
+/* nas latency verify - whether a table tells the truth on this machine, or another device. */
 #include <math.h>
-#include <omp.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,16 +8,16 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/describe.h"
+#include "cli/device.h"
 #include "cli/dry_run.h"
 #include "cli/load.h"
 #include "cli/output.h"
-#include "cli/progress.h"
 #include "latency/lut.h"
-#include "latency/profile/verify.h"
 
 typedef struct verify_options {
     cli_space_options space;
-    const char *table, *cores;
+    cli_device_options device;
+    const char *table;
     int64_t samples, rounds;
     bool dry_run;
 } verify_options;
@@ -30,8 +29,7 @@ static const nas_option verify_table[] = {
      "networks to measure whole"},
     {"--rounds", NAS_OPT_INT, offsetof(verify_options, rounds), "9", 1, 1000, NULL, "N",
      "turns of each of them"},
-    {"--cores", NAS_OPT_STRING, offsetof(verify_options, cores), "any", 0, 0, NULL, "LIST",
-     "cores to bind the threads to, one each: 0,2-3"},
+    CLI_DEVICE_ROWS(offsetof(verify_options, device)),
     CLI_DRY_RUN(offsetof(verify_options, dry_run)),
     {0},
 };
@@ -170,7 +168,9 @@ static json_t *verification_json(const nas_latency_verification *v, int slots, j
                              choice_json(v->pairs[i].choice, slots)));
     json_t *result = json_object();
     json_object_set_new(result, "samples", json_integer(v->count));
-    json_object_set_new(result, "threads", json_integer(omp_get_max_threads()));
+    json_object_set_new(result, "device", json_string(v->device));
+    json_object_set_new(result, "threads", json_integer(v->threads));
+    json_object_set_new(result, "emulated", json_boolean(v->emulated));
     put_errors(result, &v->errors, "");
     json_object_set_new(result, "spearman", cli_real(v->spearman));
     json_object_set_new(result, "kendall", cli_real(v->kendall));
@@ -206,6 +206,23 @@ static void tell(const nas_latency_verification *v)
     tell_errors(what, &v->as_measured, v->count);
 }
 
+/* On as many threads as are asked for or, on another device, as the table was made with. */
+static nas_status verify(nas_latency_verification *found, const cli_context *context,
+                         const verify_options *o, const nas_latency_table *table,
+                         const nas_space *space, nas_err *err)
+{
+    const int threads = context->common->threads_given ? (int)context->common->threads
+                                                       : table->meta.threads;
+    const nas_latency_verify_options how = {.samples = (int)o->samples, .rounds = (int)o->rounds,
+                                            .threads = threads, .cores = o->device.cores};
+    cli_device device;
+    const nas_status status = cli_device_find(&device, &o->device, err);
+
+    return status == NAS_OK ? cli_device_verify(found, context, &device, table, space, how,
+                                                o->dry_run, err)
+                            : status;
+}
+
 static nas_status verify_run(const cli_context *context, const void *options, nas_err *err)
 {
     const verify_options *o = options;
@@ -214,20 +231,12 @@ static nas_status verify_run(const cli_context *context, const void *options, na
     nas_space *space = NULL;
     nas_latency_verification found = {0};
     json_t *operations, *result = NULL;
-    cli_progress progress;
     nas_status status;
 
-    cli_progress_init(&progress, context->common);
-    const nas_observer observer = cli_progress_observer(&progress);
-    const nas_latency_verify_options how = {.samples = (int)o->samples, .rounds = (int)o->rounds,
-                                            .seed = (uint64_t)context->common->seed,
-                                            .cores = o->cores, .observer = &observer};
     if ((status = nas_latency_set_load(&set, o->table, err)) == NAS_OK &&
         (status = cli_space_load_for(&space, &o->space, set, err)) == NAS_OK &&
         (status = nas_latency_set_pick(&table, set, space->image_size, err)) == NAS_OK)
-        status = o->dry_run ? cli_demand_verify(context, table, space, &how, err)
-                            : nas_latency_verify(&found, table, space, &how, err);
-    cli_progress_end(&progress);
+        status = verify(&found, context, o, table, space, err);
     if (status == NAS_OK && !o->dry_run &&
         (status = operations_json(&operations, table, space, &found, err)) == NAS_OK) {
         result = verification_json(&found, space->count, operations);

@@ -6,11 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "base/log.h"
 #include "base/system.h"
 #include "cli/commands.h"
 #include "cli/describe.h"
+#include "cli/device.h"
 #include "cli/dry_run.h"
 #include "cli/load.h"
 #include "cli/output.h"
@@ -22,7 +22,8 @@ enum { PATH_SIZE = 4096 };
 
 typedef struct profile_options {
     cli_space_options space;
-    const char *out, *via, *program, *cores;
+    cli_device_options device;
+    const char *out;
     bool emulated, dry_run;
     double interval, max_seconds;
 } profile_options;
@@ -32,12 +33,7 @@ typedef struct profile_options {
 static const nas_option profile_table[] = {
     {"--out", NAS_OPT_STRING, AT(out), NULL, 0, 0, NULL, "TABLE", "table to write (YAML)", true,
      true},
-    {"--via", NAS_OPT_STRING, AT(via), "local", 0, 0, NULL, "DEVICE",
-     "where to measure: local (here), exec:COMMAND, ssh:HOST, adb or adb:SERIAL"},
-    {"--program", NAS_OPT_STRING, AT(program), NULL, 0, 0, NULL, "FILE",
-     "nas-profile for that device; default: the one for aarch64 that was built beside nas"},
-    {"--cores", NAS_OPT_STRING, AT(cores), "any", 0, 0, NULL, "LIST",
-     "cores to bind the threads to, one each: 0,2-3"},
+    CLI_DEVICE_ROWS(AT(device)),
     {"--emulated", NAS_OPT_FLAG, AT(emulated), NULL, 0, 0, NULL, NULL,
      "the device is an emulator, whatever it says: mark the table so"},
     {"--interval", NAS_OPT_REAL, AT(interval), "0.015", 0.0001, 1, NULL, "X",
@@ -48,46 +44,20 @@ static const nas_option profile_table[] = {
     {0},
 };
 
-/* Where a build and an installation keep the program for phones, from where this one is. */
-static nas_status find_program(char out[PATH_SIZE], nas_err *err)
-{
-    static const char *const places[] = {"../../aarch64/latency/device/nas-profile",
-                                         "../libexec/onepath/nas-profile-aarch64"};
-    char here[PATH_SIZE];
-    const ssize_t length = readlink("/proc/self/exe", here, sizeof here - 1);
-
-    here[length > 0 ? length : 0] = '\0';
-    char *slash = strrchr(here, '/');
-    for (size_t i = 0; slash != NULL && i < sizeof places / sizeof *places; i++) {
-        slash[1] = '\0';
-        if (snprintf(out, PATH_SIZE, "%s%s", here, places[i]) < PATH_SIZE && nas_path_exists(out))
-            return NAS_OK;
-    }
-    nas_fail(err, NAS_E_CONFIG, "there is no nas-profile for another device here");
-    nas_hint(err, "build it: scripts/setup --aarch64 && scripts/build aarch64; or --program FILE");
-    return NAS_E_CONFIG;
-}
-
 /* Measures, and writes the table; the journal beside it is removed when that is done. */
 static nas_status profile(nas_latency_table **table, const cli_context *context,
                           const profile_options *o, const nas_space *space, nas_err *err)
 {
     nas_latency_profile_options how = nas_latency_profile_defaults();
-    char journal[PATH_SIZE], program[PATH_SIZE];
+    char journal[PATH_SIZE];
     cli_progress progress;
-    nas_via via;
-    nas_status status = nas_via_parse(&via, o->via, err);
+    cli_device device;
+    nas_status status = cli_device_find(&device, &o->device, err);
 
     if (status != NAS_OK)
         return status;
     if (snprintf(journal, sizeof journal, "%s.part", o->out) >= (int)sizeof journal)
         return nas_fail(err, NAS_E_CONFIG, "--out: the path is too long");
-    via.program = o->program;
-    if (via.kind != NULL && o->program == NULL) {
-        if ((status = find_program(program, err)) != NAS_OK)
-            return status;
-        via.program = program;
-    }
     cli_progress_init(&progress, context->common);
     const nas_observer observer = cli_progress_observer(&progress);
     how.engine = "nas " NAS_VERSION;
@@ -95,9 +65,9 @@ static nas_status profile(nas_latency_table **table, const cli_context *context,
     how.seconds = o->max_seconds;
     how.seed = (uint64_t)context->common->seed;
     how.observer = &observer;
-    how.via = &via;
+    how.via = &device.via;
     how.threads = context->common->threads_given ? (int)context->common->threads : 0;
-    how.cores = o->cores;
+    how.cores = o->device.cores;
     how.emulated = o->emulated;
     how.journal = journal;
     status = nas_latency_profile(table, space, &how, err);
@@ -123,7 +93,7 @@ static nas_status dry_run(const cli_context *context, const profile_options *o,
     nas_via via;
     nas_status status;
 
-    if ((status = nas_via_parse(&via, o->via, err)) ||
+    if ((status = nas_via_parse(&via, o->device.via, err)) ||
         (status = cli_demand_space(about, space, NULL, err)) ||
         (status = nas_latency_space_entries(&entries, &count, space,
                                             nas_latency_grammar_of(space), 0, err)))
@@ -135,7 +105,7 @@ static nas_status dry_run(const cli_context *context, const profile_options *o,
     if (via.kind == NULL) {
         cli_probe_init(&probe, 3);
         how.observer = &probe.observer;
-        how.cores = o->cores;
+        how.cores = o->device.cores;
         if ((status = cli_probe_status(&probe, nas_latency_profile(&table, space, &how, err),
                                        err)) != NAS_OK)
             goto done;

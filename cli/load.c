@@ -108,17 +108,23 @@ nas_status cli_tables_trust(const nas_latency_set *set, bool allowed, nas_err *e
     return NAS_OK;
 }
 
+nas_status cli_table_check_device(const nas_latency_table *table, const char *device,
+                                  const char *where, const char *who, nas_err *err)
+{
+    if (table->meta.device[0] == '\0' || strcmp(table->meta.device, device) == 0)
+        return NAS_OK;
+    nas_fail(err, NAS_E_CONFIG, "the table is of \"%s\", but %s measures on %.60s, \"%s\"",
+             table->meta.device, who, where, device);
+    nas_hint(err, "leave %s out, or measure on that device", who);
+    return NAS_E_CONFIG;
+}
+
 nas_status cli_table_check_here(const nas_latency_table *table, const char *who, nas_err *err)
 {
     char here[sizeof table->meta.device];
 
     nas_system_cpu_name(here, sizeof here);
-    if (table->meta.device[0] == '\0' || strcmp(table->meta.device, here) == 0)
-        return NAS_OK;
-    nas_fail(err, NAS_E_CONFIG, "the table is of \"%s\", but %s measures on this machine, \"%s\"",
-             table->meta.device, who, here);
-    nas_hint(err, "leave %s out, or run it on that device", who);
-    return NAS_E_CONFIG;
+    return cli_table_check_device(table, here, "this machine", who, err);
 }
 
 nas_status cli_table_record(nas_store *store, nas_store_attempt attempt,

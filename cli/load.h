@@ -60,8 +60,11 @@ nas_status cli_check_out(const char *in, const char *out, nas_err *err);
 /** NAS_E_CONFIG if a table of the set was made under an emulator, unless that is `allowed`. */
 nas_status cli_tables_trust(const nas_latency_set *set, bool allowed, nas_err *err);
 
-/** NAS_E_CONFIG if the table names another processor than this machine's: what is measured here
- * says nothing of another device.  `who` measures. */
+/** NAS_E_CONFIG if the table names another device than that one (a name as in a table's meta),
+ * which `who` measures on by `where`: its times say nothing of another. */
+nas_status cli_table_check_device(const nas_latency_table *table, const char *device,
+                                  const char *where, const char *who, nas_err *err);
+/** The same for this machine. */
 nas_status cli_table_check_here(const nas_latency_table *table, const char *who, nas_err *err);
 
 /** Keeps a table's content, which came from or went to `path`, with a run. */

@@ -1,24 +1,23 @@
-/* nas-profile - measures the networks of a job on the machine that it runs on.
+/* nas-profile - measures networks on the machine that it runs on.
  *
- * Reads the job, writes one JSON object a line on stdout: what this machine is, then turn after
- * turn until its time is over or nobody listens (docs/reference/profile-protocol.md). */
+ * Reads the job, says on stdout what this machine is, then answers the requests that come on stdin,
+ * a JSON object a line, until no more can come or nobody listens
+ * (docs/reference/profile-protocol.md). */
 #include <omp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "latency/device/self_test.h"
 #include "latency/profile/bench.h"
-#include "latency/profile/deck.h"
-#include "latency/profile/job.h"
+#include "latency/profile/facts.h"
 #include "latency/profile/lines.h"
 
 static const char usage[] =
     "nas-profile " NAS_VERSION " - measures networks for 'nas profile --via ...'\n"
-    "usage: nas-profile JOB          measure what the file JOB says\n"
+    "usage: nas-profile JOB          measure what stdin asks of the space in the file JOB\n"
     "       nas-profile --self-test  check the kernels on this machine\n"
     "       nas-profile --version\n";
 
@@ -28,39 +27,44 @@ static bool flush(void)
     return fflush(stdout) == 0;
 }
 
+static nas_status answer_all(nas_bench *bench, const nas_space *space, nas_err *err)
+{
+    char text[NAS_REQUEST_SIZE];
+    nas_request request;
+    nas_answer answer;
+
+    while (fgets(text, sizeof text, stdin) != NULL) {
+        char *end = strchr(text, '\n');
+
+        if (end == NULL) /* torn by the end of the link, or no request at all */
+            return nas_fail(err, NAS_E_DATA, "'%.40s' is no request", text);
+        *end = '\0';
+        nas_status status = nas_request__parse(&request, space, text, err);
+        if (status == NAS_OK)
+            status = nas_bench__answer(bench, &request, &answer, err);
+        if (status != NAS_OK)
+            return status;
+        nas_line__put_answer(stdout, &request, space->count, &answer);
+        if (!flush())
+            break;
+    }
+    return NAS_OK;
+}
+
 static nas_status measure(const nas_job *job, const nas_space *space, nas_err *err)
 {
-    double block_ms[NAS_MAX_SLOTS];
     nas_bench bench = {.model = NULL};
-    nas_deck deck = {.slots = 0};
     nas_facts facts;
-    int64_t turn = 0;
-    nas_status status;
 
     nas_facts__here(&facts, "nas " NAS_VERSION); /* before a thread is bound: it tells all cores */
-    if ((status = nas_bench__init(&bench, space, job->seed, job->cores, err)) ||
-        (status = nas_deck__init(&deck, space, job->seed, err)))
-        goto done;
-    for (nas_deck__deal(&deck); turn < job->first; turn++)
-        nas_deck__deal(&deck);
-    nas_line__put_facts(stdout, &facts);
-    if (!flush() || (status = nas_bench__warm_up(&bench, deck.choice, job->seconds / 4, err)))
-        goto done;
-    const double deadline = nas_clock_seconds() + job->seconds;
-    do { /* a turn at least: who asks again and again gets on */
-        status = nas_bench__turn(&bench, deck.choice, NULL, block_ms, err);
-        if (status != NAS_OK)
-            goto done;
-        nas_line__put_turn(stdout, turn++, space->count, deck.choice, block_ms);
-        if (!flush())
-            goto done;
-        nas_deck__deal(&deck);
-    } while (nas_clock_seconds() < deadline);
-    nas_line__put_end(stdout);
-    flush();
-
-done:
-    nas_deck__fini(&deck);
+    nas_status status = nas_bench__init(&bench, space, job, err);
+    if (status == NAS_OK) {
+        nas_line__put_facts(stdout, &facts);
+        if (flush()) {
+            nas_bench__warm_up(&bench, job->warm_seconds);
+            status = answer_all(&bench, space, err);
+        }
+    }
     nas_bench__fini(&bench);
     return status;
 }

@@ -10,7 +10,7 @@
 #include "base/rng.h"
 #include "base/stats.h"
 
-enum { WARM_RUNS = 2, RUNS = 5, MORE_RUNS = 10, WARM_TURNS = 20, PROBE_RUNS = 3 };
+enum { WARM_RUNS = 2, RUNS = NAS_BENCH_RUNS, MORE_RUNS = 10, WARM_TRIES = 20, PROBE_RUNS = 3 };
 
 static const double warm_limit = 0.02;
 
@@ -48,11 +48,24 @@ static double clock_cost_ms(void)
     return least * 1e3;
 }
 
-nas_status nas_bench__init(nas_bench *bench, const nas_space *space, uint64_t seed,
-                           const char *cores, nas_err *err)
+/* One run of the whole network or, for `stamp`, with a look at the clock after each block. */
+static double run_ms(nas_bench *bench, nas_infer *infer, double *stamp)
+{
+    memcpy(bench->input, bench->image, bench->floats * sizeof *bench->input);
+    const double begin = nas_clock_seconds();
+
+    if (stamp != NULL)
+        nas_infer_run_stamped(infer, 1, bench->input, stamp);
+    else
+        nas_infer_run(infer, 1, bench->input);
+    return (nas_clock_seconds() - begin) * 1e3 - bench->clock_ms;
+}
+
+nas_status nas_bench__init(nas_bench *bench, const nas_space *space, const nas_job *job,
+                           nas_err *err)
 {
     const size_t side = (size_t)space->image_size;
-    nas_status status = nas_cores__parse(&bench->cores, cores, err);
+    nas_status status = nas_cores__parse(&bench->cores, job->cores, err);
     nas_rng rng;
 
     if (status != NAS_OK || (status = nas_cores__bind(&bench->cores, err)) != NAS_OK ||
@@ -64,13 +77,15 @@ nas_status nas_bench__init(nas_bench *bench, const nas_space *space, uint64_t se
     bench->stamps = malloc(RUNS * ((size_t)space->count + 1) * sizeof *bench->stamps);
     if (!bench->image || !bench->input || !bench->stamps)
         return nas_fail(err, NAS_E_NOMEM, "profile: no memory for an image of %zu pixels", side);
-    nas_model_reset(bench->model, seed);
-    spread_shifts(bench->model, seed);
-    nas_rng_init(&rng, seed, "profile image", 0);
+    nas_model_reset(bench->model, job->seed);
+    spread_shifts(bench->model, job->seed);
+    nas_rng_init(&rng, job->seed, "profile image", 0);
     for (size_t i = 0; i < bench->floats; i++)
         bench->image[i] = (float)nas_rng_normal(&rng);
     bench->clock_ms = clock_cost_ms();
-    return NAS_OK;
+    if ((status = nas_infer_new(&bench->probe, bench->model, job->probe, 1, err)) == NAS_OK)
+        run_ms(bench, bench->probe, NULL);
+    return status;
 }
 
 void nas_bench__fini(nas_bench *bench)
@@ -91,19 +106,6 @@ static long preemptions(void)
 
     getrusage(RUSAGE_SELF, &usage);
     return usage.ru_nivcsw;
-}
-
-/* One run of the whole network or, for `stamp`, with a look at the clock after each block. */
-static double run_ms(nas_bench *bench, nas_infer *infer, double *stamp)
-{
-    memcpy(bench->input, bench->image, bench->floats * sizeof *bench->input);
-    const double begin = nas_clock_seconds();
-
-    if (stamp != NULL)
-        nas_infer_run_stamped(infer, 1, bench->input, stamp);
-    else
-        nas_infer_run(infer, 1, bench->input);
-    return (nas_clock_seconds() - begin) * 1e3 - bench->clock_ms;
 }
 
 /* The median of each block's times, all of them scaled alike, so that they sum up to the median of
@@ -130,67 +132,66 @@ static void block_medians(const nas_bench *bench, double *block_ms)
         block_ms[s] *= nas_quantile(total, RUNS, 0.5) / sum;
 }
 
-nas_status nas_bench__turn(nas_bench *bench, const int *choice, double *total_ms, double *block_ms,
-                           nas_err *err)
+/* A network on the clock: whole, or block by block. */
+static nas_status run_network(nas_bench *bench, const nas_request *request, nas_answer *answer,
+                              nas_err *err)
 {
     const size_t row = (size_t)bench->model->slots + 1;
+    const bool whole = request->kind == NAS_REQUEST_NETWORK;
     nas_infer *infer = NULL;
     double ms[RUNS];
-    const nas_status status = nas_infer_new(&infer, bench->model, choice, 1, err);
+    const nas_status status = nas_infer_new(&infer, bench->model, request->choice, 1, err);
 
     if (status != NAS_OK)
         return status;
+    answer->disturbed = 0;
     for (int r = 0; r < WARM_RUNS; r++)
         run_ms(bench, infer, NULL);
     for (int r = 0, more = 0; r < RUNS; r++) {
         const long before = preemptions();
 
-        ms[r] = run_ms(bench, infer, block_ms ? bench->stamps + (size_t)r * row : NULL);
-        if (block_ms || preemptions() == before)
+        ms[r] = run_ms(bench, infer, whole ? NULL : bench->stamps + (size_t)r * row);
+        if (!whole || preemptions() == before)
             continue; /* of the blocks an interruption hits one: the median leaves it out */
         if (more++ < MORE_RUNS)
             r--; /* what other programs did is not this network's time: once more */
         else
-            bench->disturbed++;
+            answer->disturbed++;
     }
-    bench->runs += RUNS;
-    if (total_ms)
-        *total_ms = nas_quantile(ms, RUNS, 0.5);
-    if (block_ms)
-        block_medians(bench, block_ms);
+    if (whole)
+        answer->ms = nas_quantile(ms, RUNS, 0.5);
+    else
+        block_medians(bench, answer->block_ms);
     nas_infer_free(infer);
     return NAS_OK;
 }
 
-nas_status nas_bench__warm_up(nas_bench *bench, const int *choice, double seconds, nas_err *err)
-{
-    const double deadline = nas_clock_seconds() + seconds;
-    double last = 0.0, now;
-
-    for (int turn = 0; turn < WARM_TURNS; turn++, last = now) {
-        const nas_status status = nas_bench__turn(bench, choice, &now, NULL, err);
-
-        if (status != NAS_OK || fabs(now - last) <= warm_limit * now ||
-            nas_clock_seconds() > deadline)
-            return status;
-    }
-    return NAS_OK;
-}
-
-nas_status nas_bench__set_probe(nas_bench *bench, const int *choice, nas_err *err)
-{
-    const nas_status status = nas_infer_new(&bench->probe, bench->model, choice, 1, err);
-
-    if (status == NAS_OK)
-        run_ms(bench, bench->probe, NULL);
-    return status;
-}
-
-double nas_bench__probe(nas_bench *bench)
+static double probe_ms(nas_bench *bench)
 {
     double ms[PROBE_RUNS];
 
     for (int r = 0; r < PROBE_RUNS; r++)
         ms[r] = run_ms(bench, bench->probe, NULL);
     return nas_quantile(ms, PROBE_RUNS, 0.5);
+}
+
+nas_status nas_bench__answer(nas_bench *bench, const nas_request *request, nas_answer *answer,
+                             nas_err *err)
+{
+    if (request->kind != NAS_REQUEST_PROBE)
+        return run_network(bench, request, answer, err);
+    answer->ms = probe_ms(bench);
+    return NAS_OK;
+}
+
+void nas_bench__warm_up(nas_bench *bench, double seconds)
+{
+    const double deadline = nas_clock_seconds() + seconds;
+    double last = 0.0, now = probe_ms(bench);
+
+    for (int i = 1; i < WARM_TRIES && fabs(now - last) > warm_limit * now &&
+                    nas_clock_seconds() < deadline; i++) {
+        last = now;
+        now = probe_ms(bench);
+    }
 }

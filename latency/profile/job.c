@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VERSION = 2, MAX_WORDS = 16 };
+enum { VERSION = 3, MAX_WORDS = NAS_MAX_SLOTS + 2 };
 
 static const char head[] = "onepath.profile";
 
@@ -25,10 +25,8 @@ nas_status nas_job__text(char **text, size_t *size, const nas_job *job, const na
     FILE *f = open_memstream(text, size);
 
     if (f != NULL) {
-        fprintf(f, "%s %d\nthreads %d\ncores %s\n"
-                "seed %llu\nfirst %lld\nseconds %.9g\n", head, VERSION,
-                job->threads, job->cores, (unsigned long long)job->seed, (long long)job->first,
-                job->seconds);
+        fprintf(f, "%s %d\nthreads %d\ncores %s\nseed %llu\nwarm_seconds %.9g\n", head, VERSION,
+                job->threads, job->cores, (unsigned long long)job->seed, job->warm_seconds);
         fprintf(f, "image %d %d\nclasses %d\nslots %d\n", space->image_size, space->channels,
                 space->classes, space->count);
         for (int s = 0; s < space->count; s++) {
@@ -36,7 +34,10 @@ nas_status nas_job__text(char **text, size_t *size, const nas_job *job, const na
             for (int c = 0; c < space->slots[s].count; c++)
                 put_op(f, &space->slots[s].candidates[c]);
         }
-        fputs("end\n", f);
+        fputs("probe", f);
+        for (int s = 0; s < space->count; s++)
+            fprintf(f, " %d", job->probe[s]);
+        fputs("\nend\n", f);
         const bool failed = ferror(f);
         if (fclose(f) == 0 && !failed)
             return NAS_OK;
@@ -186,8 +187,8 @@ static nas_status read_head(reader *r, nas_job *job, nas_space *space, int64_t *
     if ((status = read_setting(r, "threads", 0, 1024, &threads)) ||
         (status = next_line(r, "cores", 2)) || (status = read_cores(r, job)) ||
         (status = read_setting(r, "seed", 0, INT64_MAX, &seed)) ||
-        (status = read_setting(r, "first", 0, INT64_C(1) << 40, &job->first)) ||
-        (status = next_line(r, "seconds", 2)) || (status = read_real(r, 1, 1e7, &job->seconds)) ||
+        (status = next_line(r, "warm_seconds", 2)) ||
+        (status = read_real(r, 1, 1e7, &job->warm_seconds)) ||
         (status = next_line(r, "image", 3)) ||
         (status = read_int(r, 1, 1, NAS_MAX_IMAGE_SIZE, &side)) ||
         (status = read_int(r, 2, 1, 65536, &channels)) ||
@@ -203,6 +204,19 @@ static nas_status read_head(reader *r, nas_job *job, nas_space *space, int64_t *
     return NAS_OK;
 }
 
+static nas_status read_probe(reader *r, nas_job *job, const nas_space *space)
+{
+    nas_status status = next_line(r, "probe", 1 + space->count);
+
+    for (int s = 0; s < space->count && status == NAS_OK; s++) {
+        int64_t choice = 0;
+
+        status = read_int(r, 1 + s, 0, space->slots[s].count - 1, &choice);
+        job->probe[s] = (int)choice;
+    }
+    return status;
+}
+
 static nas_status read_job(reader *r, nas_job *job, nas_space *space)
 {
     int64_t slots = 0;
@@ -210,7 +224,8 @@ static nas_status read_job(reader *r, nas_job *job, nas_space *space)
 
     for (int64_t s = 0; s < slots && status == NAS_OK; s++)
         status = read_slot(r, space);
-    if (status != NAS_OK || (status = next_line(r, "end", 1)) != NAS_OK)
+    if (status != NAS_OK || (status = read_probe(r, job, space)) ||
+        (status = next_line(r, "end", 1)))
         return status;
     if (r->at != r->end)
         return nas_fail(r->err, NAS_E_DATA, "job:%d: something follows its end", r->line + 1);

@@ -11,9 +11,9 @@ enum { NAS_JOB_MAX_BYTES = 4 << 20 };
 typedef struct nas_job {
     int threads;    /* 0: as many as the device has cores      */
     char cores[NAS_CORES_SIZE]; /* "any", or the list that threads are bound to */
-    uint64_t seed;  /* of networks, parameters and image       */
-    int64_t first;  /* turn to begin with                      */
-    double seconds; /* then the device ends                    */
+    uint64_t seed;  /* of parameters and image                 */
+    double warm_seconds; /* at most, before the first request  */
+    int probe[NAS_MAX_SLOTS]; /* the network that a probe runs */
 } nas_job;
 
 /** The text that _parse reads; malloc'ed, yours.  NAS_E_NOMEM. */

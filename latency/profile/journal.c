@@ -76,7 +76,8 @@ static nas_status read_turns(reader *r, nas_facts *facts, bool *known, nas_journ
         if (!*known && parsed->kind == NAS_LINE_FACTS) {
             *known = true;
             *facts = parsed->facts;
-        } else if (*known && parsed->kind == NAS_LINE_TURN && parsed->turn == turns) {
+        } else if (*known && parsed->kind == NAS_LINE_ANSWER &&
+                   parsed->request.kind == NAS_REQUEST_TURN && parsed->request.number == turns) {
             turns++;
             status = turn(user, parsed, err);
         } else {
@@ -150,10 +151,10 @@ nas_status nas_journal__put_facts(nas_journal *journal, const nas_facts *facts, 
     return flush(journal, err);
 }
 
-nas_status nas_journal__put_turn(nas_journal *journal, int64_t turn, int slots, const int *choice,
-                                 const double *ms, nas_err *err)
+nas_status nas_journal__put_turn(nas_journal *journal, const nas_request *request, int slots,
+                                 const nas_answer *answer, nas_err *err)
 {
-    nas_line__put_turn(journal->file, turn, slots, choice, ms);
+    nas_line__put_answer(journal->file, request, slots, answer);
     return flush(journal, err);
 }
 

@@ -19,8 +19,8 @@ nas_status nas_journal__open(nas_journal **out, const char *path, const char *di
                              nas_err *err);
 /** Each writes a line through to the file.  NAS_E_IO. */
 nas_status nas_journal__put_facts(nas_journal *journal, const nas_facts *facts, nas_err *err);
-nas_status nas_journal__put_turn(nas_journal *journal, int64_t turn, int slots, const int *choice,
-                                 const double *ms, nas_err *err);
+nas_status nas_journal__put_turn(nas_journal *journal, const nas_request *request, int slots,
+                                 const nas_answer *answer, nas_err *err);
 void nas_journal__close(nas_journal *journal);
 
 #endif

@@ -52,36 +52,85 @@ static nas_status read_facts(nas_line *out, const json_t *json, nas_err *err)
     return NAS_OK;
 }
 
-static nas_status read_turn(nas_line *out, const json_t *json, nas_err *err)
+static nas_status read_number(nas_line *out, const json_t *json, nas_request_kind kind,
+                              const char *const *known, nas_err *err)
 {
-    static const char *const known[] = {"turn", "choice", "ms", NULL};
-    const json_t *choice = json_object_get(json, "choice"), *ms = json_object_get(json, "ms");
-    nas_status status;
+    const nas_status status = nas_json_members(json, where, known, err);
 
-    if ((status = nas_json_members(json, where, known, err)) ||
-        (status = nas_json_int(json, where, "turn", true, 0, INT64_C(1) << 40, &out->turn, err)))
-        return status;
+    out->kind = NAS_LINE_ANSWER;
+    out->request.kind = kind;
+    out->slots = 0;
+    return status != NAS_OK ? status
+                            : nas_json_int(json, where, known[0], true, 0, INT64_C(1) << 40,
+                                           &out->request.number, err);
+}
+
+static nas_status read_choice(nas_line *out, const json_t *json, nas_err *err)
+{
+    const json_t *choice = json_object_get(json, "choice");
     const size_t slots = json_array_size(choice); /* 0 for what is no list */
-    if (slots < 1 || slots > NAS_MAX_SLOTS || json_array_size(ms) != slots)
-        return nas_fail(err, NAS_E_DATA, "%s: 'choice' and 'ms' must be lists of one length in "
-                        "1..%d", where, NAS_MAX_SLOTS);
+
+    if (slots < 1 || slots > NAS_MAX_SLOTS)
+        return nas_fail(err, NAS_E_DATA, "%s.choice: must be a list of 1 to %d", where,
+                        NAS_MAX_SLOTS);
     for (size_t s = 0; s < slots; s++) {
-        const json_t *index = json_array_get(choice, s), *time = json_array_get(ms, s);
+        const json_t *index = json_array_get(choice, s);
         const json_int_t number = json_integer_value(index);
-        const double value = json_number_value(time);
 
         if (!json_is_integer(index) || number < 0 || number >= NAS_MAX_CANDIDATES)
             return nas_fail(err, NAS_E_DATA, "%s.choice[%zu]: not in 0..%d", where, s,
                             NAS_MAX_CANDIDATES - 1);
+        out->request.choice[s] = (int)number;
+    }
+    out->slots = (int)slots;
+    return NAS_OK;
+}
+
+static nas_status read_turn(nas_line *out, const json_t *json, nas_err *err)
+{
+    static const char *const known[] = {"turn", "choice", "ms", NULL};
+    const json_t *ms = json_object_get(json, "ms");
+    nas_status status = read_number(out, json, NAS_REQUEST_TURN, known, err);
+
+    if (status != NAS_OK || (status = read_choice(out, json, err)) != NAS_OK)
+        return status;
+    if (json_array_size(ms) != (size_t)out->slots)
+        return nas_fail(err, NAS_E_DATA, "%s.ms: must be a list of the length of 'choice'", where);
+    for (size_t s = 0; s < (size_t)out->slots; s++) {
+        const json_t *time = json_array_get(ms, s);
+        const double value = json_number_value(time);
+
         if (!json_is_number(time) || !(value >= 0.0 && value <= max_ms))
             return nas_fail(err, NAS_E_DATA, "%s.ms[%zu]: not a number in 0..%g", where, s,
                             max_ms);
-        out->choice[s] = (int)number;
-        out->ms[s] = value;
+        out->answer.block_ms[s] = value;
     }
-    out->slots = (int)slots;
-    out->kind = NAS_LINE_TURN;
     return NAS_OK;
+}
+
+static nas_status read_network(nas_line *out, const json_t *json, nas_err *err)
+{
+    static const char *const known[] = {"network", "choice", "ms", "disturbed", NULL};
+    int64_t disturbed = 0;
+    nas_status status = read_number(out, json, NAS_REQUEST_NETWORK, known, err);
+
+    if (status != NAS_OK || (status = read_choice(out, json, err)) ||
+        (status = nas_json_real(json, where, "ms", true, 0, max_ms, &out->answer.ms, err)) ||
+        (status = nas_json_int(json, where, "disturbed", true, 0, NAS_BENCH_RUNS, &disturbed,
+                               err)))
+        return status;
+    out->answer.disturbed = (int)disturbed;
+    return NAS_OK;
+}
+
+static nas_status read_probe(nas_line *out, const json_t *json, nas_err *err)
+{
+    static const char *const known[] = {"probe", "ms", NULL};
+    const nas_status status = read_number(out, json, NAS_REQUEST_PROBE, known, err);
+
+    return status != NAS_OK
+               ? status
+               : nas_json_real(json, where, "ms", true, 0, max_ms, &out->answer.ms, err);
 }
 
 static nas_status read_error(nas_line *out, const json_t *json, nas_err *err)
@@ -93,23 +142,13 @@ static nas_status read_error(nas_line *out, const json_t *json, nas_err *err)
     return status != NAS_OK ? status : read_text(json, "error", out->text, sizeof out->text, err);
 }
 
-static nas_status read_end(nas_line *out, const json_t *json, nas_err *err)
-{
-    static const char *const known[] = {"end", NULL};
-    bool end;
-    const nas_status status = nas_json_members(json, where, known, err);
-
-    out->kind = NAS_LINE_END;
-    return status != NAS_OK ? status : nas_json_bool(json, where, "end", true, &end, err);
-}
-
 nas_status nas_line__parse(nas_line *out, const char *text, size_t size, nas_err *err)
 {
     static const struct {
         const char *member; /* that tells the kind */
         nas_status (*read)(nas_line *out, const json_t *json, nas_err *err);
-    } kinds[] = {{"turn", read_turn}, {"onepath_profile", read_facts}, {"error", read_error},
-                 {"end", read_end}};
+    } kinds[] = {{"turn", read_turn}, {"network", read_network}, {"probe", read_probe},
+                 {"onepath_profile", read_facts}, {"error", read_error}};
     json_t *json;
     nas_status status = nas_json_parse(&json, text, size, where, err);
 

@@ -355,15 +355,36 @@ void nas_latency_meta_here(nas_latency_meta *meta, const char *engine)
     put_state(meta, &facts, NULL);
 }
 
+nas_status nas_latency_meta_there(nas_latency_meta *meta, const nas_via *via,
+                                  const nas_space *space, int threads, const char *cores,
+                                  nas_err *err)
+{
+    nas_session session = {.space = space, .via = via, .job = {.threads = threads}};
+    nas_cores parsed;
+    nas_status status = nas_cores__parse(&parsed, cores, err);
+
+    *meta = (nas_latency_meta){0};
+    if (status != NAS_OK)
+        return status;
+    memcpy(session.job.cores, parsed.text, sizeof session.job.cores);
+    if ((status = nas_session__init(&session, err)) == NAS_OK &&
+        (status = nas_session__open(&session, err)) == NAS_OK) {
+        describe_device(&session.facts, meta);
+        put_state(meta, &session.facts, parsed.text);
+    }
+    nas_session__close(&session);
+    return status;
+}
+
 static void describe(const profile *p, nas_latency_meta *meta)
 {
-    const nas_facts *facts = &p->turns.facts;
+    const nas_facts *facts = &p->turns.session.facts;
     double level;
     const double disturbed = nas_levels__disturbed(&p->levels, &level);
     char probe[32] = "";
 
     describe_device(facts, meta);
-    put_state(meta, facts, p->turns.cores.text);
+    put_state(meta, facts, p->turns.session.job.cores);
     const size_t used = strlen(meta->conditions);
     if (p->probes.count > 0)
         snprintf(probe, sizeof probe, "probe %+.1f %%, ", 100.0 * p->drift.probe);
@@ -377,15 +398,14 @@ static void describe(const profile *p, nas_latency_meta *meta)
 }
 
 /* Which network the probe was, and its time at level 1; nothing if it was not run. */
-static nas_status describe_probe(const profile *p, nas_latency_meta *meta, nas_err *err)
+static void describe_probe(const profile *p, nas_latency_meta *meta)
 {
     const double ms = nas_probes__ms(&p->probes, &p->levels);
-    int choice[NAS_MAX_SLOTS];
 
     if (!(ms > 0.0))
-        return NAS_OK;
+        return;
     meta->probe_ms = ms;
-    return nas_probe__find(p->space, choice, meta->probe, err);
+    memcpy(meta->probe, p->turns.session.probe, sizeof meta->probe);
 }
 
 static nas_status write_table(const profile *p, nas_latency_table **out, nas_err *err)
@@ -400,14 +420,12 @@ static nas_status write_table(const profile *p, nas_latency_table **out, nas_err
     }
     if (status == NAS_OK) {
         describe(p, &table->meta);
-        status = describe_probe(p, &table->meta, err);
-    }
-    if (status != NAS_OK) {
+        describe_probe(p, &table->meta);
+        *out = table;
+    } else {
         nas_latency_table_free(table);
-        return status;
     }
-    *out = table;
-    return NAS_OK;
+    return status;
 }
 
 static void tell(const profile *p)

@@ -46,5 +46,10 @@ nas_status nas_latency_profile(nas_latency_table **out, const nas_space *space,
 
 /** This machine and process, now, as the description of what is measured here. */
 void nas_latency_meta_here(nas_latency_meta *meta, const char *engine);
+/** The same of a device that is to measure networks of `space`: it is asked.  Errors as
+ * nas_latency_profile. */
+nas_status nas_latency_meta_there(nas_latency_meta *meta, const nas_via *via,
+                                  const nas_space *space, int threads, const char *cores,
+                                  nas_err *err);
 
 #endif

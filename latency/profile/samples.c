@@ -10,7 +10,7 @@ nas_status nas_samples__add(nas_samples *samples, double ms, nas_err *err)
 {
     if (samples->count == samples->capacity) {
         const int capacity = samples->capacity ? 2 * samples->capacity : 64;
-        double *grown = realloc(samples->ms, (size_t)capacity * sizeof *grown);
+        double *grown = realloc(samples->ms, 2 * (size_t)capacity * sizeof *grown);
 
         if (grown == NULL)
             return nas_fail(err, NAS_E_NOMEM, "profile: no memory for %d samples", capacity);
@@ -45,18 +45,12 @@ static int keep_usual(const nas_samples *samples, double median, double *kept)
 nas_latency_stat nas_samples__stat(const nas_samples *samples)
 {
     const double median = nas_quantile(samples->ms, samples->count, 0.5);
-    nas_latency_stat stat = {.count = samples->count, .mean = median, .std = NAN, .median = median,
-                             .p95 = nas_quantile(samples->ms, samples->count, 0.95)};
-    double *kept = malloc((size_t)samples->count * sizeof *kept);
+    double *kept = samples->ms + samples->capacity;
+    const int count = keep_usual(samples, median, kept);
 
-    if (kept != NULL) { /* without memory for more, the median stands */
-        const int count = keep_usual(samples, median, kept);
-
-        stat.mean = nas_mean(kept, count);
-        stat.std = nas_std(kept, count);
-    }
-    free(kept);
-    return stat;
+    return (nas_latency_stat){.count = samples->count, .mean = nas_mean(kept, count),
+                              .std = nas_std(kept, count), .median = median,
+                              .p95 = nas_quantile(samples->ms, samples->count, 0.95)};
 }
 
 double nas_samples__interval(const nas_samples *samples)

@@ -6,7 +6,7 @@
 
 typedef struct nas_samples {
     int count, capacity;
-    double *ms; /* in the order in which they were taken */
+    double *ms; /* [2 * capacity]: in the order in which they were taken; room to work */
 } nas_samples;
 
 nas_status nas_samples__add(nas_samples *samples, double ms, nas_err *err);

@@ -1,4 +1,4 @@
-/* Turns at the other end of a link.  What comes from there is checked as any foreign file is. */
+/* Measuring at the other end of a link.  What comes from there is checked as any foreign file is. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +19,7 @@ typedef struct remote {
 
 static nas_status fail_stopped(nas_err *err)
 {
-    return nas_fail(err, NAS_E_INTERRUPTED, "profile: stopped before every key was measured");
+    return nas_fail(err, NAS_E_INTERRUPTED, "stopped before everything was measured");
 }
 
 /* NAS_E_IO: the link may be opened again. */
@@ -59,8 +59,6 @@ static nas_status receive(remote *r, nas_err *err)
         nas_err_prefix(err, "what the device says makes no sense");
     else if (r->line.kind == NAS_LINE_ERROR)
         return nas_fail(err, NAS_E_FAIL, "the device cannot measure: %s", r->line.text);
-    else if (r->line.kind == NAS_LINE_END)
-        return fail_lost(r, "the device's time is over", err);
     return status;
 }
 
@@ -76,8 +74,8 @@ static void name_device(const nas_link *link, nas_facts *facts)
     memcpy(facts->device, name, sizeof name);
 }
 
-static nas_status remote_open(nas_source *source, const nas_job *job, const int *choice,
-                              nas_facts *facts, nas_err *err)
+static nas_status remote_open(nas_source *source, const nas_job *job, nas_facts *facts,
+                              nas_err *err)
 {
     remote *r = (remote *)source;
     char *text;
@@ -103,28 +101,43 @@ static nas_status remote_open(nas_source *source, const nas_job *job, const int 
     return NAS_OK;
 }
 
-static nas_status remote_next(nas_source *source, int64_t turn, const int *choice,
-                              double *block_ms, nas_err *err)
+/* Whether the line answers the request, and tells a time where one must have passed. */
+static nas_status check_answer(const remote *r, const nas_request *request, nas_err *err)
 {
-    remote *r = (remote *)source;
     const nas_line *line = &r->line;
-    const size_t slots = (size_t)r->space->count;
-    const nas_status status = receive(r, err);
+    const int slots = request->kind == NAS_REQUEST_PROBE ? 0 : r->space->count;
+    double total = line->answer.ms;
 
-    if (status != NAS_OK)
-        return status;
-    if (line->kind != NAS_LINE_TURN || line->turn != turn || line->slots != r->space->count ||
-        memcmp(line->choice, choice, slots * sizeof *choice) != 0)
+    if (line->kind != NAS_LINE_ANSWER || line->request.kind != request->kind ||
+        line->request.number != request->number || line->slots != slots ||
+        memcmp(line->request.choice, request->choice, (size_t)slots * sizeof *request->choice))
         return nas_fail(err, NAS_E_DATA,
-                        "the device measured something else than turn %lld asks for",
-                        (long long)turn);
-    double total = 0.0;
-    for (size_t s = 0; s < slots; s++)
-        total += block_ms[s] = line->ms[s];
+                        "the device measured something else than request %lld asks for",
+                        (long long)request->number);
+    if (request->kind == NAS_REQUEST_TURN) {
+        total = 0.0;
+        for (int s = 0; s < slots; s++)
+            total += line->answer.block_ms[s];
+    }
     if (total > 0.0)
         return NAS_OK;
-    return nas_fail(err, NAS_E_DATA, "the device measured no time at all in turn %lld",
-                    (long long)turn);
+    return nas_fail(err, NAS_E_DATA, "the device measured no time at all in request %lld",
+                    (long long)request->number);
+}
+
+static nas_status remote_ask(nas_source *source, const nas_request *request, nas_answer *answer,
+                             nas_err *err)
+{
+    remote *r = (remote *)source;
+    char text[NAS_REQUEST_SIZE];
+    const size_t size = nas_request__text(request, r->space->count, text);
+    nas_status status;
+
+    nas_process_say(nas_link_process(r->link), text, size);
+    if ((status = receive(r, err)) == NAS_OK &&
+        (status = check_answer(r, request, err)) == NAS_OK)
+        *answer = r->line.answer;
+    return status;
 }
 
 static void remote_free(nas_source *source)
@@ -142,7 +155,7 @@ nas_source *nas_source__remote(const nas_space *space, const nas_via *via,
         nas_fail(err, NAS_E_NOMEM, "profile: out of memory");
         return NULL;
     }
-    r->source = (nas_source){.open = remote_open, .next = remote_next, .free = remote_free};
+    r->source = (nas_source){.open = remote_open, .ask = remote_ask, .free = remote_free};
     r->space = space;
     r->via = via;
     r->observer = observer;

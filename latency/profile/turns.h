@@ -1,12 +1,12 @@
 /* Private to this folder: turn after turn, measured here or elsewhere, each once: what a journal
- * knows is not measured again, and a link that is lost is opened again. */
+ * knows is not measured again. */
 #ifndef NAS_LATENCY_PROFILE_TURNS_H
 #define NAS_LATENCY_PROFILE_TURNS_H
 
 #include "latency/profile/deck.h"
 #include "latency/profile/journal.h"
 #include "latency/profile/profile.h"
-#include "latency/profile/source.h"
+#include "latency/profile/session.h"
 
 /** Gets the block times of a turn whose network is `choice`, and what the probe took after it: NAN
  * if that was not asked. */
@@ -19,12 +19,8 @@ typedef struct nas_turns {
     nas_turn_taker *taker;
     void *user;
     nas_deck deck;     /* its choice is that of the next turn                     */
-    nas_source *source;
+    nas_session session;
     nas_journal *journal;
-    nas_cores cores;   /* that its threads are bound to; its list alone is used   */
-    nas_facts facts;   /* of the device, once it is known                         */
-    bool known;
-    double *block_ms;  /* [slots]                                                 */
     int64_t count;     /* turns taken                                             */
     int probes;        /* how often the probe was run                             */
 } nas_turns;
@@ -36,7 +32,7 @@ nas_status nas_turns__open(nas_turns *turns, const nas_space *space,
 /** One turn and, after some of them, the probe: it takes a tenth of the time, once it was run a few
  * times. */
 nas_status nas_turns__next(nas_turns *turns, nas_err *err);
-/** True if the probe was run a few times or there is none, as on another device. */
+/** True if the probe was run a few times. */
 bool nas_turns__probed(const nas_turns *turns);
 void nas_turns__close(nas_turns *turns);
 

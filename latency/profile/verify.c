@@ -3,15 +3,16 @@
 
 #include <math.h>
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/stats.h"
 #include "latency/lut.h"
-#include "latency/profile/bench.h"
-#include "latency/profile/probe.h"
+#include "latency/profile/levels.h"
 #include "latency/profile/samples.h"
+#include "latency/profile/session.h"
 
 enum { MAX_CHANGES = 10000, MORE_ROUNDS = 9 };
 
@@ -22,17 +23,19 @@ static const double same_level = 1.04;
 static const double same_speed = 1.1;
 /* Half the 95 % confidence interval of a network's time, at which it gets no more turns. */
 static const double interval = 0.025;
+/* Before the first turn, until the clock is that of work. */
+static const double warm_seconds = 2.0;
 
 typedef struct trial {
     const nas_space *space;
     const nas_latency_table *table;
     const nas_latency_verify_options *options;
     nas_latency_lut *lut;
-    nas_bench bench;
+    nas_session session;
+    long disturbed;               /* runs                              */
     nas_latency_pair *pairs;      /* [samples]: borrowed               */
     uint32_t *order;              /* [samples]: of this round          */
     nas_levels levels;            /* by the probe, around each turn    */
-    char probe[NAS_DIGEST_SIZE];  /* the network that is the probe     */
     int *network;                 /* [turns]: which network it was     */
     double *ms;                   /* [turns]: its time                 */
     bool *steady;                 /* [turns]: its speed did not change */
@@ -67,10 +70,9 @@ static nas_status start(trial *v, nas_err *err)
 {
     const int samples = v->options->samples;
     const size_t turns = (size_t)samples * (size_t)v->options->rounds * (1 + MORE_ROUNDS);
-    int fastest[NAS_MAX_SLOTS], slowest[NAS_MAX_SLOTS], probe[NAS_MAX_SLOTS];
+    int fastest[NAS_MAX_SLOTS], slowest[NAS_MAX_SLOTS];
     double least, most;
     nas_rng rng;
-    nas_status status;
 
     v->order = calloc((size_t)samples, sizeof *v->order);
     v->times = calloc((size_t)samples, sizeof *v->times);
@@ -96,15 +98,33 @@ static nas_status start(trial *v, nas_err *err)
                  pair->choice);
         pair->predicted_ms = nas_latency_lut_total(v->lut, pair->choice);
     }
-    if ((status = nas_bench__init(&v->bench, v->space, v->options->seed, v->options->cores, err)) ||
-        (status = nas_probe__find(v->space, probe, v->probe, err)))
+    return NAS_OK;
+}
+
+/* Whoever measures, warm. */
+static nas_status open_session(trial *v, nas_err *err)
+{
+    const nas_latency_verify_options *o = v->options;
+    nas_session *s = &v->session;
+    nas_cores cores;
+    nas_status status = nas_cores__parse(&cores, o->cores, err);
+
+    if (status != NAS_OK)
         return status;
-    return nas_bench__set_probe(&v->bench, probe, err);
+    *s = (nas_session){.space = v->space, .via = o->via, .observer = o->observer, .engine = "",
+                       .job = {.threads = o->threads, .seed = o->seed,
+                               .warm_seconds = warm_seconds}};
+    memcpy(s->job.cores, cores.text, sizeof s->job.cores);
+    if (!nas_session__remote(s))
+        s->job.threads = omp_get_max_threads();
+    if ((status = nas_session__init(s, err)) != NAS_OK)
+        return status;
+    return nas_session__open(s, err);
 }
 
 static void finish(trial *v)
 {
-    nas_bench__fini(&v->bench);
+    nas_session__close(&v->session);
     nas_latency_lut_free(v->lut);
     nas_levels__fini(&v->levels);
     for (int i = 0; v->times != NULL && i < v->options->samples; i++)
@@ -118,17 +138,33 @@ static void finish(trial *v)
     free(v->steady);
 }
 
+static nas_status ask_probe(trial *v, nas_err *err)
+{
+    const nas_request request = {.kind = NAS_REQUEST_PROBE, .number = v->levels.count};
+    nas_answer answer;
+    const nas_status status = nas_session__ask(&v->session, &request, &answer, err);
+
+    if (status == NAS_OK)
+        v->probe_ms = answer.ms;
+    return status;
+}
+
 /* A turn of one network, between two looks at how fast the machine is. */
 static nas_status run_turn(trial *v, int network, nas_err *err)
 {
     const int turn = v->levels.count;
     const double before = v->probe_ms;
-    const nas_status status =
-        nas_bench__turn(&v->bench, v->pairs[network].choice, &v->ms[turn], NULL, err);
+    nas_request request = {.kind = NAS_REQUEST_NETWORK, .number = turn};
+    nas_answer answer;
+    nas_status status;
 
-    if (status != NAS_OK)
+    memcpy(request.choice, v->pairs[network].choice, sizeof request.choice);
+    if ((status = nas_session__ask(&v->session, &request, &answer, err)) ||
+        (status = ask_probe(v, err)))
         return status;
-    const double after = v->probe_ms = nas_bench__probe(&v->bench);
+    const double after = v->probe_ms;
+    v->ms[turn] = answer.ms;
+    v->disturbed += answer.disturbed;
     v->network[turn] = network;
     v->steady[turn] = fmax(before, after) <= same_speed * fmin(before, after);
     return nas_levels__add(&v->levels, &(int){0}, &(double){0.5 * (before + after)}, err);
@@ -188,12 +224,11 @@ static nas_status measure(trial *v, nas_err *err)
 {
     const nas_latency_verify_options *o = v->options;
     const int most = (1 + MORE_ROUNDS) * o->rounds;
-    nas_status status = NAS_OK;
+    nas_status status = ask_probe(v, err);
     bool all = false;
     nas_rng rng;
 
     nas_rng_init(&rng, o->seed, "verify order", 0);
-    v->probe_ms = nas_bench__probe(&v->bench);
     for (int round = 0; round < most && !all && status == NAS_OK; round++) {
         status = run_round(v, round, &rng, err);
         if (round >= o->rounds - 1 && status == NAS_OK)
@@ -208,11 +243,11 @@ static nas_status measure(trial *v, nas_err *err)
 /* How slow the machine is beside what it was when the table was made. */
 static void find_level(const trial *v, nas_latency_verification *out)
 {
-    nas_latency_meta now = {.threads = omp_get_max_threads(),
+    nas_latency_meta now = {.threads = out->threads,
                             .probe_ms = v->levels.ms[0] / v->levels.level[0]};
 
-    memcpy(now.probe, v->probe, sizeof now.probe);
-    memcpy(out->probe, v->probe, sizeof out->probe);
+    memcpy(now.probe, v->session.probe, sizeof now.probe);
+    memcpy(out->probe, v->session.probe, sizeof out->probe);
     out->probe_ms = now.probe_ms;
     out->level = nas_latency_meta_level(&v->table->meta, &now);
 }
@@ -264,11 +299,14 @@ static nas_status compare(const trial *v, nas_latency_verification *out, nas_err
 /* What makes a comparison unfair, whatever the table is worth. */
 static void warn(const nas_latency_table *table, const nas_latency_verification *v)
 {
-    const int threads = omp_get_max_threads();
-
-    if (table->meta.threads && table->meta.threads != threads)
+    if (table->meta.device[0] != '\0' && strcmp(table->meta.device, v->device) != 0)
+        nas_log(NAS_LOG_WARN, "verify: the table is of \"%s\", this is \"%s\"", table->meta.device,
+                v->device);
+    if (table->meta.threads && table->meta.threads != v->threads)
         nas_log(NAS_LOG_WARN, "verify: the table was made with %d threads, this is with %d",
-                table->meta.threads, threads);
+                table->meta.threads, v->threads);
+    if (v->emulated)
+        nas_log(NAS_LOG_WARN, "verify: the times are an emulator's, which say nothing");
     if (v->disturbed > 0.1)
         nas_log(NAS_LOG_WARN,
                 "verify: other programs interrupted %.0f %% of the runs; measured times hold "
@@ -289,9 +327,15 @@ nas_status nas_latency_verify(nas_latency_verification *out, const nas_latency_t
         status = nas_fail(err, NAS_E_NOMEM, "verify: no memory for %d networks", options->samples);
     else if ((status = nas_latency_lut_new(&v.lut, table, space, 0, err)) == NAS_OK &&
              (status = start(&v, err)) == NAS_OK &&
-             (status = measure(&v, err)) == NAS_OK &&
-             (status = compare(&v, out, err)) == NAS_OK) {
-        out->disturbed = (double)v.bench.disturbed / (double)v.bench.runs;
+             (status = open_session(&v, err)) == NAS_OK &&
+             (status = measure(&v, err)) == NAS_OK) {
+        snprintf(out->device, sizeof out->device, "%s", v.session.facts.device);
+        out->threads = v.session.facts.threads;
+        out->emulated = v.session.facts.emulated;
+        status = compare(&v, out, err);
+    }
+    if (status == NAS_OK) {
+        out->disturbed = (double)v.disturbed / ((double)v.levels.count * NAS_BENCH_RUNS);
         out->slowed = nas_levels__disturbed(&v.levels, &out->slowdown);
         warn(table, out);
     }

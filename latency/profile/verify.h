@@ -9,6 +9,7 @@
 #define NAS_LATENCY_PROFILE_VERIFY_H
 
 #include "latency/table/table.h"
+#include "latency/via/via.h"
 #include "nas/train/observer.h"
 
 typedef struct nas_latency_pair {
@@ -28,6 +29,9 @@ typedef struct nas_latency_errors {
 typedef struct nas_latency_verification {
     int count;
     nas_latency_pair *pairs; /* [count]                                              */
+    char device[128];        /* where they were measured                             */
+    int threads;             /* there                                                */
+    bool emulated;           /* times are an emulator's                              */
     char probe[NAS_DIGEST_SIZE]; /* the network that was the probe, as in a table's meta */
     double probe_ms;         /* its time now                                         */
     double level;            /* that over the table's: 1.1 is slower now;
@@ -49,17 +53,21 @@ typedef struct nas_latency_verify_options {
     uint64_t seed; /* of the networks                                                    */
     const char *stream; /* of random numbers that they are drawn from; NULL: that of a
                            verification, which no other purpose shall use                */
-    const char *cores; /* that the threads are bound to, as "0,2-3"; NULL: none          */
+    const nas_via *via; /* device to measure on; NULL: this one                          */
+    int threads;        /* of that device, 0: its cores; here it is OpenMP's number      */
+    const char *cores;  /* that the threads are bound to, as "0,2-3"; NULL: none         */
     const nas_observer *observer; /* may be NULL                                         */
 } nas_latency_verify_options;
 
-/** Measures networks of `space` at its image size with the current number of OpenMP
- * threads (a warning if the table was made with another); a network's time is the median over its
- * turns, each over the level that the probe tells around it, of those in which this did not change.
+/** Measures networks of `space` at its image size, here or on a device, of which it warns if the
+ * table was made on another one or with another number of threads; a network's time is the median
+ * over its turns, each over the level that the probe tells around it, of those in which this did not
+ * change.
  * It gets up to nine times `rounds` more turns until half of these are such and their mean is known
  * to 2.5 % (95 % confidence).  `out` is filled on NAS_OK, yours (nas_latency_verification_fini).
+ * A link that is lost is opened again, and goes on with what was in flight.
  * NAS_E_INFEASIBLE names keys that the table lacks; NAS_E_INTERRUPTED, NAS_E_CONFIG,
- * NAS_E_NOMEM. */
+ * NAS_E_NOMEM; of a device as nas_latency_profile. */
 nas_status nas_latency_verify(nas_latency_verification *out, const nas_latency_table *table,
                               const nas_space *space, const nas_latency_verify_options *options,
                               nas_err *err);

@@ -13,7 +13,7 @@ struct nas_link {
     char folder[64], job[96];    /* here: of this link, and the job in it   */
     char there[64];              /* folder on the device                    */
     char model[96];
-    char command[192];           /* what the device's shell runs            */
+    char command[256];           /* what the device's shell runs            */
 };
 
 struct nas_via_kind {

@@ -1,10 +1,9 @@
 /* Devices that have a shell at the other end: ssh and adb.
  *
- * Every text that reaches that shell is made here of fixed words and a number; host and serial
+ * Every text that reaches that shell is made here of fixed words and six letters; host and serial
  * number only ever are arguments of ssh and adb. */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "latency/via/private.h"
@@ -162,24 +161,28 @@ static nas_status push(nas_link *link, const char *from, const char *name, nas_e
     return status;
 }
 
-/* Between marks: the shell's start-up files may say something, too. */
+/* Between marks: the shell's start-up files may say something, too.  What was being brought when its
+ * owner was killed goes; a program that runs needs its files no more. */
 static nas_status ask_machine(nas_link *link, char machine_name[64], nas_err *err)
 {
     static const char mark[] = "onepath:";
-    char command[160], answer[2048];
+    char command[320], answer[2048];
     nas_status status;
 
     snprintf(command, sizeof command,
-             "mkdir -p %s && echo onepath:$(uname -m):$(getprop ro.product.model 2>/dev/null):",
-             link->there);
+             "find %s-* -maxdepth 0 -mmin +15 -exec rm -rf {} + 2>/dev/null; mkdir -p %s && "
+             "echo onepath:$(uname -m):$(getprop ro.product.model 2>/dev/null):",
+             shell_of(link)->root, link->there);
     if ((status = ask(link, command, ask_seconds, answer, sizeof answer, err)) != NAS_OK)
         return status;
-    const char *found = strstr(answer, mark);
-    machine_name[0] = '\0';
-    if (found == NULL ||
-        sscanf(found, "onepath:%63[^:\n]:%95[^:\n]", machine_name, link->model) < 1)
-        return nas_fail(err, NAS_E_DATA, "the device does not say what machine it is: %.100s",
+    const char *found = strstr(answer, mark), *name = found != NULL ? found + strlen(mark) : "";
+    const char *model = name + strcspn(name, ":\n");
+    const size_t size = *model == ':' ? strcspn(model + 1, ":\n") : 0;
+    if (*model != ':' || model[1 + size] != ':') /* a link that ends can look like success */
+        return nas_fail(err, NAS_E_IO, "the device does not say what machine it is: %.100s",
                         answer);
+    snprintf(machine_name, 64, "%.*s", (int)(model - name), name);
+    snprintf(link->model, sizeof link->model, "%.*s", (int)size, model + 1);
     return NAS_OK;
 }
 
@@ -188,7 +191,8 @@ static nas_status prepare_shell(nas_link *link, nas_err *err)
     char machine_name[64], command[96];
     nas_status status;
 
-    snprintf(link->there, sizeof link->there, "%s-%ld", shell_of(link)->root, (long)getpid());
+    snprintf(link->there, sizeof link->there, "%s-%s", shell_of(link)->root,
+             strrchr(link->folder, '-') + 1); /* another one for each link */
     if ((status = ask_machine(link, machine_name, err)) ||
         (status = check_machine(link->program, machine_name, err)) ||
         (status = push(link, link->program, "nas-profile", err)) ||
@@ -198,11 +202,14 @@ static nas_status prepare_shell(nas_link *link, nas_err *err)
     return ask(link, command, ask_seconds, NULL, 0, err);
 }
 
-/* Threads that wait do not burn the cores that others need, as in our own process. */
+/* Threads that wait do not burn the cores that others need, as in our own process.  The program ends
+ * with its input, and the shell then removes what was brought, even if the link is gone, or who
+ * opened it was killed. */
 static void start_shell(nas_link *link, const char **argv)
 {
     snprintf(link->command, sizeof link->command,
-             "cd %s && GOMP_SPINCOUNT=5000 exec ./nas-profile job", link->there);
+             "trap '' HUP; (cd %s && GOMP_SPINCOUNT=5000 ./nas-profile job); rm -rf %s",
+             link->there, link->there);
     shell_of(link)->run(link, link->command, argv);
 }
 

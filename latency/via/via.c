@@ -79,7 +79,7 @@ nas_status nas_link_open(nas_link **out, const nas_via *via, const char *job, si
         (status = via->kind->prepare(link, err)))
         goto done;
     via->kind->start(link, argv);
-    status = nas_process_start(&link->process, argv, NULL, err);
+    status = nas_process_talk(&link->process, argv, err);
 
 done:
     if (status == NAS_OK)

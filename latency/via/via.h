@@ -1,7 +1,7 @@
 /* Another device: how to reach it, and nas-profile running there at the end of a link.
  *
- * Opening a link brings program and job to the device and starts it; what it says comes line by
- * line from nas_link_process.  Programs are run by argument vectors, never by a shell here. */
+ * Opening a link brings program and job to the device and starts it; it is talked to line by line
+ * through nas_link_process.  Programs are run by argument vectors, never by a shell here. */
 #ifndef NAS_LATENCY_VIA_VIA_H
 #define NAS_LATENCY_VIA_VIA_H
 
@@ -33,7 +33,7 @@ nas_status nas_link_open(nas_link **out, const nas_via *via, const char *job, si
 /** Ends the program and removes what was brought, as far as the device still answers. */
 void nas_link_close(nas_link *link);
 
-/** The program, to read lines from; borrowed. */
+/** The program, to talk to (nas_process_talk); borrowed. */
 nas_process *nas_link_process(const nas_link *link);
 /** What the device calls itself (a phone's model); "" if it has no such name. */
 const char *nas_link_model(const nas_link *link);

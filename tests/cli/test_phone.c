@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/process.h"
+#include "base/rng.h"
 #include "tests/support/tools.h"
 
 enum { MAX_DEVICES = 2 };
@@ -129,6 +130,83 @@ Test(cli_phone, killed_again_and_again_it_keeps_what_was_measured)
     expect_table(table, false);
 }
 
+/* ------------------------------------------------------------------ whole networks */
+
+/* A device that is this machine behind `sed`, which changes what it says of itself; its way. */
+static const char *make_device(const char *change)
+{
+    static char way[300];
+    char script[200];
+
+    snprintf(script, sizeof script, "#!/bin/sh\nexec \"$@\" | sed -u '%s'\n", change);
+    snprintf(way, sizeof way, "exec:%s", nas_put("device", script));
+    chmod(nas_file("device"), 0700);
+    return way;
+}
+
+#define PHONE "s/\"device\":\"/&Phone /"
+
+static const json_t *verify(const char *table, const char *way)
+{
+    return NAS_JSON("latency", "verify", "--table", table, "--space", "tiny", "--samples", "4",
+                    "--rounds", "3", "--via", way, "--program", NAS_PROFILE_PROGRAM);
+}
+
+Test(cli_phone, a_table_is_verified_on_its_device)
+{
+    const char *table = nas_file("t.yaml"), *way = make_device(PHONE);
+
+    NAS_JSON(PROFILE, "--out", table, "--via", way, "--program", NAS_PROFILE_PROGRAM);
+    const json_t *result = verify(table, way), *pairs = json_object_get(result, "pairs");
+    const char *device = json_string_value(json_object_get(result, "device"));
+
+    cr_assert_eq(strncmp(device, "Phone ", 6), 0, "%s", device);
+    cr_assert_eq(json_integer_value(json_object_get(result, "threads")), 1, "those of the table");
+    cr_assert(json_is_false(json_object_get(result, "emulated")));
+    cr_assert_gt(json_real_value(json_object_get(result, "level")), 0.0);
+    cr_assert_eq(json_array_size(pairs), 4);
+    for (size_t i = 0; i < 4; i++)
+        cr_assert_gt(json_real_value(json_object_get(json_array_get(pairs, i), "measured_ms")), 0);
+    expect_exit(NAS("latency", "verify", "--table", table, "--space", "tiny", "--samples", "2",
+                    "--rounds", "1"), 0, "the table is of \"Phone ");
+}
+
+Test(cli_phone, a_table_is_fitted_to_networks_of_its_device)
+{
+    const char *table = nas_file("t.yaml"), *fitted = nas_file("fitted.yaml"),
+               *way = make_device(PHONE);
+
+#define FIT "latency", "fit", "--table", table, "--space", "tiny", "--samples", "10", "--rounds", "1", \
+            "--out", fitted
+    NAS_JSON(PROFILE, "--out", table, "--via", way, "--program", NAS_PROFILE_PROGRAM);
+    const json_t *result = NAS_JSON(FIT, "--via", way, "--program", NAS_PROFILE_PROGRAM);
+    cr_assert_eq(strncmp(json_string_value(json_object_get(result, "device")), "Phone ", 6), 0);
+    cr_assert_eq(json_integer_value(json_object_get(result, "threads")), 1);
+    expect_exit(NAS(FIT, "--threads", "1"), 78, "latency fit measures on this machine");
+    make_device("s/\"device\":\"/&Other /");
+    expect_exit(NAS(FIT, "--via", way, "--program", NAS_PROFILE_PROGRAM), 78, "\"Other ");
+}
+
+/* Each of the first two starts loses its link, at both ends. */
+Test(cli_phone, a_verification_goes_on_after_a_lost_link)
+{
+    const char *table = nas_file("t.yaml");
+    const char *device = nas_put("device", "#!/bin/sh\n"
+                                 "n=$(cat \"$0.n\" 2>/dev/null || echo 0)\n"
+                                 "echo $((n + 1)) >\"$0.n\"\n"
+                                 "[ \"$n\" -lt 2 ] || exec \"$@\"\n"
+                                 "\"$@\" | { sed -u $((2 + 3 * n))q; kill $$; }\n");
+    char way[300];
+
+    chmod(device, 0700);
+    snprintf(way, sizeof way, "exec:%s", device);
+    NAS_JSON(PROFILE, "--out", table, "--via", "exec:env", "--program", NAS_PROFILE_PROGRAM);
+    expect_exit(NAS("latency", "verify", "--table", table, "--space", "tiny", "--samples", "4",
+                    "--rounds", "3", "--via", way, "--program", NAS_PROFILE_PROGRAM), 0,
+                "link to the device is lost");
+    cr_assert_str_eq(text_of(nas_file("device.n")), "3\n");
+}
+
 /* ------------------------------------------------------------------ qemu */
 
 static void need_emulator(void)
@@ -157,6 +235,9 @@ static void profile_emulated(const char *cpu, bool dotprod)
                                     cross_program);
     cr_assert(json_is_true(json_object_get(result, "emulated")));
     expect_table(table, true);
+    result = NAS_JSON("latency", "verify", "--table", table, "--space", "tiny", "--samples", "2",
+                      "--rounds", "1", "--via", way, "--program", cross_program);
+    cr_assert(json_is_true(json_object_get(result, "emulated")));
     expect_kernels(RUN_TOOL("qemu-aarch64-static", "-cpu", cpu, cross_program, "--self-test"),
                    dotprod);
 }
@@ -227,7 +308,7 @@ Test(cli_phone, a_host_by_ssh_is_left_as_it_was)
     const char *log = text_of(nas_file("ssh.log"));
     for (const char *line = log; *line != '\0'; line = strchr(line, '\n') + 1)
         cr_assert_not_null(strstr(line, "<--><me@board><"), "%s", line);
-    cr_assert_not_null(strstr(log, "exec ./nas-profile job>"), "%s", log);
+    cr_assert_not_null(strstr(log, " ./nas-profile job); rm -rf "), "%s", log);
 }
 
 Test(cli_phone, a_program_for_another_machine_is_refused_before_it_is_brought)
@@ -259,19 +340,19 @@ static const char *plug_in(const char *root)
     need_tool("adb");
     if (access(argv[0], X_OK) != 0)
         cr_skip_test("no %s", argv[0]);
-    mkdir(nas_file(root), 0700);
-    cr_assert_eq(nas_process_start(&devices[device_count], argv, NULL, NULL), NAS_OK);
-    nas_process *device = devices[device_count++];
-    cr_assert_eq(nas_process_line(device, 20, &event, &line, &size, NULL), NAS_OK);
-    cr_assert_eq(event, NAS_PROCESS_LINE, "%s", nas_process_complaint(device));
-    snprintf(address[device_count - 1], sizeof address[0], "127.0.0.1:%s", line);
-    if (!adb_started) {
+    if (!adb_started) { /* before a device is: it connects itself when it comes back */
         snprintf(port, sizeof port, "%d", 20000 + (int)(getpid() % 10000));
         setenv("ANDROID_ADB_SERVER_PORT", port, 1);
         setenv("HOME", nas_file("home"), 1); /* where adb keeps its key */
         mkdir(nas_file("home"), 0700);
         adb_started = true;
     }
+    mkdir(nas_file(root), 0700);
+    cr_assert_eq(nas_process_start(&devices[device_count], argv, NULL, NULL), NAS_OK);
+    nas_process *device = devices[device_count++];
+    cr_assert_eq(nas_process_line(device, 20, &event, &line, &size, NULL), NAS_OK);
+    cr_assert_eq(event, NAS_PROCESS_LINE, "%s", nas_process_complaint(device));
+    snprintf(address[device_count - 1], sizeof address[0], "127.0.0.1:%s", line);
     const process_result *result = RUN_TOOL("adb", "connect", address[device_count - 1]);
     if (strstr(result->out, "connected to") == NULL)
         cr_skip_test("adb cannot be used here: %s%s", result->out, result->err);
@@ -280,29 +361,17 @@ static const char *plug_in(const char *root)
 
 Test(cli_phone, a_phone_by_adb_is_named_by_its_model_and_left_as_it_was)
 {
-    const char *table = nas_file("t.yaml");
+    const char *table = nas_file("t.yaml"), *left = nas_file("phone/data/local/tmp/onepath-profile-x");
 
     plug_in("phone");
+    cr_assert_eq(mkdir(left, 0700), 0); /* by someone who was killed, long ago */
+    cr_assert_eq(RUN_TOOL("touch", "-d", "1 hour ago", left)->code, 0);
     const json_t *result = NAS_JSON(PROFILE, "--out", table, "--via", "adb", "--program",
                                     NAS_PROFILE_PROGRAM);
     const char *device = json_string_value(json_object_get(result, "device"));
     cr_assert_eq(strncmp(device, "Stand-in 1 (", 12), 0, "%s", device);
     expect_table(table, false);
     cr_assert_eq(rmdir(nas_file("phone/data/local/tmp")), 0, "something was left on the phone");
-}
-
-Test(cli_phone, a_phone_that_loses_its_link_goes_on)
-{
-    const char *table = nas_file("t.yaml");
-
-    plug_in("phone");
-    nas_put("phone/cuts", "3");
-    const process_result *result =
-        NAS("profile", "--space", "tiny", "--threads", "1", "--max-seconds", "4", "--interval",
-            "0.0001", "--out", table, "--via", "adb", "--program", NAS_PROFILE_PROGRAM);
-    expect_exit(result, 0, "link to the device is lost");
-    expect_table(table, false);
-    cr_assert_str_eq(text_of(nas_file("phone/cuts")), "0");
 }
 
 Test(cli_phone, of_two_phones_one_is_named)
@@ -328,4 +397,158 @@ Test(cli_phone, a_phone_without_room_is_told)
     expect_exit(NAS(PROFILE, "--out", table, "--via", "adb", "--program", NAS_PROFILE_PROGRAM), 74,
                 "No space left");
     cr_assert_str_eq(text_of(table), "old\n");
+}
+
+/* ------------------------------------------------------------------ faults at random */
+
+enum { FAULTS = 20 };
+
+/* What the stand-in (tests/support/link_faults.py) wrote down: which turns the device measured, each
+ * after the one before it or, with another start in between, that one again. */
+typedef struct measured {
+    int turns, twice, faults;
+} measured;
+
+static measured read_log(const char *path)
+{
+    measured m = {.turns = 0};
+    bool started = false;
+    char line[64];
+    FILE *file = fopen(path, "r");
+
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        int turn;
+
+        if (sscanf(line, "turn %d", &turn) == 1) {
+            cr_assert(turn == m.turns || (started && turn == m.turns - 1),
+                      "turn %d was measured when %d turns were known", turn, m.turns);
+            m.twice += turn < m.turns;
+            m.turns = turn + 1;
+            started = false;
+        }
+        started |= strcmp(line, "start\n") == 0;
+        m.faults += strncmp(line, "fault ", 6) == 0;
+    }
+    if (file != NULL)
+        fclose(file);
+    return m;
+}
+
+/* The keys of a table, a line each: what is not indented. */
+static char *keys_of(const char *table)
+{
+    char *text = strdup(text_of(table)), *keys;
+    size_t size;
+    FILE *out = open_memstream(&keys, &size);
+
+    for (char *rest = text, *line; (line = strsep(&rest, "\n")) != NULL;)
+        if (line[0] != ' ')
+            fprintf(out, "%s\n", line);
+    fclose(out);
+    free(text);
+    return keys;
+}
+
+/* A file of the stand-in's folder. */
+static const char *file_in(const char *root, const char *name)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    return nas_file(path);
+}
+
+/* The table is that of an undisturbed profile, but for its numbers, of all turns in the log. */
+static void expect_whole(const char *table, int turns)
+{
+    const char *undisturbed = nas_file("whole.yaml");
+    char networks[32];
+
+    expect_table(table, false);
+    snprintf(networks, sizeof networks, ", %d networks,", turns);
+    const char *conditions = strstr(text_of(table), "conditions: ");
+    cr_assert_not_null(strstr(conditions, networks), "not %s: %.200s", networks, conditions);
+    cr_assert_not_null(strstr(conditions, "probe_ms: "));
+    expect_exit(NAS(PROFILE, "--out", undisturbed), 0, NULL);
+    char *keys = keys_of(table), *all = keys_of(undisturbed);
+    cr_assert_str_eq(keys, all);
+    free(keys);
+    free(all);
+}
+
+/* One profile of 20 faults: the link breaks where the stand-in's own random numbers say, and `nas` is
+ * killed at random moments, too; then the same command goes on. */
+static void profile_with_faults(const char *way, const char *root, uint64_t seed)
+{
+    const char *table = nas_file("t.yaml"), *log = file_in(root, "log");
+    const process_result *result;
+    measured m = {.turns = 0};
+    int kills = 0, refused = 0;
+    char text[32], name[64];
+    nas_rng rng;
+
+    nas_rng_init(&rng, seed, "kills", 0);
+    unlink(log);
+    unlink(file_in(root, "runs"));
+    snprintf(text, sizeof text, "%llu", (unsigned long long)seed);
+    snprintf(name, sizeof name, "%s/faults", root);
+    const char *faults = nas_put(name, text);
+    while (kills + m.faults < FAULTS) {
+        const process_options killed = {.timeout_s = 0.3 + 1.2 * nas_rng_uniform(&rng)};
+
+        result = nas_run(&killed, "profile", "--space", "tiny", "--threads", "1", "--interval",
+                         "0.0001", "--max-seconds", "1000", "--out", table, "--via", way,
+                         "--program", NAS_PROFILE_PROGRAM, NULL);
+        cr_assert(result->code == -1 || result->code == 65 || result->code == 74, "exit code %d: %s",
+                  result->code, result->err);
+        kills += result->code == -1;
+        refused += result->code != -1;
+        m = read_log(log);
+    }
+    unlink(faults);
+    for (int i = 0; i < 20; i++, usleep(200000)) { /* the device may still be on its way back */
+        result = NAS("profile", "--space", "tiny", "--threads", "1", "--max-seconds", "20", "--out",
+                     table, "--via", way, "--program", NAS_PROFILE_PROGRAM);
+        if (result->code != 74)
+            break;
+    }
+    expect_exit(result, 0, NULL);
+    m = read_log(log);
+    printf("seed %s by %.4s: %d faults of the link, %d kills, %d starts refused; %d turns, %d of them "
+           "measured twice\n", text, way, m.faults, kills, refused, m.turns, m.twice);
+    cr_assert_leq(m.twice, m.faults + kills);
+    expect_whole(table, m.turns);
+    unlink(table);
+}
+
+/* NAS_FAULT_SEEDS=N: of so many seeds. */
+static uint64_t fault_seeds(void)
+{
+    const char *text = getenv("NAS_FAULT_SEEDS");
+
+    return text != NULL ? strtoull(text, NULL, 10) : 1;
+}
+
+static void profile_with_faults_by_command(void)
+{
+    char way[512];
+
+    mkdir(nas_file("link"), 0700);
+    snprintf(way, sizeof way, "exec:/usr/bin/python3 %s/tests/support/link_faults.py %s",
+             NAS_SOURCE_DIR, nas_file("link"));
+    for (uint64_t seed = 1; seed <= fault_seeds(); seed++)
+        profile_with_faults(way, "link", seed);
+}
+
+Test(cli_phone, twenty_random_faults_cost_nothing_but_what_was_in_flight, .timeout = 3600)
+{
+    if (access("/usr/bin/python3", X_OK) != 0)
+        cr_skip_test("no /usr/bin/python3");
+    if (fault_seeds() > 1 || RUN_TOOL("adb", "version")->code != 0)
+        profile_with_faults_by_command();
+    if (RUN_TOOL("adb", "version")->code != 0)
+        return;
+    plug_in("phone");
+    for (uint64_t seed = 1; seed <= fault_seeds(); seed++)
+        profile_with_faults("adb", "phone", seed);
 }

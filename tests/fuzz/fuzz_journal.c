@@ -12,7 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static nas_status count(void *user, const nas_line *line, nas_err *err)
 {
-    if (line->kind != NAS_LINE_TURN || line->turn != *(int64_t *)user)
+    if (line->kind != NAS_LINE_ANSWER || line->request.kind != NAS_REQUEST_TURN ||
+        line->request.number != *(int64_t *)user)
         abort();
     ++*(int64_t *)user;
     return NAS_OK;

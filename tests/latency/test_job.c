@@ -1,14 +1,15 @@
-/* Jobs: what arrives is what was sent, and anything else is refused. */
+/* Jobs and requests: what arrives is what was sent, and anything else is refused. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "latency/profile/deck.h"
 #include "latency/profile/job.h"
+#include "latency/profile/request.h"
 #include "tests/latency/published.h"
 
 static nas_err err;
-static const nas_job asked = {.threads = 4, .cores = "4-7", .seed = 7, .first = 12, .seconds = 60.5};
+static const nas_job asked = {.threads = 4, .cores = "4-7", .seed = 7, .warm_seconds = 60.5};
 
 static char *text_of(const nas_space *space, size_t *size)
 {
@@ -36,7 +37,7 @@ Test(latency_job, every_built_in_space_arrives_as_it_was)
 
         REQUIRE_OK(nas_job__parse(&job, &there, text, size, &err));
         cr_assert_str_eq(job.cores, "4-7");
-        cr_assert(job.threads == 4 && job.seed == 7 && job.first == 12 && job.seconds == 60.5);
+        cr_assert(job.threads == 4 && job.seed == 7 && job.warm_seconds == 60.5);
         cr_assert_eq(there->image_size, space->image_size);
         cr_assert_eq(there->count, space->count);
         for (int s = 0; s < space->count; s++) {
@@ -94,11 +95,12 @@ static nas_status read_changed(const char *from, const char *to)
 Test(latency_job, other_versions_and_wrong_values_are_refused)
 {
     static const char *const wrong[][2] = {
-        {"onepath.profile 2", "onepath.profile 1"}, {"onepath.profile", "profile"},
+        {"onepath.profile 3", "onepath.profile 2"}, {"onepath.profile", "profile"},
         {"threads 4", "threads -4"}, {"threads 4", "threads 4x"}, {"threads 4", "threads"},
         {"cores 4-7", "cores 7-4"}, {"cores 4-7", "cores 4-"}, {"cores 4-7\n", ""},
         {"threads 4", "threads 4 4"}, {"threads 4", "threads 99999999999999999999"},
         {"seconds 60.5", "seconds nan"}, {"seconds 60.5", "seconds 1e99"},
+        {"probe 0", "probe 1"}, {"probe 0", "probe"}, {"probe 0", "probe 0 0"}, {"probe 0", "probe x"},
         {"image 16 3", "image 0 3"}, {"image 16 3", "image 99999 3"}, {"classes", "klasses"},
         {"slot 1 0", "slot 0 0"}, {"slot 1 0", "slot 65 0"}, {"op conv", "op cnov"},
         {"relu6", "relu7"}, {"end\n", "end\nmore\n"}, {"end\n", "end"},
@@ -115,6 +117,34 @@ Test(latency_job, a_network_that_makes_no_sense_is_refused)
 {
     cr_assert_eq(read_changed("image 16 3", "image 16 4"), NAS_E_CONFIG);
     cr_assert_eq(read_changed("classes 10", "classes 11"), NAS_E_CONFIG);
+}
+
+Test(latency_job, a_request_arrives_as_it_was_and_others_are_refused)
+{
+    static const char *const wrong[] = {
+        "", " ", "turn", "turn ", "turn x", "turn 0", "turn 0 0 0 0 0 0 0 0 0 0", "turn -1 0",
+        "turn 0 0 0 0 0 0 0 0 0 0 0 0", "turn 0 0 0 0 0 0 0 0 0 0 0 ", "probe", "probe 1 0",
+        "turn 0 1 0 0 0 0 0 0 0 0 0", "turn 0 0 4 0 0 0 0 0 0 0 0", "turn  0 0 0 0 0 0 0 0 0 0 0",
+        "turn 99999999999999 0 0 0 0 0 0 0 0 0 0", "tur 0 0 0 0 0 0 0 0 0 0 0", "end",
+    };
+    nas_space *space = load("tiny");
+    char text[NAS_REQUEST_SIZE];
+
+    for (int kind = NAS_REQUEST_TURN; kind <= NAS_REQUEST_PROBE; kind++) {
+        nas_request sent = {.kind = (nas_request_kind)kind, .number = 12345678901}, got = {0};
+
+        for (int s = 0; s < space->count && kind != NAS_REQUEST_PROBE; s++)
+            sent.choice[s] = space->slots[s].count - 1;
+        const size_t size = nas_request__text(&sent, space->count, text);
+        cr_assert(size == strlen(text) && text[size - 1] == '\n', "%s", text);
+        text[size - 1] = '\0';
+        REQUIRE_OK(nas_request__parse(&got, space, text, &err));
+        cr_assert_arr_eq(&got, &sent, sizeof got);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        cr_assert_eq(nas_request__parse(&(nas_request){0}, space, wrong[i], &err), NAS_E_DATA, "%s",
+                     wrong[i]);
+    nas_space_free(space);
 }
 
 Test(latency_deck, deals_every_candidate_equally_often_and_always_the_same)

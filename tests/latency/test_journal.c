@@ -4,19 +4,19 @@
 #include "tests/support/scratch.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 TestSuite(latency_journal, .init = scratch_init, .fini = scratch_fini);
 
 static nas_err err;
 static const nas_facts device = {.device = "d", .engine = "e", .kernels = "k", .governor = "g",
                                  .cores = 2, .threads = 1};
-static const int choice[] = {1, 2};
 static int told;
 
 static nas_status count(void *user, const nas_line *line, nas_err *e)
 {
-    cr_assert_eq(line->turn, told);
-    cr_assert_eq(line->ms[1], 0.5 * (double)told);
+    cr_assert_eq(line->request.number, told);
+    cr_assert_eq(line->answer.block_ms[1], 0.5 * (double)told);
     told++;
     return NAS_OK;
 }
@@ -36,9 +36,10 @@ static nas_journal *open_it(const char *digest, bool *known)
 static void put_turns(nas_journal *journal, int from, int to)
 {
     for (int turn = from; turn < to; turn++) {
-        const double ms[] = {1.0, 0.5 * turn};
+        const nas_request request = {.kind = NAS_REQUEST_TURN, .number = turn, .choice = {1, 2}};
+        const nas_answer answer = {.block_ms = {1.0, 0.5 * turn}};
 
-        REQUIRE_OK(nas_journal__put_turn(journal, turn, 2, choice, ms, &err));
+        REQUIRE_OK(nas_journal__put_turn(journal, &request, 2, &answer, &err));
     }
 }
 
@@ -88,18 +89,24 @@ Test(latency_journal, cut_anywhere_it_goes_on_with_the_whole_lines)
 
 Test(latency_journal, garbage_in_the_middle_ends_what_is_known)
 {
+    static const char *const garbage[] = {
+        "{\"turn\":7,\"choice\":[1,2],\"ms\":[1,1]}\n", "{\"probe\":2,\"ms\":1}\n",
+        "{\"network\":2,\"choice\":[1,2],\"ms\":1,\"disturbed\":0}\n"};
     bool known;
 
-    make(2);
-    FILE *file = fopen(scratch("j"), "a");
-    fputs("{\"turn\":7,\"choice\":[1,2],\"ms\":[1,1]}\n", file);
-    fclose(file);
-    nas_journal *journal = open_it("job", &known);
-    cr_assert_eq(told, 2);
-    put_turns(journal, 2, 3);
-    nas_journal__close(journal);
-    nas_journal__close(open_it("job", &known));
-    cr_assert_eq(told, 3);
+    for (size_t i = 0; i < sizeof garbage / sizeof *garbage; i++) {
+        unlink(scratch("j"));
+        make(2);
+        FILE *file = fopen(scratch("j"), "a");
+        fputs(garbage[i], file);
+        fclose(file);
+        nas_journal *journal = open_it("job", &known);
+        cr_assert_eq(told, 2);
+        put_turns(journal, 2, 3);
+        nas_journal__close(journal);
+        nas_journal__close(open_it("job", &known));
+        cr_assert_eq(told, 3);
+    }
 }
 
 Test(latency_journal, that_of_another_job_is_forgotten)

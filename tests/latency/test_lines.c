@@ -32,24 +32,35 @@ Test(latency_lines, what_is_written_is_read_back)
     const nas_facts facts = {.device = "ARM, 8 cores", .engine = "nas 9", .kernels = "portable",
                              .governor = "unknown", .cores = 8, .threads = 3, .load = 0.25,
                              .mhz = 2450.5, .emulated = true};
-    const int choice[] = {0, 63, 5};
-    const double ms[] = {0.1, 1.0 / 3.0, 0.0};
+    const nas_request asked[] = {
+        {.kind = NAS_REQUEST_TURN, .number = 12345678901, .choice = {0, 63, 5}},
+        {.kind = NAS_REQUEST_NETWORK, .number = 0, .choice = {0, 63, 5}},
+        {.kind = NAS_REQUEST_PROBE, .number = 7}};
+    const nas_answer answer = {.ms = 1.0 / 7.0, .disturbed = 2,
+                               .block_ms = {0.1, 1.0 / 3.0, 0.0}};
 
     READ_BACK(nas_line__put_facts(f, &facts));
     cr_assert_eq(line.kind, NAS_LINE_FACTS);
     cr_assert(nas_facts__same(&line.facts, &facts));
     cr_assert(line.facts.emulated && line.facts.load == 0.25 && line.facts.mhz == 2450.5);
-    READ_BACK(nas_line__put_turn(f, 12345678901, 3, choice, ms));
-    cr_assert_eq(line.kind, NAS_LINE_TURN);
-    cr_assert_eq(line.turn, 12345678901);
-    cr_assert_eq(line.slots, 3);
-    cr_assert_arr_eq(line.choice, choice, sizeof choice);
-    cr_assert_arr_eq(line.ms, ms, sizeof ms);
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        READ_BACK(nas_line__put_answer(f, &asked[i], 3, &answer));
+        cr_assert_eq(line.kind, NAS_LINE_ANSWER);
+        cr_assert_eq(line.request.kind, asked[i].kind);
+        cr_assert_eq(line.request.number, asked[i].number);
+        cr_assert_eq(line.slots, asked[i].kind == NAS_REQUEST_PROBE ? 0 : 3);
+        cr_assert_arr_eq(line.request.choice, asked[i].choice,
+                         (size_t)line.slots * sizeof *line.request.choice);
+        if (asked[i].kind == NAS_REQUEST_TURN)
+            cr_assert_arr_eq(line.answer.block_ms, answer.block_ms, 3 * sizeof *answer.block_ms);
+        else
+            cr_assert_eq(line.answer.ms, answer.ms);
+    }
+    READ_BACK(nas_line__put_answer(f, &asked[1], 3, &answer));
+    cr_assert_eq(line.answer.disturbed, 2);
     READ_BACK(nas_line__put_error(f, "no \"room\"\n\x1b[1m"));
     cr_assert_eq(line.kind, NAS_LINE_ERROR);
     cr_assert_str_eq(line.text, "no ?room???[1m");
-    READ_BACK(nas_line__put_end(f));
-    cr_assert_eq(line.kind, NAS_LINE_END);
 }
 
 Test(latency_lines, what_this_machine_says_of_itself_can_be_read)
@@ -75,7 +86,12 @@ Test(latency_lines, hostile_lines_are_refused)
         "{\"turn\":-1,\"choice\":[0],\"ms\":[1]}", "{\"turn\":0,\"choice\":[0]}",
         "{\"turn\":0,\"turn\":0,\"choice\":[0],\"ms\":[1]}",
         "{\"turn\":0,\"choice\":[0],\"ms\":[1],\"more\":1}", "{\"turn\":0,\"choice\":0,\"ms\":1}",
-        "{\"error\":5}", "{\"end\":1}", "{\"end\":true,\"more\":1}", "{\"onepath_profile\":2}",
+        "{\"error\":5}", "{\"end\":true}", "{\"probe\":0}", "{\"probe\":0,\"ms\":-1}",
+        "{\"probe\":-1,\"ms\":1}", "{\"probe\":0,\"ms\":[1]}", "{\"probe\":0,\"ms\":1,\"more\":1}",
+        "{\"network\":0,\"choice\":[0],\"ms\":1}", "{\"network\":0,\"ms\":1,\"disturbed\":0}",
+        "{\"network\":0,\"choice\":[0],\"ms\":1,\"disturbed\":6}",
+        "{\"network\":0,\"choice\":[0],\"ms\":1e7,\"disturbed\":0}",
+        "{\"network\":0,\"choice\":[64],\"ms\":1,\"disturbed\":0}", "{\"onepath_profile\":2}",
         "{\"onepath_profile\":1}",
         "{\"onepath_profile\":1,\"device\":5,\"engine\":\"\",\"kernels\":\"\",\"governor\":\"\","
         "\"cores\":1,\"threads\":1,\"load\":0,\"emulated\":false}",
@@ -88,4 +104,6 @@ Test(latency_lines, hostile_lines_are_refused)
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         cr_assert_eq(parse(lines[i]), NAS_E_DATA, "%s", lines[i]);
     REQUIRE_OK(parse("{\"turn\":0,\"choice\":[0],\"ms\":[1]}"));
+    REQUIRE_OK(parse("{\"network\":0,\"choice\":[0],\"ms\":1,\"disturbed\":5}"));
+    REQUIRE_OK(parse("{\"probe\":0,\"ms\":1}"));
 }

@@ -203,8 +203,8 @@ static void slow_down(const char *path, int turns)
         }
         REQUIRE_OK(nas_line__parse(&parsed, line, strcspn(line, "\n"), &err));
         for (int s = 0; s < parsed.slots; s++)
-            parsed.ms[s] *= parsed.turn < turns / 2 ? 1.0 : 10.0;
-        nas_line__put_turn(out, parsed.turn, parsed.slots, parsed.choice, parsed.ms);
+            parsed.answer.block_ms[s] *= parsed.request.number < turns / 2 ? 1.0 : 10.0;
+        nas_line__put_answer(out, &parsed.request, parsed.slots, &parsed.answer);
     }
     fclose(in);
     fclose(out);

@@ -3,10 +3,13 @@
 #include "latency/predict.h"
 #include "latency/profile/lines.h"
 #include "latency/profile/profile.h"
+#include "latency/profile/verify.h"
 #include "tests/latency/published.h"
 #include "tests/support/scratch.h"
 
+#include <omp.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static nas_err err;
 
@@ -61,7 +64,9 @@ Test(latency_remote, a_table_comes_back_and_says_of_what)
     cr_assert_gt(strlen(table->meta.device), 0);
     cr_assert_eq(table->meta.threads, 1);
     cr_assert_eq(table->meta.emulated, 0);
+    cr_assert(table->meta.probe_ms > 0.0 && strlen(table->meta.probe) == NAS_DIGEST_SIZE - 1);
     nas_latency_table_free(table);
+    nas_space_free(r.space);
 }
 
 Test(latency_remote, whoever_says_emulated_is_believed)
@@ -78,6 +83,10 @@ Test(latency_remote, whoever_says_emulated_is_believed)
     REQUIRE_OK(nas_latency_table_text(table, &text, &size, &err));
     REQUIRE_OK(nas_latency_table_parse(&again, text, size, "again", &err));
     cr_assert_eq(again->meta.emulated, 1);
+    nas_latency_table_free(again);
+    free(text);
+    nas_latency_table_free(table);
+    nas_space_free(r.space);
 }
 
 /* Turns of the journal, each of which must be there once and in order. */
@@ -94,8 +103,9 @@ static int turns_of_journal(void)
         if (i < 2)
             continue; /* job and facts */
         REQUIRE_OK(nas_line__parse(&line, text, strlen(text), &err));
-        cr_assert_eq(line.kind, NAS_LINE_TURN);
-        cr_assert_eq(line.turn, turns);
+        cr_assert_eq(line.kind, NAS_LINE_ANSWER);
+        cr_assert_eq(line.request.kind, NAS_REQUEST_TURN);
+        cr_assert_eq(line.request.number, turns);
         turns++;
     }
     fclose(file);
@@ -117,7 +127,11 @@ static const char flaky[] =
     "n=$(cat \"$0.n\" 2>/dev/null || echo 0)\n"
     "echo $((n + 1)) >\"$0.n\"\n"
     "[ \"$n\" -lt 20 ] || exec \"$@\"\n"
-    "\"$@\" | head -c $((500 + n * 97))\n"
+    "exec 3<&0\n"
+    "mkfifo \"$0.$n\"\n"
+    "\"$@\" <&3 >\"$0.$n\" &\n"
+    "dd bs=1 count=$((500 + n * 97)) status=none <\"$0.$n\"\n"
+    "kill $!\n"
     "exit 255\n";
 
 Test(latency_remote, twenty_lost_links_cost_nothing_but_the_turn_in_flight, .timeout = 120)
@@ -138,6 +152,8 @@ Test(latency_remote, twenty_lost_links_cost_nothing_but_the_turn_in_flight, .tim
     cr_assert_not_null(fgets(starts, sizeof starts, file));
     fclose(file);
     cr_assert_eq(atoi(starts), 21);
+    nas_latency_table_free(table);
+    nas_space_free(r.space);
 }
 
 static bool stop_later(void *user)
@@ -168,6 +184,8 @@ static void stop_and_continue(rig *r)
     cr_assert_geq(turns_of_journal(), 100); /* each once: those before count */
     cr_assert_gt(journal_text(then, sizeof then), size);
     cr_assert_arr_eq(then, first, size);
+    nas_latency_table_free(table);
+    nas_space_free(r->space);
 }
 
 Test(latency_remote, a_stopped_profile_continues_and_measures_only_what_is_missing)
@@ -182,9 +200,102 @@ Test(latency_remote, here_a_stopped_profile_continues_too)
 {
     rig r;
 
+    omp_set_num_threads(1); /* several that wait for each other crawl beside other programs */
     make(&r, "");
     r.options.via = NULL;
     stop_and_continue(&r);
+}
+
+/* ------------------------------------------------------------------ minute 1 against minute 10 */
+
+/* Turns of the table, and how often its older half was measured again. */
+static void read_conditions(const nas_latency_table *table, int *turns, int *repeats)
+{
+    const char *load = strstr(table->meta.conditions, "load "),
+               *again = strstr(table->meta.conditions, "repeats ");
+
+    cr_assert(load != NULL && again != NULL &&
+              sscanf(load, "load %*[^,], %d networks", turns) == 1 &&
+              sscanf(again, "repeats %d", repeats) == 1, "%s", table->meta.conditions);
+}
+
+/* Every entry must tell `level` times what tests/support/timed_device.py takes.  (Those at the end are
+ * of several blocks.) */
+static void expect_level(const rig *r, const nas_latency_table *table, double level)
+{
+    const nas_latency_grammar grammar = nas_latency_grammar_of(r->space);
+    nas_latency_entry *entries;
+    int count, i = 0;
+
+    REQUIRE_OK(nas_latency_space_entries(&entries, &count, r->space, grammar, 0, &err));
+    for (int s = 0; s < r->space->count; s++)
+        for (int c = 0; c < r->space->slots[s].count; c++, i++) {
+            const nas_latency_stat *stat = nas_latency_table_find(table, entries[i].key);
+            const double ms = level * (1.0 + 0.1 * s + 0.01 * c);
+
+            if (s < r->space->count - 2 && stat != NULL)
+                cr_expect_float_eq(stat->mean, ms, 1e-3 * ms, "%s: %g, not %g", entries[i].key,
+                                   stat->mean, ms);
+        }
+    free(entries);
+}
+
+/* A device whose clock is that of the test: slow from one turn to another. */
+static nas_latency_table *profile_timed(rig *r, int from, int to)
+{
+    nas_latency_table *table;
+
+    make(r, "");
+    snprintf(r->way, sizeof r->way, "exec:/usr/bin/python3 %s/tests/support/timed_device.py %d %d 1.3",
+             NAS_SOURCE_DIR, from, to);
+    REQUIRE_OK(nas_via_parse(&r->via, r->way, &err));
+    r->via.program = NAS_PROFILE_PROGRAM;
+    r->options.seconds = 60;
+    r->options.interval = 0.5;
+    REQUIRE_OK(nas_latency_profile(&table, r->space, &r->options, &err));
+    expect_covered(r, table);
+    return table;
+}
+
+Test(latency_remote, a_device_that_became_slow_is_measured_again_and_tells_the_speed_it_keeps)
+{
+    int turns, undisturbed, repeats;
+    rig r;
+
+    if (access("/usr/bin/python3", X_OK) != 0)
+        cr_skip_test("no /usr/bin/python3");
+    nas_latency_table *table = profile_timed(&r, 0, 0);
+    read_conditions(table, &undisturbed, &repeats);
+    cr_assert_eq(repeats, 0);
+    expect_level(&r, table, 1.0);
+    cr_assert_float_eq(table->meta.probe_ms, 20.0, 0.02);
+    nas_latency_table_free(table);
+    nas_space_free(r.space);
+    table = profile_timed(&r, undisturbed / 2, 1 << 30);
+    read_conditions(table, &turns, &repeats);
+    cr_assert_geq(repeats, 1, "%s", table->meta.conditions);
+    cr_assert_gt(turns, undisturbed + undisturbed / 4, "%s", table->meta.conditions);
+    expect_level(&r, table, 1.3);
+    cr_assert_float_eq(table->meta.probe_ms, 26.0, 0.02);
+    cr_assert_not_null(strstr(table->meta.conditions, "speed +0.0 %"), "%s", table->meta.conditions);
+    nas_latency_table_free(table);
+    nas_space_free(r.space);
+}
+
+Test(latency_remote, a_device_that_was_slow_for_a_while_is_not_measured_again)
+{
+    int turns, repeats;
+    rig r;
+
+    if (access("/usr/bin/python3", X_OK) != 0)
+        cr_skip_test("no /usr/bin/python3");
+    nas_latency_table *table = profile_timed(&r, 30, 50);
+    read_conditions(table, &turns, &repeats);
+    cr_assert_eq(repeats, 0, "%s", table->meta.conditions);
+    expect_level(&r, table, 1.0);
+    cr_assert_float_eq(table->meta.probe_ms, 20.0, 0.02);
+    nas_latency_table_free(table);
+    nas_space_free(r.space);
 }
 
 /* ------------------------------------------------------------------ devices that lie */
@@ -212,9 +323,9 @@ Test(latency_remote, devices_that_make_no_sense_are_refused)
     expect_refused("#!/bin/sh\necho '{\"turn\":0,\"choice\":[0],\"ms\":[1]}'\n", NAS_E_DATA,
                    "does not begin");
     expect_refused(FACTS "echo '{\"turn\":0,\"choice\":[0],\"ms\":[1]}'\nsleep 5\n", NAS_E_DATA,
-                   "something else than turn 0");
+                   "something else than request 0");
     expect_refused("#!/bin/sh\n"
-                   "exec \"$@\" | sed '/turn/s/\"ms\":.*/\"ms\":[0,0,0,0,0,0,0,0,0,0]}/'\n",
+                   "exec \"$@\" | sed -u '/turn/s/\"ms\":.*/\"ms\":[0,0,0,0,0,0,0,0,0,0]}/'\n",
                    NAS_E_DATA, "no time at all");
     expect_refused(FACTS "echo '{\"error\":\"too hot\"}'\nsleep 5\n", NAS_E_FAIL, "too hot");
 }
@@ -229,8 +340,44 @@ Test(latency_remote, another_device_on_the_same_way_is_refused)
     expect_refused("#!/bin/sh\n"
                    "n=$(cat \"$0.n\" 2>/dev/null || echo 0)\n"
                    "echo $((n + 1)) >\"$0.n\"\n"
-                   "[ \"$n\" = 0 ] || exec \"$@\" | sed 's/\"device\":\"/&Other /'\n"
-                   "\"$@\" | head -n 5\n",
+                   "[ \"$n\" = 0 ] || exec \"$@\" | sed -u 's/\"device\":\"/&Other /'\n"
+                   "\"$@\" | { sed -u 5q; kill $$; }\n",
                    NAS_E_DATA, "another device");
     cr_assert_not_null(strstr(err.hint, "journal"), "%s", err.hint);
+}
+
+/* A verification by the command `script` of what a sound device measured. */
+static void expect_verification_refused(const char *script, nas_status status, const char *says)
+{
+    const nas_latency_verify_options sound = {.samples = 2, .rounds = 1, .seed = 3, .threads = 1};
+    nas_latency_verify_options how = sound;
+    nas_latency_verification found;
+    nas_latency_table *table;
+    rig r;
+
+    make(&r, "");
+    REQUIRE_OK(nas_latency_profile(&table, r.space, &r.options, &err));
+    nas_space_free(r.space);
+    make(&r, script);
+    how.via = &r.via;
+    cr_assert_eq(nas_latency_verify(&found, table, r.space, &how, &err), status, "%s", err.message);
+    cr_assert_not_null(strstr(err.message, says), "%s", err.message);
+    cr_assert_null(found.pairs);
+    nas_latency_table_free(table);
+    nas_space_free(r.space);
+}
+
+#define CHANGED(how) "#!/bin/sh\nexec \"$@\" | sed -u '" how "'\n"
+
+Test(latency_remote, networks_and_probes_that_make_no_sense_are_refused)
+{
+    expect_verification_refused(CHANGED("/network/s/\"ms\":[^,]*/\"ms\":0/"), NAS_E_DATA, "no time at all");
+    expect_verification_refused(CHANGED("/network/s/\"ms\":[^,]*/\"ms\":-1/"), NAS_E_DATA, "no sense");
+    expect_verification_refused(CHANGED("s/\"network\":/&1/"), NAS_E_DATA, "something else");
+    expect_verification_refused(CHANGED("s/\"choice\":.0/\"choice\":[1/"), NAS_E_DATA, "something else");
+    expect_verification_refused(CHANGED("/probe\":/s/\"ms\":[^}]*/\"ms\":0/"), NAS_E_DATA,
+                                "no time at all");
+    expect_verification_refused(CHANGED("/probe\":/s/\"ms\":[^}]*/\"ms\":1e999/"), NAS_E_DATA,
+                                "no sense");
+    expect_verification_refused(CHANGED("s/\"threads\":1/\"threads\":2/"), NAS_E_DATA, "2 threads");
 }

@@ -2,26 +2,31 @@
 """A stand-in for a phone, which the real adb client talks to over TCP:  adb_device.py ROOT
 
 Its files are those below ROOT, its shell is /bin/sh of this machine with the paths moved there.
-Prints the port that it listens on, and ends with its first argument's folder or when killed.
-  ROOT/full  exists: there is no room, every push fails
-  ROOT/cuts  holds N: the next N runs of nas-profile lose their link after some output
+Prints the port that it listens on, and ends when killed.
+  ROOT/full    exists: there is no room, every push fails
+  ROOT/faults  and other files: of link_faults.py, for the runs of nas-profile
 
 Protocol (AOSP, system/core/adb: protocol.txt, SYNC.TXT): messages of a 24 byte head and a
 payload; a stream is OPENed, each WRTE is answered by OKAY before the next, and CLSEd.
 """
 import os
 import queue
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import threading
+import time
+
+from link_faults import Faults
 
 ROOT = os.path.abspath(sys.argv[1])
 PHONE = "/data/local/tmp"
 BANNER = b"device::ro.product.name=standin;ro.product.model=StandIn;ro.product.device=standin;" \
          b"features=shell_v2,cmd"
 MAX_PAYLOAD = 65536
+ADDRESS = None  # as adb calls it
 
 
 def local(path):
@@ -59,50 +64,61 @@ class Stream:
         self.acknowledged.put(None)
 
 
-def cuts_left():
-    """One less than before; 0 when none is left."""
-    path = os.path.join(ROOT, "cuts")
+def listen(stream, process):
+    """What the client writes is the program's stdin."""
     try:
-        with open(path) as file:
-            count = int(file.read())
-    except (OSError, ValueError):
-        return 0
-    with open(path, "w") as file:
-        file.write(str(max(count - 1, 0)))
-    return count
+        while True:
+            kind, size = struct.unpack("<BI", stream.read(5))
+            data = stream.read(size)
+            if kind == 0:
+                os.write(process.stdin.fileno(), data)
+            elif kind == 3:
+                break
+    except (EOFError, OSError):
+        pass
+    process.stdin.close()
 
 
 def shell(stream, command):
-    cut = 4 if "nas-profile job" in command and cuts_left() > 0 else None
+    faults = Faults(ROOT) if "nas-profile job" in command else None
     script = "getprop() { echo Stand-in 1; }; cd '%s'; %s" % (
         local(PHONE), command.replace(PHONE, local(PHONE)))
-    process = subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.DEVNULL,
+    process = subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    whole = True
+
+    def write(kind, data):
+        stream.write(struct.pack("<BI", kind, len(data)) + data)
 
     def pump(pipe, kind):
-        writes = 0
+        nonlocal whole
         try:
             while data := os.read(pipe.fileno(), 4096):
-                stream.write(struct.pack("<BI", kind, len(data)) + data)
-                writes += 1
-                if cut and kind == 1 and writes >= cut:
+                if kind != 1 or faults is None:
+                    write(kind, data)
+                elif not faults.hand_on(data, lambda piece: write(1, piece)):
                     raise EOFError
         except (EOFError, OSError, queue.Empty):
-            process.kill()
+            whole = False
+            stream.closed()
 
     pumps = [threading.Thread(target=pump, args=a, daemon=True)
              for a in ((process.stdout, 1), (process.stderr, 2))]
-    for thread in pumps:
+    for thread in pumps + [threading.Thread(target=listen, args=(stream, process), daemon=True)]:
         thread.start()
     while stream.open and process.poll() is None:
         try:
             process.wait(0.05)
         except subprocess.TimeoutExpired:
             pass
-    process.kill()
+    if process.poll() is None:
+        process.send_signal(signal.SIGHUP) # as a real one does; its stdin ends, too
+    if faults is not None and faults.gone:
+        stream.connection.away(faults.seconds)
     for thread in pumps:
         thread.join()
-    if stream.open and not cut:
+    process.wait()
+    if stream.open and whole:
         stream.write(struct.pack("<BIB", 3, 1, process.returncode & 255))
 
 
@@ -152,8 +168,11 @@ def serve(stream, service):
             sync(stream)
     except (EOFError, OSError, queue.Empty):
         pass
-    if stream.open:
-        stream.connection.send(b"CLSE", stream.number, stream.other)
+    try:
+        if stream in stream.connection.streams.values():
+            stream.connection.send(b"CLSE", stream.number, stream.other)
+    except OSError:
+        pass
 
 
 class Connection(threading.Thread):
@@ -195,6 +214,14 @@ class Connection(threading.Thread):
             elif kind == b"CLSE":
                 self.streams.pop(second).closed()
 
+    def away(self, seconds):
+        """The device is gone, and after a while there again: plugged in by hand."""
+        self.peer.shutdown(socket.SHUT_RDWR)
+        time.sleep(seconds)
+        for verb in ("disconnect", "connect"):
+            subprocess.run(["adb", verb, ADDRESS], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
     def run(self):
         try:
             while True:
@@ -206,9 +233,13 @@ class Connection(threading.Thread):
 
 
 def main():
+    global ADDRESS
+
     os.makedirs(local(PHONE), exist_ok=True)
     listener = socket.create_server(("127.0.0.1", 0))
-    print(listener.getsockname()[1], flush=True)
+    port = listener.getsockname()[1]
+    ADDRESS = "127.0.0.1:%d" % port
+    print(port, flush=True)
     while True:
         peer, _ = listener.accept()
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
