@@ -127,7 +127,7 @@ static nas_status search(demo *d, nas_search_result *found, json_t *result, nas_
     cli_search_options *o = d->search.options;
     o->run.common = *common;
     const nas_search_config config = cli_search_config(o);
-    status = cli_search_prepare(&d->task, o->data, o->space, o->table, false, &config, err);
+    status = cli_search_prepare(&d->task, o, &config, err);
     if (status != NAS_OK)
         return status;
     json_object_set_new(d->search.merged, "seed", json_integer(common->seed));

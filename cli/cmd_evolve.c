@@ -81,10 +81,12 @@ static nas_status evolve_in_run(const cli_context *context, const evolve_options
 {
     char space[NAS_DIGEST_SIZE];
     cli_session session;
+    cli_verifier verifier;
     json_t *inputs = json_object();
     nas_status status;
 
-    if ((status = nas_space_digest(task->space, space, err)) == NAS_OK &&
+    if ((status = cli_evolve_verifier(&verifier, task, o->run.common.seed, err)) == NAS_OK &&
+        (status = nas_space_digest(task->space, space, err)) == NAS_OK &&
         (status = cli_evolve_inputs(inputs, task, err)) == NAS_OK) {
         json_object_set_new(inputs, "space", json_string(space));
         status = cli_session_open(&session, context, inputs, err);
@@ -95,7 +97,7 @@ static nas_status evolve_in_run(const cli_context *context, const evolve_options
     cli_evolve search = {.task = task, .session = &session,
                          .evaluator = &task->evaluator->evaluator, .config = config_of(o),
                          .points = points_of(o), .started = started, .source = "predictor", .score = "predicted_top1",
-                         .take = take, .user = (void *)o};
+                         .verifier = &verifier, .take = take, .user = (void *)o};
     search.config.observer = &session.observer;
     status = cli_evolve_run(&search, result, err);
     const bool whole = status == NAS_OK || status == NAS_E_INFEASIBLE;

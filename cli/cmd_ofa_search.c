@@ -54,6 +54,7 @@ typedef struct task {
     cli_subnets subnets;
     int origin[NAS_MAX_SLOTS][NAS_MAX_CANDIDATES]; /* of the candidates that are trained */
     cli_evolve_task found;                         /* what is to be found                */
+    cli_verifier verifier;                         /* of the best                        */
 } task;
 
 static nas_status prepare(task *t, nas_err *err)
@@ -191,8 +192,8 @@ static nas_status search_in_run(task *t, cli_session *session, json_t *result, n
                          .config = config_of(t), .points = points_of(t),
                          .started = session->started,
                          .source = judges(t) ? "supernet" : "predictor",
-                         .score = judges(t) ? "valid_top1" : "predicted_top1", .take = take,
-                         .user = t};
+                         .score = judges(t) ? "valid_top1" : "predicted_top1", .verifier = &t->verifier,
+                         .take = take, .user = t};
     nas_status status = NAS_OK;
 
     search.config.observer = judges(t) ? NULL : &session->observer; /* the judge asks for itself */
@@ -219,7 +220,8 @@ static nas_status search_run(const cli_context *context, const void *options, na
         status = dry_run(context, t, err);
         goto done;
     }
-    if ((status = cli_subnets_inputs(&inputs, &t->subnets, err)) ||
+    if ((status = cli_evolve_verifier(&t->verifier, &t->found, t->options->run.common.seed, err)) ||
+        (status = cli_subnets_inputs(&inputs, &t->subnets, err)) ||
         (status = cli_evolve_inputs(inputs, &t->found, err)) ||
         (status = cli_session_open(&session, context, inputs, err)))
         goto done;

@@ -1,7 +1,8 @@
-/* nas search - the main job: a network for these images under a latency target. */
+/* nas search - the main job: a network for these images under a latency target or other limits. */
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/system.h"
@@ -22,10 +23,13 @@ static const nas_option task_table[] = {
     {"--space", NAS_OPT_STRING, AT(space), NULL, 0, 0, NULL, "SPACE",
      "name of a built-in space, or its JSON file", true},
     {"--table", NAS_OPT_STRING, AT(table), NULL, 0, 0, NULL, "FILE",
-     "latency table, or a folder of tables by image size", true},
+     "latency table, or a folder of tables by image size; needed for --target-ms"},
     {"--target-ms", NAS_OPT_REAL, AT(target_ms), NULL, 1e-6, 1e6, NULL, "MS",
-     "latency that the network must not exceed, by the table", true},
+     "latency that the network must not exceed, by the table"},
     CLI_COST_LIMIT_ROWS(AT(limits)),
+    {"--objective", NAS_OPT_STRING, AT(objective), NULL, 0, 0, NULL, "COST[,COST...]",
+     "latency, macs, parameters, memory: which of these limits training presses for, too; default: "
+     "latency if it has a target, otherwise all that are given"},
     CLI_ALLOW_EMULATED(AT(allow_emulated)),
     CLI_DRY_RUN(AT(dry_run)),
     {0},
@@ -37,7 +41,7 @@ static const nas_option method_table[] = {
     {"--arch-mode", NAS_OPT_CHOICE, AT(arch_mode), "full", 0, 0, "two|full", NULL,
      "candidates that an architecture step compares"},
     {"--latency-loss", NAS_OPT_CHOICE, AT(latency_loss), "mul-log", 0, 0, "mul-log|add-linear",
-     NULL, "how the expected latency enters the loss"},
+     NULL, "how the expected latency, and other objectives, enter the loss"},
     {"--epochs", NAS_OPT_INT, AT(epochs), "120", 0, 1e6, NULL, "N",
      "passes that train weights and architecture"},
     {"--warmup-epochs", NAS_OPT_INT, AT(warmup_epochs), "40", 0, 1e6, NULL, "N",
@@ -69,16 +73,99 @@ static const nas_option method_table[] = {
      "networks judged at the end"},
     {"--score-images", NAS_OPT_INT, AT(score_images), "1000", 1, 1e7, NULL, "N",
      "validation images that judge each"},
-    {"--verify-top", NAS_OPT_INT, AT(verify_top), "0", 0, 10000, NULL, "N",
-     "measure the N best of them whole on this machine, and choose one that meets the target by "
-     "that, too; the result then depends on times"},
+    CLI_VERIFY_ROWS(AT(verify)),
     {0},
 };
+
+/* Limits as the search counts them; 0: none. */
+static void limits_of(double out[NAS_COSTS], const cli_search_options *o)
+{
+    out[NAS_COST_LATENCY] = o->target_ms;
+    out[NAS_COST_MACS] = o->limits.max_macs;
+    out[NAS_COST_PARAMETERS] = o->limits.max_parameters;
+    out[NAS_COST_MEMORY] = o->limits.max_memory_mib * CLI_MIB;
+}
+
+/* The cost of that name; NAS_COSTS: none. */
+static nas_cost cost_named(const char *name, size_t length)
+{
+    nas_cost cost = 0;
+
+    while (cost < NAS_COSTS && (strlen(nas_cost_names[cost].option) != length ||
+                                memcmp(name, nas_cost_names[cost].option, length) != 0))
+        cost++;
+    return cost;
+}
+
+static nas_status objectives_of(bool out[NAS_COSTS], const cli_search_options *o, nas_err *err)
+{
+    double limit[NAS_COSTS];
+    size_t length;
+
+    limits_of(limit, o);
+    for (int k = 0; k < NAS_COSTS; k++)
+        out[k] = o->objective == NULL && limit[k] > 0.0 &&
+                 (k == NAS_COST_LATENCY || !out[NAS_COST_LATENCY]);
+    for (const char *at = o->objective; at != NULL;
+         at = at[length] != '\0' ? at + length + 1 : NULL) {
+        length = strcspn(at, ",");
+        const nas_cost cost = cost_named(at, length);
+
+        if (cost == NAS_COSTS) {
+            nas_fail(err, NAS_E_USAGE, "--objective: '%.*s' is no cost",
+                     (int)(length < 40 ? length : 40), at);
+            nas_hint(err, "latency, macs, parameters and memory are, several separated by commas");
+            return NAS_E_USAGE;
+        }
+        out[cost] = true;
+    }
+    return NAS_OK;
+}
+
+static nas_status check(const void *options, nas_err *err)
+{
+    static const char *const flags[NAS_COSTS] = {"--target-ms", "--max-macs", "--max-parameters",
+                                                 "--max-memory"};
+    const cli_search_options *o = options;
+    bool objective[NAS_COSTS], any = false;
+    double limit[NAS_COSTS];
+    const nas_status status = objectives_of(objective, o, err);
+
+    if (status != NAS_OK)
+        return status;
+    limits_of(limit, o);
+    for (int k = 0; k < NAS_COSTS; k++) {
+        any = any || limit[k] > 0.0;
+        if (!objective[k] || limit[k] > 0.0)
+            continue;
+        nas_fail(err, NAS_E_USAGE, "--objective: %s has no limit", nas_cost_names[k].option);
+        nas_hint(err, "training presses for what is above its limit: give %s", flags[k]);
+        return NAS_E_USAGE;
+    }
+    if (!any) {
+        nas_fail(err, NAS_E_USAGE, "a limit is required: what may the network cost?");
+        nas_hint(err, "say --table FILE --target-ms MS, --max-macs N, --max-parameters N, "
+                 "--max-memory MIB, or several of them");
+        return NAS_E_USAGE;
+    }
+    if (o->target_ms > 0.0 && o->table == NULL) {
+        nas_fail(err, NAS_E_USAGE, "--target-ms goes by a latency table: --table is required");
+        nas_hint(err, "nas profile makes one for this machine");
+        return NAS_E_USAGE;
+    }
+    if (o->verify.top > 0 && !(o->target_ms > 0.0)) {
+        nas_fail(err, NAS_E_USAGE, "--verify-top measures whether a target is met: there is none");
+        nas_hint(err, "say --target-ms MS");
+        return NAS_E_USAGE;
+    }
+    return NAS_OK;
+}
 
 nas_search_config cli_search_config(const cli_search_options *o)
 {
     nas_search_config c = nas_search_default(o->target_ms);
 
+    objectives_of(c.objective, o, NULL);
     c.max_macs = o->limits.max_macs;
     c.max_parameters = o->limits.max_parameters;
     c.max_memory_bytes = o->limits.max_memory_mib * CLI_MIB;
@@ -100,7 +187,7 @@ nas_search_config cli_search_config(const cli_search_options *o)
     c.rl_samples = (int)o->rl_samples;
     c.derive_samples = (int)o->derive_samples;
     c.score_images = (int)o->score_images;
-    c.verify_top = (int)o->verify_top;
+    c.verify_top = (int)o->verify.top;
     c.sync_bn = o->sync_bn;
     c.comm = cli_ranks();
     c.memory = (nas_memory)o->run.memory;
@@ -110,31 +197,76 @@ nas_search_config cli_search_config(const cli_search_options *o)
     return c;
 }
 
-/* What no search can meet: shows the fastest network that there is. */
-static nas_status emit_closest(const cli_context *context, const nas_space *space,
-                               const nas_latency_lut *lut, double target_ms, nas_err *err)
+/* Adds the fastest network that there is. */
+static nas_status show_fastest(json_t *about, const cli_search_task *task, nas_err *err)
 {
     int fastest[NAS_MAX_SLOTS];
     double least, most;
-    json_t *about = NULL;
+    json_t *closest = NULL;
     nas_arch *arch = NULL;
     nas_status status;
 
-    nas_latency_lut_range(lut, space, &least, &most, fastest, NULL);
-    if ((status = nas_space_arch(&arch, space, fastest, err)) == NAS_OK &&
-        (status = cli_arch_json(&about, arch, err)) == NAS_OK)
-        status = cli_emit(context,
-                          json_pack("{s:b, s:n, s:f, s:f, s:f, s:o}", "feasible", 0, "arch",
-                                    "target_ms", target_ms, "latency_ms", least, "slowest_ms",
-                                    most, "closest", about),
-                          err);
+    nas_latency_lut_range(task->lut, task->space, &least, &most, fastest, NULL);
+    if ((status = nas_space_arch(&arch, task->space, fastest, err)) == NAS_OK &&
+        (status = cli_arch_json(&closest, arch, err)) == NAS_OK)
+        json_object_update_new(about, json_pack("{s:f, s:f, s:f, s:o}", "target_ms",
+                                                task->config.target_ms, "latency_ms", least,
+                                                "slowest_ms", most, "closest", closest));
     nas_arch_free(arch);
+    return status;
+}
+
+/* What no search can meet: shows what is in reach. */
+static nas_status emit_closest(const cli_context *context, const cli_search_task *task,
+                               const cli_search_options *o, nas_err *err)
+{
+    nas_problem problem;
+    double limit[NAS_COSTS];
+    json_t *about = NULL;
+    nas_status status = nas_problem_init(
+        &problem, task->space, 0, NULL,
+        task->lut != NULL ? (const nas_latency_lut *const *)&task->lut : NULL, err);
+
+    limits_of(limit, o);
+    for (int k = 0; k < NAS_COSTS; k++)
+        problem.limit[k] = limit[k] > 0.0 ? limit[k] : INFINITY;
+    if (status == NAS_OK) {
+        about = cli_limits_infeasible(&problem, task->lut != NULL);
+        status = about == NULL ? nas_fail(err, NAS_E_NOMEM, "search: out of memory") : NAS_OK;
+    }
+    if (status == NAS_OK && o->target_ms > 0.0)
+        status = show_fastest(about, task, err);
+    if (status == NAS_OK)
+        status = cli_emit(context, json_incref(about), err);
+    json_decref(about);
+    nas_problem_fini(&problem);
     return status;
 }
 
 static nas_status load(void *self, const char *path, nas_err *err)
 {
     return nas_search_load(self, path, err);
+}
+
+/* The limits with what the network came to, and what training pressed for. */
+static json_t *limits_json(const nas_search_config *c, const nas_arch *arch, double latency_ms)
+{
+    const nas_op_cost cost = nas_arch_cost(arch, 0);
+    const double limit[NAS_COSTS] = {c->target_ms, c->max_macs, c->max_parameters,
+                                     c->max_memory_bytes};
+    const double reached[NAS_COSTS] = {latency_ms, (double)cost.macs, (double)cost.parameters,
+                                       (double)nas_arch_memory(arch, 0)};
+    const bool pressed = c->method == NAS_SEARCH_GRADIENT || c->method == NAS_SEARCH_REINFORCE;
+    json_t *list = json_array();
+
+    for (int k = 0; k < NAS_COSTS; k++)
+        if (limit[k] > 0.0)
+            json_array_append_new(
+                list, json_pack("{s:s, s:f, s:f, s:b}", "cost", nas_cost_names[k].result, "limit",
+                                limit[k] / nas_cost_names[k].unit, "reached",
+                                reached[k] / nas_cost_names[k].unit, "objective",
+                                pressed && c->objective[k]));
+    return list;
 }
 
 /* The chosen network with the supernet's weights, in the run's files and in `result`. */
@@ -156,43 +288,10 @@ static nas_status save_choice(cli_session *session, const cli_search_task *task,
             result, json_pack("{s:I, s:I, s:f}", "macs", (json_int_t)cost.macs, "parameters",
                               (json_int_t)cost.parameters, "activation_mib",
                               (double)nas_arch_memory(arch, 0) / CLI_MIB));
+        json_object_set_new(result, "limits", limits_json(&task->config, arch, found->latency_ms));
     }
     nas_model_free(model);
     nas_arch_free(arch);
-    return status;
-}
-
-/* Those that were measured whole, the answer first, in the store (as evaluations of their own, with
- * the measured latency) and in `result`. */
-static nas_status save_verified(cli_session *session, const cli_search_task *task,
-                                const nas_search_result *found, json_t *result, nas_err *err)
-{
-    const size_t count = (size_t)found->verified;
-    nas_candidate *list = calloc(count + 1, sizeof *list);
-    json_t *verified = json_array();
-    nas_status status = NAS_OK;
-
-    if (list == NULL || verified == NULL) {
-        status = nas_fail(err, NAS_E_NOMEM, "search: out of memory");
-        goto done;
-    }
-    for (size_t i = 0; i < count; i++) {
-        list[i] = found->judgement[i];
-        list[i].latency_ms = list[i].measured_ms;
-        json_array_append_new(
-            verified,
-            json_pack("{s:f, s:f, s:f, s:b, s:b}", "predicted_ms", found->judgement[i].latency_ms,
-                      "measured_ms", list[i].measured_ms, "score", list[i].score, "meets_target",
-                      list[i].measured_ms <= task->config.target_ms, "chosen", i == 0));
-    }
-    status = cli_outcome_record(session->store, session->attempt, "verified", task->space, list,
-                                found->verified, err);
-    json_object_set_new(result, "measured_ms", json_real(list[0].measured_ms));
-    json_object_set(result, "verified", verified);
-
-done:
-    json_decref(verified);
-    free(list);
     return status;
 }
 
@@ -203,13 +302,7 @@ static nas_status fail_closest(const cli_search_task *task, const nas_search_res
     if (found->verified == 0)
         return nas_fail(err, NAS_E_INFEASIBLE, "the closest network found takes %.6g ms",
                         found->latency_ms);
-    nas_fail(err, NAS_E_INFEASIBLE,
-             "none of the %d networks measured takes at most %g ms: the fastest takes %.4g, by the "
-             "table %.4g", found->verified, task->config.target_ms,
-             found->judgement[0].measured_ms, found->latency_ms);
-    nas_hint(err, "raise --verify-top, or make the table again: nas latency verify tells how far "
-             "it is off");
-    return NAS_E_INFEASIBLE;
+    return cli_verified_fail(found->judgement, found->verified, task->config.target_ms, err);
 }
 
 /* What the search is made from, by the names of the options. */
@@ -219,10 +312,10 @@ static nas_status input_digests(json_t **out, const cli_search_task *task, nas_e
     nas_status status;
 
     if ((status = nas_space_digest(task->space, space, err)) ||
-        (status = nas_latency_table_digest(task->table, table, err)))
+        (task->table != NULL && (status = nas_latency_table_digest(task->table, table, err))))
         return status;
-    *out = json_pack("{s:s, s:s, s:s}", "data", task->data->digest, "space", space, "table",
-                     table);
+    *out = json_pack("{s:s, s:s, s:s*}", "data", task->data->digest, "space", space, "table",
+                     task->table != NULL ? table : NULL);
     return *out != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "search: out of memory");
 }
 
@@ -240,7 +333,7 @@ nas_status cli_search_execute(const cli_context *context, const cli_search_task 
     if (status != NAS_OK)
         return status;
     json_object_update_new(result, json_pack("{s:b, s:n}", "feasible", 0, "arch")); /* so far */
-    if ((cli_session_leads(&session) &&
+    if ((cli_session_leads(&session) && task->table != NULL &&
          (status = cli_table_record(session.store, session.attempt, task->table,
                                     task->table_path, err))) ||
         (status = cli_session_restore(&session, load, task->search, err)) ||
@@ -251,13 +344,16 @@ nas_status cli_search_execute(const cli_context *context, const cli_search_task 
     if ((status = nas_search_digest(task->search, digest, err)) ||
         (status = save_choice(&session, task, found, result, err)) ||
         (found->verified > 0 &&
-         (status = save_verified(&session, task, found, result, err))))
+         (status = cli_verified_save(&session, task->space, found->judgement, found->verified,
+                                     task->config.target_ms, result, err))))
         return cli_session_close(&session, status, NULL, err);
     json_object_update_new(
         result,
-        json_pack("{s:b, s:f, s:f, s:o, s:o, s:o, s:I, s:i, s:f, s:f, s:s}", "feasible",
-                  found->feasible, "target_ms", task->config.target_ms, "latency_ms",
-                  found->latency_ms, "valid_top1", cli_real(found->valid_top1), "valid_top5",
+        json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:I, s:i, s:f, s:f, s:s}", "feasible",
+                  found->feasible, "target_ms",
+                  cli_real(task->config.target_ms > 0.0 ? task->config.target_ms : NAN),
+                  "latency_ms", cli_real(found->latency_ms), "valid_top1",
+                  cli_real(found->valid_top1), "valid_top5",
                   cli_real(found->valid_top5), "valid_loss", cli_real(found->valid_loss), "steps",
                   (json_int_t)found->steps, "judged", found->judged, "seconds", found->seconds,
                   "peak_rss_mib", nas_system_peak_rss_mib(), "digest", digest));
@@ -313,8 +409,7 @@ static nas_status dry_run(const cli_context *context, const cli_search_options *
     short_one.verify_top = 0;
     short_one.score_images = config->score_images < SCORED ? config->score_images : SCORED;
     cli_probe_init(&probe, 2 * config->arch_every);
-    if ((status = cli_search_prepare(&task, o->data, o->space, o->table, o->allow_emulated,
-                                     &short_one, err)) ||
+    if ((status = cli_search_prepare(&task, o, &short_one, err)) ||
         (status = cli_demand_space(about, task.space, task.lut, err)) ||
         (status = cli_probe_status(
              &probe, nas_search_run(task.search, &probe.observer, &found, err), err)))
@@ -346,8 +441,7 @@ static nas_status search_run(const cli_context *context, const void *options, na
     }
 
     json_t *result = json_object();
-    nas_status status = cli_search_prepare(&task, o->data, o->space, o->table, o->allow_emulated,
-                                            &config, err);
+    nas_status status = cli_search_prepare(&task, o, &config, err);
 
     if (status == NAS_OK) {
         status = cli_search_execute(context, &task, &found, result, err);
@@ -355,9 +449,8 @@ static nas_status search_run(const cli_context *context, const void *options, na
             const nas_status printed = cli_emit(context, json_incref(result), err);
             status = printed != NAS_OK ? printed : status;
         }
-    } else if (status == NAS_E_INFEASIBLE && task.lut != NULL) {
-        const nas_status printed =
-            emit_closest(context, task.space, task.lut, o->target_ms, NULL);
+    } else if (status == NAS_E_INFEASIBLE && (task.lut != NULL || o->table == NULL)) {
+        const nas_status printed = emit_closest(context, &task, o, NULL);
         status = printed != NAS_OK ? printed : status;
     }
     free(found.judgement);
@@ -370,5 +463,5 @@ const cli_command cmd_search = {
     .name = "search", .summary = "find a network for images and a device",
     .example = "search --data photos.nasd --space tiny --table here.yaml --target-ms 2",
     .tables = {task_table, method_table, cli_run_table}, .size = sizeof(cli_search_options),
-    .stop = CLI_STOP_RESUMES, .shared = true, .run = search_run,
+    .stop = CLI_STOP_RESUMES, .shared = true, .check = check, .run = search_run,
 };

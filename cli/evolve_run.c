@@ -99,41 +99,6 @@ static nas_status save_front(cli_evolve *e, const cli_evolve_target *target,
     return status;
 }
 
-/* How results call the costs. */
-static const struct {
-    const char *name;
-    double unit;
-} costs[NAS_COSTS] = {[NAS_COST_LATENCY] = {"latency_ms", 1.0},
-                      [NAS_COST_MACS] = {"macs", 1.0},
-                      [NAS_COST_PARAMETERS] = {"parameters", 1.0},
-                      [NAS_COST_MEMORY] = {"activation_mib", CLI_MIB}};
-
-/* What each cost could be; where every limit alone can be met, also beside the other limits. */
-static json_t *infeasible_json(const cli_evolve_target *target)
-{
-    const nas_problem *problem = &target->problem;
-    json_t *reachable = json_object(), *together = json_object();
-    json_t *about = json_pack("{s:b, s:n, s:o}", "feasible", 0, "arch", "reachable", reachable);
-    bool alone = true;
-
-    for (int k = target->tables != NULL ? 0 : NAS_COST_MACS; k < NAS_COSTS; k++) {
-        double min, max;
-
-        nas_problem_range(problem, (nas_cost)k, &min, &max);
-        json_object_set_new(reachable, costs[k].name,
-                            json_pack("[f, f]", min / costs[k].unit, max / costs[k].unit));
-        alone = alone && min <= problem->limit[k];
-    }
-    for (int k = 0; k < NAS_COSTS && alone; k++)
-        if (problem->limit[k] < INFINITY)
-            json_object_set_new(together, costs[k].name,
-                                cli_real(nas_problem_least(problem, (nas_cost)k) / costs[k].unit));
-    if (alone)
-        json_object_set(about, "least_beside_other_limits", together);
-    json_decref(together);
-    return about;
-}
-
 /* Writes down what was found for a target. */
 static nas_status keep(cli_evolve *e, const cli_evolve_target *target, const nas_candidate *list,
                        int count, json_t **about, nas_err *err)
@@ -155,21 +120,55 @@ static nas_status keep(cli_evolve *e, const cli_evolve_target *target, const nas
                               list, count, err);
 }
 
+/* How many of the best are measured: the answer is in front then. */
+static nas_status verify(const cli_evolve *e, const cli_evolve_target *target,
+                         nas_candidate *list, int count, int *verified, nas_err *err)
+{
+    const int64_t top = e->verifier->options->top;
+    const nas_measurer measurer = cli_verifier_measurer(e->verifier);
+
+    *verified = top < count ? (int)top : count;
+    if (*verified == 0)
+        return NAS_OK;
+    return nas_candidates_verify(&measurer, list, *verified,
+                                 target->problem.limit[NAS_COST_LATENCY], &e->session->observer,
+                                 err);
+}
+
+/* Those that were measured, in the store and in `about`; none of them may meet the target. */
+static nas_status keep_verified(cli_evolve *e, const cli_evolve_target *target,
+                                const nas_candidate *list, int verified, json_t *about,
+                                nas_err *err)
+{
+    const double target_ms = target->problem.limit[NAS_COST_LATENCY];
+
+    if (verified > 0 && list[0].measured_ms > target_ms) {
+        json_object_set_new(about, "feasible", json_false());
+        e->infeasible++;
+        cli_verified_fail(list, verified, target_ms, &e->why);
+    }
+    return verified == 0 ? NAS_OK
+                         : cli_verified_save(e->session, e->task->space, list, verified, target_ms,
+                                             about, err);
+}
+
 /* Searches for one target; `*about` (yours) tells the best network, or that there is none. */
 static nas_status run_target(cli_evolve *e, const cli_evolve_target *target, json_t **about,
                              nas_err *err)
 {
     nas_candidate *list;
-    int count;
+    int count, verified;
     nas_status status = find(e, target, &list, &count, err);
 
     *about = NULL;
     if (status == NAS_OK) {
-        status = keep(e, target, list, count, about, err);
+        if ((status = verify(e, target, list, count, &verified, err)) == NAS_OK &&
+            (status = keep(e, target, list, count, about, err)) == NAS_OK)
+            status = keep_verified(e, target, list, verified, *about, err);
     } else if (status == NAS_E_INFEASIBLE) {
         if (e->infeasible++ == 0 && err != NULL)
             e->why = *err;
-        *about = infeasible_json(target);
+        *about = cli_limits_infeasible(&target->problem, target->tables != NULL);
         status = NAS_OK; /* of this target alone: the others have their turn */
     }
     if (*about != NULL && target->name[0] != '\0')
@@ -240,7 +239,7 @@ nas_status cli_evolve_refuse(const cli_context *context, const cli_evolve_task *
 
         if (t->problem.value == NULL || nas_problem_check(&t->problem, NULL) == NAS_OK)
             continue;
-        json_t *about = infeasible_json(t);
+        json_t *about = cli_limits_infeasible(&t->problem, t->tables != NULL);
         if (t->name[0] != '\0')
             json_object_set_new(about, "name", json_string(t->name));
         const nas_status printed = cli_emit(context, about, NULL);

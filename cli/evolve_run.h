@@ -3,6 +3,7 @@
 #define NAS_CLI_EVOLVE_RUN_H
 
 #include "cli/evolve_task.h"
+#include "cli/verify_top.h"
 #include "search/evolution/evolution.h"
 
 /** A search on its way: fill in the first part. */
@@ -12,6 +13,7 @@ typedef struct cli_evolve {
     const nas_evaluator *evaluator;
     nas_evolution_config config;
     int points;         /* limits of a front                                              */
+    const cli_verifier *verifier; /* --verify-top                                         */
     double started;     /* monotonic seconds                                              */
     const char *source; /* what the store calls networks that were judged so              */
     const char *score;  /* what the result calls their scores                             */

@@ -22,7 +22,11 @@ nas_status cli_limits_check(const cli_limit_options *o, const char *out, nas_err
     if (o->against != NAS_COST_LATENCY && !o->pareto)
         return nas_fail(err, NAS_E_USAGE, "--against is what --pareto is about: it goes with "
                         "--pareto");
-    return NAS_OK;
+    if (o->verify.top > 0 && (o->targets != NULL || o->pareto || o->table == NULL))
+        return nas_fail(err, NAS_E_USAGE, "--verify-top measures networks for one target on the "
+                        "device of its table: it goes with --table, without --targets and "
+                        "--pareto");
+    return cli_verify_check(&o->verify, err);
 }
 
 /* The tables' latencies, by image size. */
@@ -287,6 +291,15 @@ void cli_evolve_finish(cli_evolve_task *task)
     nas_predictor_free(task->predictor);
     nas_space_free(task->space);
     json_decref(task->file);
+}
+
+nas_status cli_evolve_verifier(cli_verifier *out, const cli_evolve_task *task, int64_t seed,
+                               nas_err *err)
+{
+    *out = (cli_verifier){.options = &task->options->verify, .space = task->space,
+                          .tables = task->targets[0].tables, .seed = (uint64_t)seed,
+                          .allow_emulated = task->options->allow_emulated};
+    return cli_verifier_prepare(out, err);
 }
 
 /* Digest of all tables of all targets, in order. */

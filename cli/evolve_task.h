@@ -6,6 +6,7 @@
 #include "cli/limits.h"
 #include "cli/load.h"
 #include "cli/run_session.h"
+#include "cli/verify_top.h"
 #include "latency/table/set.h"
 #include "search/ofa/predictor.h"
 
@@ -19,6 +20,7 @@ typedef struct cli_limit_options {
     int64_t points;
     int against; /* nas_cost that --pareto is about */
     bool pareto, allow_emulated;
+    cli_verify_options verify;
 } cli_limit_options;
 /** Their rows for a struct that has them at `base`; `points_help` tells the default of --points. */
 #define CLI_LIMIT_ROWS(base, points_help)                                                          \
@@ -31,6 +33,7 @@ typedef struct cli_limit_options {
     {"--targets", NAS_OPT_STRING, (base) + offsetof(cli_limit_options, targets), NULL, 0, 0, NULL, \
      "FILE", "JSON list of devices and limits, all of them in one call"},                          \
     CLI_ALLOW_EMULATED((base) + offsetof(cli_limit_options, allow_emulated)),                      \
+    CLI_VERIFY_ROWS((base) + offsetof(cli_limit_options, verify)),                                 \
     {"--pareto", NAS_OPT_FLAG, (base) + offsetof(cli_limit_options, pareto), NULL, 0, 0, NULL,     \
      NULL, "the best networks from the cheapest on, not one alone"},                               \
     {"--against", NAS_OPT_CHOICE, (base) + offsetof(cli_limit_options, against), "latency", 0, 0,  \
@@ -79,6 +82,10 @@ nas_status cli_evolve_prepare(cli_evolve_task *task, const cli_space_options *sp
 nas_status cli_evolve_prepare_in(cli_evolve_task *task, nas_space *space, const char *predictor,
                                  const cli_limit_options *options, nas_err *err);
 void cli_evolve_finish(cli_evolve_task *task);
+
+/** What measures the best networks of the only target, if that is asked for: cli_verifier_prepare. */
+nas_status cli_evolve_verifier(cli_verifier *out, const cli_evolve_task *task, int64_t seed,
+                               nas_err *err);
 
 /** Puts digests of what the task is made from, by the names of the options, into `inputs`. */
 nas_status cli_evolve_inputs(json_t *inputs, const cli_evolve_task *task, nas_err *err);

@@ -196,7 +196,7 @@ static nas_status load_inputs(reader *r, const json_t *json, nas_err *err)
 
     if ((status = nas_json_str(json, r->path, "data", true, &r->data, err)) ||
         (status = nas_json_str(json, r->path, "space", searches, &r->space, err)) ||
-        (status = nas_json_str(json, r->path, "table", searches, &r->table, err)))
+        (status = nas_json_str(json, r->path, "table", false, &r->table, err)))
         return status;
     if ((status = blame(r, "data", nas_dataset_open(&r->out->data, r->data, err), err)) ||
         (r->space != NULL &&

@@ -1,60 +1,44 @@
 /* From names and files to a search that can run. */
 #include "cli/search_task.h"
 
-#include <omp.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/load.h"
-#include "latency/profile/verify.h"
 
-enum { VERIFY_ROUNDS = 9 };
-
-/* Measures whole networks here, on as many threads as the table is for. */
-static nas_status measure(void *user, nas_candidate *list, int count, const nas_observer *observer,
-                          nas_err *err)
+static nas_status load_table(cli_search_task *task, bool emulated, nas_err *err)
 {
-    const cli_search_task *task = user;
-    const int threads = omp_get_max_threads(), of_table = task->table->meta.threads;
-    int(*choice)[NAS_MAX_SLOTS] = calloc((size_t)count, sizeof *choice);
-    nas_latency_verification found = {0};
+    nas_status status;
 
-    if (choice == NULL)
-        return nas_fail(err, NAS_E_NOMEM, "verify: no memory for %d networks", count);
-    for (int i = 0; i < count; i++)
-        memcpy(choice[i], list[i].choice, sizeof choice[i]);
-    const nas_latency_verify_options how = {
-        .samples = count, .rounds = VERIFY_ROUNDS, .choice = (const int(*)[NAS_MAX_SLOTS])choice,
-        .seed = task->config.seed, .observer = observer};
-    omp_set_num_threads(of_table > 0 ? of_table : threads);
-    const nas_status status = nas_latency_verify(&found, task->table, task->space, &how, err);
-    omp_set_num_threads(threads);
-    for (int i = 0; i < count && status == NAS_OK; i++)
-        list[i].measured_ms = found.pairs[i].as_measured_ms; /* the target is one of now */
-    nas_latency_verification_fini(&found);
-    free(choice);
-    return status;
+    if (task->table_path == NULL)
+        return NAS_OK;
+    if ((status = cli_table_load(&task->tables, &task->table, task->table_path, task->space,
+                                 err)) ||
+        (status = cli_tables_trust(task->tables, emulated, err)))
+        return status;
+    return nas_latency_lut_new(&task->lut, task->table, task->space, 0, err);
 }
 
-nas_status cli_search_prepare(cli_search_task *task, const char *data, const char *space,
-                              const char *table, bool emulated,
+nas_status cli_search_prepare(cli_search_task *task, const cli_search_options *o,
                               const nas_search_config *config, nas_err *err)
 {
     nas_status status;
 
     memset(task, 0, sizeof *task);
     task->config = *config;
-    task->table_path = table;
-    if ((status = nas_dataset_open(&task->data, data, err)) ||
-        (status = nas_space_load(&task->space, space, err)))
+    task->table_path = o->table;
+    if ((status = cli_verify_check(&o->verify, err)) ||
+        (status = nas_dataset_open(&task->data, o->data, err)) ||
+        (status = nas_space_load(&task->space, o->space, err)))
         return status;
     if ((status = cli_space_fit(task->space, task->data, err)) ||
-        (status = cli_table_load(&task->tables, &task->table, table, task->space, err)) ||
-        (status = cli_tables_trust(task->tables, emulated, err)) ||
-        (config->verify_top > 0 && (status = cli_table_check_here(task->table, "--verify-top", err))) ||
-        (status = nas_latency_lut_new(&task->lut, task->table, task->space, 0, err)))
+        (status = load_table(task, o->allow_emulated, err)))
         return status;
-    task->config.measurer = (nas_measurer){.user = task, .measure = measure};
+    task->verifier = (cli_verifier){.options = &o->verify, .space = task->space,
+                                    .tables = task->tables, .seed = config->seed,
+                                    .allow_emulated = o->allow_emulated};
+    if (config->verify_top > 0 && (status = cli_verifier_prepare(&task->verifier, err)) != NAS_OK)
+        return status;
+    task->config.measurer = cli_verifier_measurer(&task->verifier);
     return nas_search_new(&task->search, task->space, task->data, task->lut, &task->config, err);
 }
 

@@ -2,6 +2,7 @@
 #include "latency/lut.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "latency/predict.h"
 
@@ -22,7 +23,7 @@ static nas_status alloc_lut(nas_latency_lut **out, const nas_space *space, int t
         }
         free(lut);
         free(values);
-        return nas_fail(err, NAS_E_NOMEM, "no memory for the latencies of a space");
+        return nas_fail(err, NAS_E_NOMEM, "no memory for the costs of a space");
     }
     lut->ms[0] = values; /* one block, cut into slots */
     for (int s = 0; s < space->count; s++) {
@@ -44,15 +45,35 @@ void nas_latency_lut_free(nas_latency_lut *lut)
     free(lut);
 }
 
+static void add_up_fixed(nas_latency_lut *lut)
+{
+    for (int s = 0; s < lut->slots; s++)
+        if (lut->candidates[s] == 1)
+            lut->fixed_ms += lut->ms[s][0];
+}
+
+nas_status nas_latency_lut_of(nas_latency_lut **out, const nas_space *space, const double *value,
+                              nas_err *err)
+{
+    int total = 0;
+
+    for (int s = 0; s < space->count; s++)
+        total += space->slots[s].count;
+    const nas_status status = alloc_lut(out, space, total, err);
+    if (status != NAS_OK)
+        return status;
+    memcpy((*out)->ms[0], value, (size_t)total * sizeof *value);
+    add_up_fixed(*out);
+    return NAS_OK;
+}
+
 static void fill(nas_latency_lut *lut, const nas_latency_table *table,
                  const nas_latency_entry *entry)
 {
-    for (int s = 0; s < lut->slots; s++) {
+    for (int s = 0; s < lut->slots; s++)
         for (int c = 0; c < lut->candidates[s]; c++, entry++)
             lut->ms[s][c] = entry->key[0] ? nas_latency_table_find(table, entry->key)->mean : 0.0;
-        if (lut->candidates[s] == 1)
-            lut->fixed_ms += lut->ms[s][0];
-    }
+    add_up_fixed(lut);
 }
 
 nas_status nas_latency_lut_new(nas_latency_lut **out, const nas_latency_table *table,

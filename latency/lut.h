@@ -1,4 +1,5 @@
-/* A space's latencies by slot and candidate: what the search asks for in every step. */
+/* A space's latencies by slot and candidate: what the search asks for in every step.  The same
+ * arithmetic serves whatever else blocks cost and networks sum up; `ms` are its units then. */
 #ifndef NAS_LATENCY_LUT_H
 #define NAS_LATENCY_LUT_H
 
@@ -15,6 +16,10 @@ typedef struct nas_latency_lut {
  * NAS_E_INFEASIBLE names the keys that the table lacks; NAS_E_NOMEM. */
 nas_status nas_latency_lut_new(nas_latency_lut **out, const nas_latency_table *table,
                                const nas_space *space, int image_size, nas_err *err);
+/** One of any cost: value[candidate], slot after slot as in `space` (copied); `*out` is yours.
+ * NAS_E_NOMEM. */
+nas_status nas_latency_lut_of(nas_latency_lut **out, const nas_space *space, const double *value,
+                              nas_err *err);
 void nas_latency_lut_free(nas_latency_lut *lut);
 
 /** Milliseconds of the network that takes choice[slot] in every slot. */

@@ -50,4 +50,10 @@ nas_status nas_evolution_front(const nas_problem *problem, nas_cost cost,
                                const nas_evaluator *evaluator, int points, nas_candidate *out,
                                int *found, int64_t *evaluations, nas_err *err);
 
+/** Measures networks whole, sorted with the best first, and puts the answer in front: the best one
+ * that takes at most target_ms (INFINITY: any), or the fastest if none does.  NAS_E_INTERRUPTED, and
+ * what the measurer fails with. */
+nas_status nas_candidates_verify(const nas_measurer *measurer, nas_candidate *list, int count,
+                                 double target_ms, const nas_observer *observer, nas_err *err);
+
 #endif

@@ -5,9 +5,6 @@
 
 #include "search/evolution/evolution.h"
 
-/** Costs of the candidates of all slots at the size of that index: the slot's begin at
- * problem->first. */
-double *nas_evolution__values(const nas_problem *problem, nas_cost cost, int size);
 /** True of a cost that is a block's, not the sum of all. */
 bool nas_evolution__is_peak(nas_cost cost);
 

@@ -6,22 +6,33 @@
 #include "nas/space/memory.h"
 #include "search/evolution/private.h"
 
+const nas_cost_name nas_cost_names[NAS_COSTS] = {
+    [NAS_COST_LATENCY] = {"latency", "latency_ms", 1.0},
+    [NAS_COST_MACS] = {"macs", "macs", 1.0},
+    [NAS_COST_PARAMETERS] = {"parameters", "parameters", 1.0},
+    [NAS_COST_MEMORY] = {"memory", "activation_mib", 1 << 20}};
+
 bool nas_evolution__is_peak(nas_cost cost) { return cost == NAS_COST_MEMORY; }
 
-double *nas_evolution__values(const nas_problem *p, nas_cost cost, int size)
+static double *values(const nas_problem *p, nas_cost cost, int size)
 {
     const size_t row = (size_t)p->first[p->space->count];
 
     return p->value + ((size_t)cost * (size_t)p->sizes + (size_t)size) * row;
 }
 
+const double *nas_problem_values(const nas_problem *p, nas_cost cost, int size)
+{
+    return values(p, cost, size);
+}
+
 /* Candidates of a slot agree in the size that they put out. */
 static void fill(nas_problem *p, int size, const nas_latency_lut *lut)
 {
-    double *latency = nas_evolution__values(p, NAS_COST_LATENCY, size);
-    double *macs = nas_evolution__values(p, NAS_COST_MACS, size);
-    double *parameters = nas_evolution__values(p, NAS_COST_PARAMETERS, size);
-    double *memory = nas_evolution__values(p, NAS_COST_MEMORY, size);
+    double *latency = values(p, NAS_COST_LATENCY, size);
+    double *macs = values(p, NAS_COST_MACS, size);
+    double *parameters = values(p, NAS_COST_PARAMETERS, size);
+    double *memory = values(p, NAS_COST_MEMORY, size);
     int side = p->image_size[size];
 
     for (int s = 0; s < p->space->count; s++) {
@@ -96,7 +107,7 @@ int nas_problem_size(const nas_problem *p, int image_size)
 double nas_problem_cost(const nas_problem *p, nas_cost cost, const nas_candidate *candidate)
 {
     const double *value =
-        nas_evolution__values(p, cost, nas_problem_size(p, candidate->image_size));
+        nas_problem_values(p, cost, nas_problem_size(p, candidate->image_size));
     const bool peak = nas_evolution__is_peak(cost);
     double total = 0.0;
 
@@ -115,7 +126,7 @@ double nas_problem_strain(const nas_problem *p, nas_cost cost, const nas_candida
     if (!nas_evolution__is_peak(cost) || whole <= limit)
         return whole;
     const double *value =
-        nas_evolution__values(p, cost, nas_problem_size(p, candidate->image_size));
+        nas_problem_values(p, cost, nas_problem_size(p, candidate->image_size));
     double strain = limit;
     for (int s = 0; s < p->space->count; s++)
         strain += fmax(0.0, value[p->first[s] + candidate->choice[s]] - limit);
@@ -132,7 +143,7 @@ void nas_problem_range(const nas_problem *p, nas_cost cost, double *min, double 
         double least = 0.0, most = 0.0;
 
         for (int s = 0; s < p->space->count; s++) {
-            const double *value = nas_evolution__values(p, cost, i) + p->first[s];
+            const double *value = nas_problem_values(p, cost, i) + p->first[s];
             const int count = p->space->slots[s].count;
             const bool zero = nas_slot_has_zero(&p->space->slots[s]);
             double low = value[0], high = value[0];

@@ -15,6 +15,13 @@ typedef enum nas_cost {
     NAS_COSTS
 } nas_cost;
 
+/** How options and results call a cost, and how much of it is one of what they count. */
+typedef struct nas_cost_name {
+    const char *option, *result; /* "latency", "latency_ms" */
+    double unit;                 /* 1; bytes in a MiB       */
+} nas_cost_name;
+extern const nas_cost_name nas_cost_names[NAS_COSTS];
+
 enum { NAS_MAX_SIZES = 64 };
 
 typedef struct nas_problem {
@@ -37,6 +44,9 @@ void nas_problem_fini(nas_problem *problem);
 /** Place of an image size among the problem's; 0 for one that is not there. */
 int nas_problem_size(const nas_problem *problem, int image_size);
 
+/** What each candidate costs at the image size of that index, slot after slot: those of slot s
+ * begin at first[s].  Borrowed. */
+const double *nas_problem_values(const nas_problem *problem, nas_cost cost, int size);
 double nas_problem_cost(const nas_problem *problem, nas_cost cost, const nas_candidate *candidate);
 /** As _cost, but a peak above its limit is that limit and what each block exceeds it by: it falls
  * with every block that comes nearer, not with the largest alone. */

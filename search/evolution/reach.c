@@ -39,10 +39,10 @@ static double share(const mix *m, int s, int c)
     const int at = p->first[s] + c;
     double sum = 0.0;
 
-    if (nas_evolution__values(p, NAS_COST_MEMORY, m->size)[at] > m->limit[NAS_COST_MEMORY])
+    if (nas_problem_values(p, NAS_COST_MEMORY, m->size)[at] > m->limit[NAS_COST_MEMORY])
         return INFINITY;
     for (int i = 0; i < m->count; i++)
-        sum += m->weight[i] * nas_evolution__values(p, m->of[i], m->size)[at] / m->limit[m->of[i]];
+        sum += m->weight[i] * nas_problem_values(p, m->of[i], m->size)[at] / m->limit[m->of[i]];
     return sum;
 }
 

@@ -1,5 +1,4 @@
-/* The architecture step: gate gradients or REINFORCE, latency, Adam. */
-#include <math.h>
+/* The architecture step: gate gradients or REINFORCE, expected costs, Adam. */
 #include <string.h>
 
 #include "search/proxyless/private.h"
@@ -22,7 +21,7 @@ static nas_status go_on(const nas_observer *observer, nas_err *err)
     return nas_observe_go_on(observer, "comparing candidates", err);
 }
 
-/* Loss of gates and latency; gradients of both into alphas.grad. */
+/* Loss of gates and expected costs; gradients of both into alphas.grad. */
 static nas_status gradient_step(nas_search *s, const nas_batch *batch, nas_rng *rng,
                                 const nas_observer *observer, nas_err *err)
 {
@@ -42,14 +41,11 @@ static nas_status gradient_step(nas_search *s, const nas_batch *batch, nas_rng *
     if (status != NAS_OK)
         return status;
     nas_comm_sum_doubles(s->config.comm, s->gate_grad, gates);
-    const double expected = nas_latency_lut_expected(s->lut, s->rows);
-    nas_latency_loss_value loss = nas_latency_loss_at(&s->loss, ce, expected);
-    if (expected <= s->config.target_ms)
-        loss.d_latency = 0.0; /* fast enough: from here on only accuracy counts */
+    const nas_objectives_loss loss = nas_objectives_loss_at(&s->objectives, ce, s->rows);
     nas_alphas_add_gate_gradient(a, s->q, s->gate_grad, loss.d_ce);
     for (int i = 0; i < a->slots; i++)
         if (a->count[i] > 1)
-            nas_latency_lut_slot_grad(s->lut, i, s->rows[i], loss.d_latency, a->grad + a->first[i]);
+            nas_objectives_slot_grad(&s->objectives, &loss, i, s->rows[i], a->grad + a->first[i]);
     memcpy(s->before, a->alpha, (size_t)a->total * sizeof *s->before);
     nas_alphas_adam(a, arch_lr(s), beta1, beta2, eps);
     if (s->config.arch_mode == NAS_ARCH_TWO)
@@ -57,8 +53,7 @@ static nas_status gradient_step(nas_search *s, const nas_batch *batch, nas_rng *
     return NAS_OK;
 }
 
-/* Reward of a sampled network: accuracy * (target / latency)^0.1 (MnasNet's form); being
- * faster than the target earns nothing. */
+/* Reward of a sampled network: its accuracy, less where it costs more than it may. */
 static double reward(nas_search *s, const nas_batch *batch)
 {
     const nas_forward how = {.train = true, .sync = s->config.sync_bn};
@@ -67,8 +62,9 @@ static double reward(nas_search *s, const nas_batch *batch)
     nas_step_score(&s->step, s->path.choice, batch->n, batch->x, batch->labels, &how, &score);
     nas_score_sum(s->config.comm, &score);
     const double accuracy = (double)score.top1 / (double)score.images;
-    const double latency = nas_latency_lut_total(s->lut, s->path.choice);
-    return accuracy * pow(fmin(1.0, s->config.target_ms / fmax(latency, 1e-9)), 0.1);
+    nas_candidate sampled = {0};
+    memcpy(sampled.choice, s->path.choice, sizeof sampled.choice);
+    return accuracy * nas_objectives_reward(&s->objectives, &s->problem, &sampled);
 }
 
 /* The baseline follows the mean reward slowly (0.1 an update; the published code's 0.99

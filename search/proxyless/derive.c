@@ -1,5 +1,4 @@
 /* After training: which network it is to be, and how good that one is. */
-#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,7 +62,8 @@ static nas_status judge_one(judge *j, nas_candidate *candidate, nas_err *err)
         .phase = "derive", .epoch = j->search->epoch, .epochs = j->search->epoch,
         .batch = ++j->judged, .batches = j->expected,
         .step = j->search->epoch * j->search->batches, .images_per_second = NAN, .loss = NAN,
-        .latency_ms = candidate->latency_ms, .entropy = nas_alphas_entropy(&j->search->alphas)};
+        .latency_ms = j->search->lut != NULL ? candidate->latency_ms : NAN,
+        .entropy = nas_alphas_entropy(&j->search->alphas)};
 
     nas_observe_progress(j->observer, &progress);
     return status == NAS_OK ? nas_observe_go_on(j->observer, "choosing the network", err) : status;
@@ -86,10 +86,10 @@ static bool listed(const nas_candidate *list, int n, const int *choice, int slot
     return false;
 }
 
-/* The arg-max network and samples of p, each repaired where it misses the limit by giving
- * up the least probability per millisecond; all distinct. */
-static nas_status best_of_samples(nas_search *s, const nas_problem *problem, judge *j,
-                                  nas_candidate *list, int *found, nas_err *err)
+/* The arg-max network and samples of p, each repaired where it misses a limit by giving
+ * up the least probability for what it saves; all distinct. */
+static nas_status best_of_samples(nas_search *s, judge *j, nas_candidate *list, int *found,
+                                  nas_err *err)
 {
     const nas_alphas *a = &s->alphas;
     double *weight = calloc((size_t)a->slots * NAS_MAX_CANDIDATES, sizeof *weight);
@@ -113,10 +113,10 @@ static nas_status best_of_samples(nas_search *s, const nas_problem *problem, jud
         nas_candidate *candidate = &list[*found];
         memset(candidate, 0, sizeof *candidate);
         memcpy(candidate->choice, path.choice, (size_t)a->slots * sizeof *path.choice);
-        if (!nas_candidate_repair(problem, weight, candidate) ||
+        if (!nas_candidate_repair(&s->problem, weight, candidate) ||
             listed(list, *found, candidate->choice, a->slots))
             continue;
-        candidate->latency_ms = nas_latency_lut_total(s->lut, candidate->choice);
+        candidate->latency_ms = nas_problem_cost(&s->problem, NAS_COST_LATENCY, candidate);
         status = judge_one(j, candidate, err);
         *found += 1;
     }
@@ -125,74 +125,32 @@ static nas_status best_of_samples(nas_search *s, const nas_problem *problem, jud
     return status;
 }
 
-nas_status nas_search__problem(nas_problem *problem, const nas_search *s, nas_err *err)
-{
-    const nas_search_config *c = &s->config;
-    const double limit[NAS_COSTS] = {[NAS_COST_LATENCY] = c->target_ms,
-                                     [NAS_COST_MACS] = c->max_macs,
-                                     [NAS_COST_PARAMETERS] = c->max_parameters,
-                                     [NAS_COST_MEMORY] = c->max_memory_bytes};
-    const nas_latency_lut *const luts[] = {s->lut};
-    const nas_status status = nas_problem_init(problem, s->space, 0, NULL, luts, err);
-
-    for (int k = 0; k < NAS_COSTS; k++)
-        problem->limit[k] = limit[k] > 0.0 ? limit[k] : INFINITY;
-    return status;
-}
-
 static nas_status choose(nas_search *s, judge *j, nas_candidate *list, int *found, nas_err *err)
 {
     const nas_search_config *c = &s->config;
     const nas_evaluator evaluator = {.user = j, .score = judge_score};
     nas_evolution_config evolution = nas_evolution_default(c->seed);
-    nas_problem problem;
     int64_t evaluations;
-    nas_status status = nas_search__problem(&problem, s, err);
+    nas_status status;
 
-    if (status != NAS_OK)
-        return status;
     evolution.population = c->derive_samples;
     if (c->method == NAS_SEARCH_RANDOM)
-        status = nas_random_search(&problem, c->seed, c->derive_samples, &evaluator, list, found,
+        status = nas_random_search(&s->problem, c->seed, c->derive_samples, &evaluator, list, found,
                                    err);
     else if (c->method == NAS_SEARCH_EVOLUTION)
-        status = nas_evolution_run(&problem, &evolution, &evaluator, list, found, &evaluations,
+        status = nas_evolution_run(&s->problem, &evolution, &evaluator, list, found, &evaluations,
                                    err);
     else
-        status = best_of_samples(s, &problem, j, list, found, err);
-    nas_problem_fini(&problem);
+        status = best_of_samples(s, j, list, found, err);
     if (status == NAS_OK && *found == 0) {
         nas_fail(err, NAS_E_INFEASIBLE, "derivation: none of the networks drawn could be made to "
                  "meet all limits together");
         nas_hint(err, "raise one of them, or draw more: --derive-samples");
         return NAS_E_INFEASIBLE;
     }
+    for (int i = 0; i < *found && s->lut == NULL; i++)
+        list[i].latency_ms = NAN; /* not known */
     return status;
-}
-
-/* Measures the best of the list, which is sorted, and puts the answer in front: the best one that
- * meets the target as measured, or the fastest if none does. */
-static nas_status verify_best(nas_search *s, const nas_observer *observer, nas_candidate *list,
-                              int count, nas_err *err)
-{
-    const nas_measurer *m = &s->config.measurer;
-
-    assert(m->measure != NULL);
-    const nas_status status = m->measure(m->user, list, count, observer, err);
-    int answer = 0;
-
-    if (status != NAS_OK)
-        return status;
-    while (answer < count && list[answer].measured_ms > s->config.target_ms)
-        answer++;
-    if (answer == count)
-        for (int i = answer = 0; i < count; i++)
-            answer = list[i].measured_ms < list[answer].measured_ms ? i : answer;
-    const nas_candidate first = list[answer];
-
-    memmove(list + 1, list, (size_t)answer * sizeof *list);
-    list[0] = first;
-    return NAS_OK;
 }
 
 /* Batch norm of the chosen network, then its accuracy as it would be deployed. */
@@ -230,12 +188,13 @@ nas_status nas_search__derive(nas_search *s, const nas_observer *observer,
     nas_status status = choose(s, &j, list, &found, err);
     const int verified = s->config.verify_top < found ? s->config.verify_top : found;
     if (status == NAS_OK && verified > 0)
-        status = verify_best(s, observer, list, verified, err);
+        status = nas_candidates_verify(&s->config.measurer, list, verified, s->config.target_ms,
+                                       observer, err);
     if (status == NAS_OK) {
         memcpy(result->choice, list[0].choice, sizeof result->choice);
         result->latency_ms = list[0].latency_ms;
-        result->feasible = result->latency_ms <= s->config.target_ms &&
-                           list[0].measured_ms <= s->config.target_ms;
+        result->feasible = nas_problem_feasible(&s->problem, &list[0]) &&
+                           list[0].measured_ms <= s->problem.limit[NAS_COST_LATENCY];
         status = judge_final(s, observer, result, err);
     }
     if (status != NAS_OK) {

@@ -6,6 +6,7 @@
 #include "nas/data/split.h"
 #include "nas/train/evaluate.h"
 #include "search/evolution/evolution.h"
+#include "search/proxyless/objective.h"
 #include "search/proxyless/search.h"
 
 enum { NAS_SEARCH_EVAL_BATCH = 128 };
@@ -13,9 +14,10 @@ enum { NAS_SEARCH_EVAL_BATCH = 128 };
 struct nas_search {
     const nas_space *space;
     const nas_dataset *data;
-    const nas_latency_lut *lut;
+    const nas_latency_lut *lut; /* NULL: no latency is known              */
     nas_search_config config;
-    nas_latency_loss loss;
+    nas_problem problem;        /* what the network is chosen from, with all limits */
+    nas_objectives objectives;
 
     nas_index train, valid;
     nas_loader *train_loader, *arch_loader, *valid_loader;
@@ -46,9 +48,6 @@ struct nas_search {
 /** One architecture step on the next validation batch, no longer due then.  NAS_E_INTERRUPTED
  * when the observer says stop: nothing has changed then, and it is still due. */
 nas_status nas_search__arch_step(nas_search *s, const nas_observer *observer, nas_err *err);
-/** What the derived network is chosen from, with all limits; yours: nas_problem_fini, also after an
- * error. */
-nas_status nas_search__problem(nas_problem *problem, const nas_search *s, nas_err *err);
 /** Chooses the network after training; NAS_E_INFEASIBLE where several limits hold and no network
  * meets them all; fills the result but steps and seconds. */
 nas_status nas_search__derive(nas_search *s, const nas_observer *observer,

@@ -2,6 +2,7 @@
 #include "search/proxyless/search.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,8 @@ nas_search_config nas_search_default(double target_ms)
 {
     return (nas_search_config){
         .method = NAS_SEARCH_GRADIENT, .arch_mode = NAS_ARCH_FULL,
-        .latency_loss = NAS_LATENCY_MUL_LOG, .target_ms = target_ms, .warmup_epochs = 40,
+        .latency_loss = NAS_LATENCY_MUL_LOG, .target_ms = target_ms,
+        .objective = {[NAS_COST_LATENCY] = true}, .warmup_epochs = 40,
         .epochs = 120, .batch = 64, .warmup_lr = 0.05, .lr = 0.025, .momentum = 0.9,
         .decay = 4e-5, .label_smoothing = 0.1, .clip_norm = 1.0, .augment = "cifar",
         .valid_fraction = 0.1, .arch_every = 5, .rl_samples = 4,
@@ -45,16 +47,48 @@ static nas_status open_loader(nas_loader **out, const nas_search *s, const nas_i
                : status;
 }
 
-/* Limits beside the target: each can be met, and so can all, as far as that can be told. */
+/* Costs and limits.  Each limit can be met, and so can all, as far as that can be told. */
+static nas_status open_problem(nas_search *s, nas_err *err)
+{
+    const nas_search_config *c = &s->config;
+    const double limit[NAS_COSTS] = {[NAS_COST_LATENCY] = c->target_ms,
+                                     [NAS_COST_MACS] = c->max_macs,
+                                     [NAS_COST_PARAMETERS] = c->max_parameters,
+                                     [NAS_COST_MEMORY] = c->max_memory_bytes};
+    nas_status status = nas_problem_init(&s->problem, s->space, 0, NULL,
+                                         s->lut != NULL ? &s->lut : NULL, err);
+
+    for (int k = 0; k < NAS_COSTS; k++)
+        s->problem.limit[k] = limit[k] > 0.0 ? limit[k] : INFINITY;
+    if (status == NAS_OK && (status = nas_problem_check(&s->problem, err)) == NAS_OK)
+        status = nas_objectives_init(&s->objectives, &s->problem, c->objective, c->latency_loss,
+                                     err);
+    return status;
+}
+
+/* What every method needs of costs: a limit, one for each objective, times for the target. */
 static nas_status check_limits(const nas_search *s, nas_err *err)
 {
-    nas_problem problem;
-    nas_status status = nas_search__problem(&problem, s, err);
+    const nas_search_config *c = &s->config;
+    const bool given[NAS_COSTS] = {[NAS_COST_LATENCY] = c->target_ms > 0.0,
+                                   [NAS_COST_MACS] = c->max_macs > 0.0,
+                                   [NAS_COST_PARAMETERS] = c->max_parameters > 0.0,
+                                   [NAS_COST_MEMORY] = c->max_memory_bytes > 0.0};
+    bool any = false;
 
-    if (status == NAS_OK)
-        status = nas_problem_check(&problem, err);
-    nas_problem_fini(&problem);
-    return status;
+    for (int k = 0; k < NAS_COSTS; k++) {
+        if (c->objective[k] && !given[k])
+            return nas_fail(err, NAS_E_CONFIG, "search: the objective %s has no limit",
+                            nas_cost_names[k].option);
+        any = any || given[k];
+    }
+    if (!any)
+        return nas_fail(err, NAS_E_CONFIG, "search: no limit is given");
+    if (s->lut == NULL && (given[NAS_COST_LATENCY] || c->verify_top > 0))
+        return nas_fail(err, NAS_E_CONFIG, "search: a target of latency needs a latency table");
+    if (c->verify_top > 0 && !given[NAS_COST_LATENCY])
+        return nas_fail(err, NAS_E_CONFIG, "search: networks are measured for a target of latency");
+    return NAS_OK;
 }
 
 static nas_status check_config(const nas_search *s, nas_err *err)
@@ -62,19 +96,20 @@ static nas_status check_config(const nas_search *s, nas_err *err)
     const nas_search_config *c = &s->config;
     double fastest, slowest;
     int part;
+    nas_status status;
 
     if (c->batch < 2 || c->epochs < 0 || c->warmup_epochs < 0 || c->epochs + c->warmup_epochs < 1 ||
-        c->arch_every < 1 || c->derive_samples < 1 || !(c->target_ms > 0.0))
-        return nas_fail(err, NAS_E_CONFIG,
-                        "search: batch of at least 2, at least one epoch, a positive target");
-    const nas_status status = nas_step_part(&part, c->comm, c->batch, err);
-    if (status != NAS_OK)
+        c->arch_every < 1 || c->derive_samples < 1)
+        return nas_fail(err, NAS_E_CONFIG, "search: batch of at least 2, at least one epoch");
+    if ((status = check_limits(s, err)) || (status = nas_step_part(&part, c->comm, c->batch, err)))
         return status;
     if (c->comm != NULL && c->verify_top > 0)
         return nas_fail(err, NAS_E_CONFIG, "search: networks are measured by one process alone");
+    if (!(c->target_ms > 0.0))
+        return NAS_OK;
     nas_latency_lut_range(s->lut, s->space, &fastest, &slowest, NULL, NULL);
     if (c->target_ms >= fastest)
-        return check_limits(s, err);
+        return NAS_OK;
     nas_fail(err, NAS_E_INFEASIBLE, "no architecture of %s meets %g ms: the fastest takes %.6g ms",
              s->space->name, c->target_ms, fastest);
     nas_hint(err, "choose a target between %.4g and %.4g ms", fastest, slowest);
@@ -149,8 +184,8 @@ nas_status nas_search_new(nas_search **out, const nas_space *space, const nas_da
     s->data = data;
     s->lut = lut;
     s->config = *config;
-    s->loss = nas_latency_loss_default(config->latency_loss, config->target_ms);
-    if ((status = check_config(s, err)) == NAS_OK && (status = open_data(s, err)) == NAS_OK)
+    if ((status = check_config(s, err)) == NAS_OK && (status = open_problem(s, err)) == NAS_OK &&
+        (status = open_data(s, err)) == NAS_OK)
         status = open_model(s, err);
     if (status != NAS_OK) {
         nas_search_free(s);
@@ -164,6 +199,8 @@ void nas_search_free(nas_search *s)
 {
     if (s == NULL)
         return;
+    nas_objectives_fini(&s->objectives);
+    nas_problem_fini(&s->problem);
     nas_loader_close(s->train_loader);
     nas_loader_close(s->arch_loader);
     nas_loader_close(s->valid_loader);
@@ -244,10 +281,72 @@ static nas_status weight_step(nas_search *s, nas_err *err)
     return NAS_E_FAIL;
 }
 
-static double expected_latency(nas_search *s)
+/* From here on s->rows are the probabilities that paths are drawn from. */
+static void see_probabilities(nas_search *s)
 {
     memcpy(s->q, s->alphas.p, (size_t)s->alphas.total * sizeof *s->q);
-    return nas_latency_lut_expected(s->lut, s->rows);
+}
+
+/* NAN without a table. */
+static double expected_latency(nas_search *s)
+{
+    see_probabilities(s);
+    return s->lut != NULL ? nas_latency_lut_expected(s->lut, s->rows) : NAN;
+}
+
+enum { COST_NAME = 32, MAX_METRICS = 5 + 2 * NAS_COSTS };
+
+/* What an epoch ended with. */
+typedef struct metrics {
+    int count;
+    nas_metric list[MAX_METRICS];
+    char name[MAX_METRICS][COST_NAME]; /* those that are made here */
+} metrics;
+
+static void add_metric(metrics *m, const char *name, double value)
+{
+    m->list[m->count++] = (nas_metric){name, value};
+}
+
+static void add_cost(metrics *m, const char *of, nas_cost cost, double value)
+{
+    char *name = m->name[m->count];
+
+    snprintf(name, COST_NAME, "%s_%s", of, nas_cost_names[cost].result);
+    add_metric(m, name, value / nas_cost_names[cost].unit);
+}
+
+/* Expected costs, and those of the likeliest network: of all objectives, and of latency wherever it
+ * is known. */
+static void add_costs(metrics *m, nas_search *s, const int *likeliest)
+{
+    nas_candidate candidate = {0};
+
+    memcpy(candidate.choice, likeliest, sizeof candidate.choice);
+    if (s->lut != NULL && !s->config.objective[NAS_COST_LATENCY]) {
+        add_cost(m, "expected", NAS_COST_LATENCY, expected_latency(s));
+        add_cost(m, "argmax", NAS_COST_LATENCY, nas_latency_lut_total(s->lut, likeliest));
+    }
+    see_probabilities(s);
+    for (int i = 0; i < s->objectives.count; i++) {
+        const nas_objective *o = &s->objectives.list[i];
+
+        add_cost(m, "expected", o->cost, nas_objective_expected(o, s->rows));
+        add_cost(m, "argmax", o->cost, nas_problem_cost(&s->problem, o->cost, &candidate));
+    }
+}
+
+static void list_metrics(metrics *m, nas_search *s, const int *likeliest, const nas_score *score)
+{
+    const double images = (double)score->images;
+
+    m->count = 0;
+    add_metric(m, "train_loss", s->loss_sum / (double)s->loss_images);
+    add_metric(m, "valid_loss", score->loss / images);
+    add_metric(m, "valid_top1", (double)score->top1 / images);
+    add_metric(m, "valid_top5", (double)score->top5 / images);
+    add_metric(m, "entropy", nas_alphas_entropy(&s->alphas));
+    add_costs(m, s, likeliest);
 }
 
 static void report(nas_search *s, const nas_observer *observer, double images_per_second)
@@ -314,6 +413,7 @@ static nas_status run_epoch(nas_search *s, const nas_observer *observer, nas_err
 static nas_status end_epoch(nas_search *s, const nas_observer *observer, nas_err *err)
 {
     int choice[NAS_MAX_SLOTS];
+    metrics m;
     nas_score score;
     nas_status status;
 
@@ -326,24 +426,14 @@ static nas_status end_epoch(nas_search *s, const nas_observer *observer, nas_err
     }
     if (status != NAS_OK)
         return status;
-    const double images = (double)score.images;
-    const nas_metric metrics[] = {
-        {"train_loss", s->loss_sum / (double)s->loss_images},
-        {"valid_loss", score.loss / images},
-        {"valid_top1", (double)score.top1 / images},
-        {"valid_top5", (double)score.top5 / images},
-        {"entropy", nas_alphas_entropy(&s->alphas)},
-        {"expected_latency_ms", expected_latency(s)},
-        {"argmax_latency_ms", nas_latency_lut_total(s->lut, choice)},
-    };
+    list_metrics(&m, s, choice, &score);
     s->epoch++;
     s->batch = 0;
     s->arch_due = false; /* where the time was up */
     s->loss_sum = 0.0;
     s->loss_images = 0;
     const int64_t step = s->epoch * s->batches;
-    status = nas_observe_metrics(observer, step, s->epoch, metrics,
-                                 (int)(sizeof metrics / sizeof *metrics), err);
+    status = nas_observe_metrics(observer, step, s->epoch, m.list, m.count, err);
     if (status == NAS_OK && observer != NULL && observer->probabilities != NULL)
         status = observer->probabilities(observer->user, s->epoch, s->alphas.slots, s->alphas.count,
                                          s->alphas.p, err);

@@ -1,6 +1,6 @@
 /* The search: a path-binarised supernet trained on the task itself, architecture
- * parameters moved by gradient or REINFORCE under a latency target, and one network
- * derived that meets the target.
+ * parameters moved by gradient or REINFORCE under a latency target or other limits
+ * (search/proxyless/objective.h), and one network derived that meets them all.
  *
  * Source: ProxylessNAS (Cai, Zhu, Han 2019).  One-shot evolution and random search
  * train the same supernet with uniformly drawn paths and choose afterwards. */
@@ -26,9 +26,11 @@ typedef struct nas_search_config {
     nas_search_method method;
     nas_arch_mode arch_mode;           /* gradient                                        */
     nas_latency_loss_kind latency_loss;
-    double target_ms;                  /* soft in the loss, hard for the derived network   */
-    double max_macs, max_parameters;   /* hard for the derived network alone; 0: any       */
-    double max_memory_bytes;           /* likewise: activations at once (nas/space/memory.h) */
+    double target_ms;                  /* hard for the derived network, as the next; 0: any */
+    double max_macs, max_parameters;
+    double max_memory_bytes;           /* activations at once (nas/space/memory.h)         */
+    bool objective[NAS_COSTS];         /* gradient, REINFORCE: which of these limits the training
+                                          presses for, too; each is given                  */
     int64_t warmup_epochs, epochs;     /* weights alone; weights and architecture          */
     int batch;
     double warmup_lr, lr, momentum, decay, label_smoothing; /* SGD, Nesterov, cosine       */
@@ -56,7 +58,8 @@ typedef struct nas_search_config {
     bool sync_bn;                      /* of several: batch norm sees whole batches        */
 } nas_search_config;
 
-/** Published settings where they exist, sized for small machines (docs/papers.md). */
+/** Published settings where they exist, sized for small machines (docs/papers.md); the objective is
+ * latency. */
 nas_search_config nas_search_default(double target_ms);
 
 /** Learning rate of the alphas when none is given: the published 1e-3 at 4,000 steps or more,
@@ -65,9 +68,9 @@ double nas_search_arch_lr(int64_t arch_steps);
 
 typedef struct nas_search_result {
     int choice[NAS_MAX_SLOTS]; /* the network; the closest one when not feasible   */
-    bool feasible;             /* latency_ms, and measured_ms if it was measured, meet
+    bool feasible;             /* it meets the limits, and measured_ms, if it was measured,
                                   the target                                      */
-    double latency_ms;         /* by the table                                    */
+    double latency_ms;         /* by the table; NAN without one                   */
     double valid_loss, valid_top1, valid_top5; /* after re-calibration            */
     int64_t steps;
     double seconds;            /* of searching, over all attempts                 */
@@ -79,8 +82,9 @@ typedef struct nas_search_result {
 
 typedef struct nas_search nas_search;
 
-/** All borrowed; `space` was fitted to `data`, `lut` made for that space.
- * NAS_E_CONFIG; NAS_E_INFEASIBLE when no network of the space meets the target (the
+/** All borrowed; `space` was fitted to `data`, `lut` made for that space (NULL: no latency is
+ * known, and there is no target for it).
+ * NAS_E_CONFIG; NAS_E_INFEASIBLE when no network of the space meets the limits (the
  * hint shows the reachable range); NAS_E_NOMEM. */
 nas_status nas_search_new(nas_search **out, const nas_space *space, const nas_dataset *data,
                           const nas_latency_lut *lut, const nas_search_config *config,

@@ -132,6 +132,7 @@ nas_status nas_report__run_sections(nas_report__page *page, const nas_report__ru
     if (run->about->error != NULL)
         nas_html_element(html, "p", "error", "Ended with: %s", run->about->error);
     nas_report__policy(page, run);
+    nas_report__limits(page, run);
     if ((status = nas_report__verified(page, run, err)) == NAS_OK &&
         (status = nas_report__curves(page, run, err)) == NAS_OK &&
         (status = nas_report__heat(page, run, err)) == NAS_OK)

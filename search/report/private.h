@@ -69,6 +69,7 @@ void nas_report__cost(nas_report__page *page);
 nas_status nas_report__verified(nas_report__page *page, const nas_report__run *run, nas_err *err);
 /** Nothing at all for a run without a policy. */
 void nas_report__policy(nas_report__page *page, const nas_report__run *run);
+void nas_report__limits(nas_report__page *page, const nas_report__run *run);
 nas_status nas_report__curves(nas_report__page *page, const nas_report__run *run, nas_err *err);
 nas_status nas_report__heat(nas_report__page *page, const nas_report__run *run, nas_err *err);
 nas_status nas_report__drawing(nas_report__page *page, const nas_report__run *run, nas_err *err);

@@ -115,6 +115,57 @@ Test(cli_main_job, macs_parameters_and_memory_are_limits_beside_the_target)
     cr_assert_not_null(strstr(refused->out, "\"feasible\": false"), "%s", refused->out);
 }
 
+Test(cli_main_job, training_presses_for_macs_and_memory_without_a_table)
+{
+    prepare();
+#define PRESS "search", "--data", data, "--space", "tiny", "--warmup-epochs", "1", "--epochs", "2",  \
+              "--batch", "32", "--max-macs", "4e5", "--max-memory", "0.03", "--latency-loss",      \
+              "add-linear", "--arch-every", "2", "--name"
+    const json_t *found = NAS_JSON(PRESS, "both");
+    const json_t *limits = json_object_get(found, "limits"), *memory = json_array_get(limits, 1);
+    char *digest = member(found, "digest");
+
+    cr_assert(json_is_null(json_object_get(found, "latency_ms")));
+    cr_assert_eq(json_array_size(limits), 2);
+    cr_assert_leq(number(json_array_get(limits, 0), "reached"), 4e5);
+    cr_assert_eq(number(json_array_get(limits, 0), "reached"), number(found, "macs"));
+    cr_assert_str_eq(json_string_value(json_object_get(memory, "cost")), "activation_mib");
+    cr_assert_eq(number(memory, "reached"), number(found, "activation_mib"));
+    cr_assert(json_is_true(json_object_get(memory, "objective")));
+
+    found = NAS_JSON(PRESS, "macs", "--objective", "macs");
+    limits = json_object_get(found, "limits");
+    cr_assert(json_is_true(json_object_get(json_array_get(limits, 0), "objective")));
+    cr_assert(json_is_false(json_object_get(json_array_get(limits, 1), "objective")));
+    const json_t *shown = NAS_JSON("runs", "show", "both");
+    const json_t *metrics = json_object_get(shown, "metrics");
+    double before = 0.0;
+    bool timed = false;
+    for (size_t i = 0; i < json_array_size(metrics); i++) {
+        const json_t *metric = json_array_get(metrics, i);
+        const char *name = json_string_value(json_object_get(metric, "metric"));
+
+        timed = timed || strstr(name, "latency") != NULL;
+        if (strcmp(name, "expected_macs") == 0) {
+            before = number(metric, "first");
+            cr_assert_lt(number(metric, "last"), before);
+        }
+    }
+    cr_assert(before > 4e5 && !timed);
+    cr_assert_gt(number(NAS_JSON(PRESS, "dry", "--dry-run"), "steps"), 0);
+
+    const process_options stop = {.signal_on = "epoch 2", .signal = SIGTERM};
+    expect_exit(nas_run(&stop, PRESS, "stopped", NULL), 75, NULL);
+    cr_assert_str_eq(json_string_value(json_object_get(NAS_JSON("resume", "stopped"), "digest")),
+                     digest);
+    free(digest);
+    expect_exit(NAS("report", "--out", nas_file("report.html")), 0, NULL);
+    const process_result *low =
+        NAS("search", "--data", data, "--space", "tiny", "--max-macs", "1e5", "--json");
+    expect_exit(low, 3, "reachable");
+    cr_assert_not_null(strstr(low->out, "\"reachable\""), "%s", low->out);
+}
+
 Test(cli_main_job, the_best_networks_are_measured_before_one_is_chosen)
 {
     prepare();

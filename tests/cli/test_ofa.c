@@ -281,6 +281,38 @@ Test(cli_ofa, many_targets_and_a_front_are_found_in_one_call)
     free(net);
 }
 
+/* Tables of both image sizes of the space: among the best are subnets of either. */
+Test(cli_ofa, the_best_subnets_are_measured_at_their_image_sizes)
+{
+    char tables[600];
+    json_t *one;
+    size_t i, of_size[2] = {0, 0};
+
+    prepare();
+    char *net = strdup(text(NAS_JSON(FRESH), "supernet"));
+    const char *small = nas_file("small.yaml"), *large = nas_file("large.yaml");
+#define PROFILE "profile", "--space", "ofa-tiny", "--max-seconds", "0.2", "--interval", "1"
+    NAS_JSON(PROFILE, "--image-size", "12", "--out", small);
+    NAS_JSON(PROFILE, "--image-size", "16", "--out", large);
+    snprintf(tables, sizeof tables, "%s,%s", small, large);
+    const json_t *found = NAS_JSON(SEARCH, "--table", tables, "--target-ms", "1000",
+                                   "--verify-top", "4");
+    const json_t *verified = json_object_get(found, "verified");
+    cr_assert_eq(json_array_size(verified), 4);
+    json_array_foreach(verified, i, one) {
+        cr_expect_gt(number(one, "measured_ms"), 0);
+        cr_expect(json_is_true(json_object_get(one, "meets_target")));
+        of_size[number(one, "image_size") == 16]++;
+    }
+    cr_expect(of_size[0] > 0 && of_size[1] > 0, "%zu and %zu", of_size[0], of_size[1]);
+    cr_expect_eq(number(json_array_get(verified, 0), "measured_ms"), number(found, "measured_ms"));
+    cr_expect_eq(number(json_array_get(verified, 0), "predicted_ms"), number(found, "latency_ms"));
+    const process_result *none = NAS(SEARCH, "--table", tables, "--target-ms", "1000",
+                                     "--verify-top", "4", "--pareto");
+    expect_exit(none, 2, "--pareto");
+    free(net);
+}
+
 Test(cli_ofa, sampling_goes_on_where_it_was_stopped)
 {
     const process_options stop = {.signal_on = "run ofa-sample", .signal = SIGTERM};

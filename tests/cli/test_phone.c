@@ -207,6 +207,87 @@ Test(cli_phone, a_verification_goes_on_after_a_lost_link)
     cr_assert_str_eq(text_of(nas_file("device.n")), "3\n");
 }
 
+#define DERIVE "--epochs", "1", "--warmup-epochs", "0", "--derive-samples", "3", "--batch", "32"
+#define SEARCH "search", "--data", data, "--space", "tiny", "--target-ms", "1000", DERIVE, "--table", table
+#define TOP "--verify-top", "2"
+#define BY_WAY "--via", way, "--program", NAS_PROFILE_PROGRAM
+
+static void expect_verified(const json_t *found)
+{
+    const json_t *list = json_object_get(found, "verified");
+
+    cr_assert_eq(json_array_size(list), 2);
+    for (size_t i = 0; i < 2; i++)
+        cr_assert_gt(json_real_value(json_object_get(json_array_get(list, i), "measured_ms")), 0);
+    cr_assert(json_is_true(json_object_get(json_array_get(list, 0), "chosen")));
+    cr_assert(json_is_true(json_object_get(found, "feasible")));
+}
+
+Test(cli_phone, the_best_networks_of_a_search_are_measured_on_the_device_of_its_table)
+{
+    const char *table = nas_file("t.yaml"), *data = make_data(), *way = make_device(PHONE);
+
+    NAS_JSON(PROFILE, "--out", table, "--via", way, "--program", NAS_PROFILE_PROGRAM);
+    expect_verified(NAS_JSON(SEARCH, TOP, BY_WAY));
+    expect_exit(NAS(SEARCH, TOP), 78, "the table is of \"Phone ");
+    expect_exit(NAS(SEARCH, TOP, "--via", "exec:env", "--program", NAS_PROFILE_PROGRAM), 78,
+                "measures on exec:env");
+    expect_exit(NAS(SEARCH, BY_WAY), 2, "--verify-top");
+    make_device("s/.*/No such device/");
+    expect_exit(NAS(SEARCH, TOP, BY_WAY), 65, "makes no sense");
+    make_device(PHONE ";s/\"emulated\":false/\"emulated\":true/");
+    expect_exit(NAS(SEARCH, TOP, BY_WAY), 78, "is an emulator");
+    cr_assert_eq(json_array_size(json_object_get(NAS_JSON("runs", "list"), "runs")), 2,
+                 "what is refused before it begins is no run");
+    expect_verified(NAS_JSON(SEARCH, TOP, BY_WAY, "--allow-emulated"));
+}
+
+/* The device is there when the search begins, and away when its networks are to be measured. */
+Test(cli_phone, a_search_whose_device_went_away_is_resumed_when_it_is_back)
+{
+    const char *table = nas_file("t.yaml"), *data = make_data(), *way = make_device(PHONE);
+
+    NAS_JSON(PROFILE, "--out", table, "--via", way, "--program", NAS_PROFILE_PROGRAM);
+    nas_put("device", "#!/bin/sh\nrm \"$0.here\" || exit 1\n"
+                      "exec \"$@\" | sed -u '" PHONE "'\n");
+    nas_put("device.here", "");
+    expect_exit(NAS(SEARCH, TOP, BY_WAY), 74, "device.here");
+    make_device(PHONE);
+    expect_verified(NAS_JSON("resume"));
+}
+
+/* The device answers at first; later it says nothing, until `nas` is killed. */
+Test(cli_phone, a_search_that_is_killed_while_it_measures_is_resumed)
+{
+    const char *table = nas_file("t.yaml"), *data = make_data(), *way = make_device(PHONE);
+    const process_options killed = {.timeout_s = 8};
+
+    NAS_JSON(PROFILE, "--out", table, "--via", way, "--program", NAS_PROFILE_PROGRAM);
+    nas_put("device", "#!/bin/sh\nrm \"$0.here\" 2>/dev/null || exec sleep 60\n"
+                      "exec \"$@\" | sed -u '" PHONE "'\n");
+    nas_put("device.here", "");
+    cr_assert_eq(nas_run(&killed, SEARCH, TOP, BY_WAY, NULL)->code, -1);
+    cr_assert_neq(access(nas_file("device.here"), F_OK), 0);
+    make_device(PHONE);
+    expect_verified(NAS_JSON("resume"));
+}
+
+Test(cli_phone, the_best_networks_of_an_evolution_are_measured_on_the_device_of_its_table)
+{
+    const char *table = nas_file("t.yaml"), *way = make_device(PHONE);
+    static const char predictor[] = NAS_SOURCE_DIR "/tests/golden/predictor.safetensors";
+
+#define EVOLVE "evolve", "--space", "tiny", "--predictor", predictor, "--table", table
+    NAS_JSON(PROFILE, "--out", table, "--via", way, "--program", NAS_PROFILE_PROGRAM);
+    expect_verified(NAS_JSON(EVOLVE, "--target-ms", "1000", TOP, BY_WAY));
+    const json_t *shown = NAS_JSON("runs", "show", "evolve-2");
+    cr_assert_eq(json_array_size(json_object_get(json_object_get(shown, "summary"), "verified")), 2);
+    expect_exit(NAS(EVOLVE, "--target-ms", "1000", TOP), 78, "the table is of \"Phone ");
+    expect_exit(NAS(EVOLVE, "--pareto", TOP, BY_WAY), 2, "--pareto");
+    expect_exit(NAS("evolve", "--space", "tiny", "--predictor", predictor, "--max-macs", "1e9", TOP,
+                    BY_WAY), 2, "goes with --table");
+}
+
 /* ------------------------------------------------------------------ qemu */
 
 static void need_emulator(void)

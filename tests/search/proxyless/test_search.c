@@ -1,6 +1,7 @@
 /* Whole searches on a small generated task: the target is met, the same seed gives the same
  * bits on any thread count and after any stop, and bad configurations are refused. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -341,6 +342,154 @@ Test(search_proxyless, every_method_keeps_the_limits_beside_the_target)
         free(result.judgement);
         nas_search_free(search);
     }
+}
+
+/* What is expected of the only objective: before the architecture is learned, and at the end. */
+typedef struct expectation {
+    bool begun;
+    double first, last;
+} expectation;
+
+static nas_status keep_expected(void *user, int64_t step, int64_t epoch, const nas_metric *metrics,
+                                int count, nas_err *err)
+{
+    expectation *e = user;
+
+    for (int i = 0; i < count; i++)
+        if (strncmp(metrics[i].name, "expected_", 9) == 0)
+            e->last = metrics[i].value;
+    e->first = e->begun ? e->first : e->last;
+    e->begun = true;
+    return NAS_OK;
+}
+
+static double *limit_of(nas_search_config *c, nas_cost cost)
+{
+    double *const limits[NAS_COSTS] = {&c->target_ms, &c->max_macs, &c->max_parameters,
+                                       &c->max_memory_bytes};
+    return limits[cost];
+}
+
+/* A search without a table that presses for one cost alone; expectations in shares of its limit. */
+static expectation pressed(nas_cost cost)
+{
+    nas_search_config c = config(NAS_SEARCH_GRADIENT, NAS_ARCH_FULL);
+    const double limit = between(cost, 0.25), unit = nas_cost_names[cost].unit;
+    expectation e = {0};
+    const nas_observer observer = {.user = &e, .metrics = keep_expected};
+    nas_problem problem;
+    nas_search_result result;
+    nas_search *search;
+
+    c.target_ms = 0.0;
+    c.objective[NAS_COST_LATENCY] = false;
+    c.objective[cost] = true;
+    *limit_of(&c, cost) = limit;
+    c.latency_loss = NAS_LATENCY_ADD_LINEAR;
+    c.epochs = 3;
+    c.arch_every = 1;
+    c.arch_lr = 0.2;
+    omp_set_num_threads(1);
+    cr_assert_eq(nas_search_new(&search, space, data, NULL, &c, NULL), NAS_OK);
+    cr_assert_eq(nas_search_run(search, &observer, &result, NULL), NAS_OK);
+    cr_assert_eq(nas_problem_init(&problem, space, 0, NULL, NULL, NULL), NAS_OK);
+    cr_expect(result.feasible);
+    cr_expect(isnan(result.latency_ms) && isnan(result.judgement[0].latency_ms));
+    cr_expect_leq(nas_problem_cost(&problem, cost, &result.judgement[0]), limit);
+    nas_problem_fini(&problem);
+    free(result.judgement);
+    nas_search_free(search);
+    return (expectation){.first = e.first * unit / limit, .last = e.last * unit / limit};
+}
+
+Test(search_proxyless, any_cost_can_be_what_the_gradient_presses_for)
+{
+    for (nas_cost cost = NAS_COST_MACS; cost < NAS_COSTS; cost++) {
+        const expectation e = pressed(cost);
+
+        cr_expect(e.first > 1.2 && e.last < 1.05, "%s: %g to %g", nas_cost_names[cost].option,
+                  e.first, e.last);
+    }
+}
+
+/* MACs expected at the end of a search by REINFORCE. */
+static double macs_of(bool objective)
+{
+    nas_search_config c = config(NAS_SEARCH_REINFORCE, NAS_ARCH_FULL);
+    nas_problem problem;
+    nas_search_result result;
+    nas_search *search;
+    double sum = 0.0;
+
+    c.target_ms = 0.0;
+    c.objective[NAS_COST_LATENCY] = false;
+    c.objective[NAS_COST_MACS] = objective;
+    c.max_macs = between(NAS_COST_MACS, 0.05);
+    c.epochs = 3;
+    c.arch_every = 1;
+    c.arch_lr = 0.05;
+    c.rl_samples = 16;
+    omp_set_num_threads(1);
+    cr_assert_eq(nas_search_new(&search, space, data, NULL, &c, NULL), NAS_OK);
+    cr_assert_eq(nas_search_run(search, NULL, &result, NULL), NAS_OK);
+    cr_assert_eq(nas_problem_init(&problem, space, 0, NULL, NULL, NULL), NAS_OK);
+    const nas_alphas *a = nas_search_alphas(search);
+    const double *macs = nas_problem_values(&problem, NAS_COST_MACS, 0);
+    for (int i = 0; i < a->total; i++)
+        sum += a->p[i] * macs[i];
+    nas_problem_fini(&problem);
+    free(result.judgement);
+    nas_search_free(search);
+    return sum;
+}
+
+Test(search_proxyless, any_cost_can_be_part_of_the_reward)
+{
+    const double with = macs_of(true), without = macs_of(false);
+
+    cr_expect_lt(with, 0.97 * without, "%g, %g where accuracy alone counts", with, without);
+}
+
+static void presses_for_all_and_repeats(nas_search_method method)
+{
+    nas_search_config c = config(method, NAS_ARCH_FULL);
+    nas_search_config latency_alone;
+
+    for (nas_cost cost = NAS_COST_MACS; cost < NAS_COSTS; cost++)
+        *limit_of(&c, cost) = between(cost, 0.4);
+    latency_alone = c;
+    for (nas_cost cost = NAS_COST_MACS; cost < NAS_COSTS; cost++)
+        c.objective[cost] = true;
+    const outcome one = run(&c, 1, INT64_MAX), two = run(&c, 2, INT64_MAX);
+    const outcome stopped = run(&c, 2, 11), other = run(&latency_alone, 2, INT64_MAX);
+
+    cr_expect(one.result.feasible);
+    expect_same(&one, &two);
+    expect_same(&one, &stopped);
+    cr_expect_str_neq(one.digest, other.digest);
+}
+
+Test(search_proxyless, several_objectives_same_bits_on_any_threads_and_after_stops)
+{
+    presses_for_all_and_repeats(NAS_SEARCH_GRADIENT);
+    presses_for_all_and_repeats(NAS_SEARCH_REINFORCE);
+}
+
+Test(search_proxyless, objectives_without_limits_or_times_are_refused)
+{
+    nas_search_config none = config(NAS_SEARCH_GRADIENT, NAS_ARCH_FULL), wrong = none;
+    nas_search *search;
+    nas_err err;
+
+    wrong.objective[NAS_COST_MEMORY] = true;
+    cr_assert_eq(nas_search_new(&search, space, data, lut, &wrong, &err), NAS_E_CONFIG);
+    cr_expect(strstr(err.message, "memory has no limit") != NULL, "%s", err.message);
+    cr_assert_eq(nas_search_new(&search, space, data, NULL, &none, &err), NAS_E_CONFIG);
+    cr_expect(strstr(err.message, "needs a latency table") != NULL, "%s", err.message);
+    none.target_ms = 0.0;
+    none.objective[NAS_COST_LATENCY] = false;
+    cr_assert_eq(nas_search_new(&search, space, data, lut, &none, &err), NAS_E_CONFIG);
+    cr_expect(strstr(err.message, "no limit") != NULL, "%s", err.message);
 }
 
 Test(search_proxyless, limits_out_of_reach_are_told_before_anything_is_trained)

@@ -77,8 +77,9 @@ static void put_search(nas_store *store, const char *name, const char *space_nam
     put_network(store, attempt, space, 1, 2.25, 0.5);
     put_network(store, attempt, space, 2, 1.0, 0.625);
     ok(nas_store_run_finish(store, attempt, NAS_STORE_DONE,
-                            "{\"latency_ms\": 2.0, \"valid_top1\": 0.75, \"seconds\": 12.5}", NULL,
-                            &err));
+                            "{\"latency_ms\": 2.0, \"valid_top1\": 0.75, \"seconds\": 12.5, "
+                            "\"limits\": [{\"cost\": \"macs\", \"limit\": 4e5, \"reached\": 390625, "
+                            "\"objective\": true}]}", NULL, &err));
     nas_space_free(space);
 }
 
@@ -112,6 +113,7 @@ Test(search_report, a_search_is_drawn_and_each_picture_has_its_table)
     expect_text(page, "<td class=\"n\">12.5</td>");
     expect_text(page, "valid_top1");
     expect_text(page, "Probabilities after epoch 2");
+    expect_text(page, "<td>macs</td><td class=\"n\">400000</td><td class=\"n\">390625</td><td>yes</td>");
     expect_text(page, "Blocks from the image to the classes");
     cr_assert_eq(occurrences(page, "<i data-epoch="), 2);
     cr_assert_eq(occurrences(page, "class=\"front\""), 1);
