@@ -149,6 +149,18 @@ void nas_elastic_reset(nas_elastic *e, uint64_t seed)
             m.values[t] = t % (m.taps + 1) == 0 ? 1.0f : 0.0f;
 }
 
+void nas_elastic_fade_kernels(nas_elastic *e)
+{
+    for (int s = 0; s < e->space->count; s++) {
+        const nas_elastic_kernels *k = &e->kernels[s];
+
+        if (k->count < 2)
+            continue;
+        const nas_param *p = nas_elastic__param(nas_elastic__layer(e, s), "depthwise.weight");
+        nas_param_fade(p, nas_elastic__params(e, s) + p->offset, k->size[k->count - 1]);
+    }
+}
+
 const nas_space *nas_elastic_space(const nas_elastic *e) { return e->space; }
 const nas_elastic_dims *nas_elastic_dims_all(const nas_elastic *e) { return &e->dims; }
 nas_model *nas_elastic_shared(nas_elastic *e) { return e->shared; }

@@ -22,6 +22,9 @@ void nas_elastic_free(nas_elastic *elastic);
 /** Initial values: the largest network as nas_model_reset makes it; every kernel is at first the
  * centre of the next larger one. */
 void nas_elastic_reset(nas_elastic *elastic, uint64_t seed);
+/** Directly after that: kernels with smaller ones in them fade outwards (nas_param_fade), so that
+ * subnets of all kernel sizes begin nearly alike. */
+void nas_elastic_fade_kernels(nas_elastic *elastic);
 
 const nas_space *nas_elastic_space(const nas_elastic *elastic);
 const nas_elastic_dims *nas_elastic_dims_all(const nas_elastic *elastic);

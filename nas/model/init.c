@@ -88,6 +88,11 @@ static void crop(const nas_param *to, float *values, const nas_param *from, cons
     }
 }
 
+void nas_param_fade(const nas_param *param, float *values, int least)
+{
+    crop(param, values, param, values, least);
+}
+
 /* Weights of `layer` from those of its largest relative, where they fit into them. */
 static void nest(const nas_model_slot *slot, const nas_layer *layer, float *params,
                  const nas_layer *relative, const float *source)

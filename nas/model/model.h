@@ -44,6 +44,10 @@ nas_status nas_model_resize(nas_model *model, int image_size, nas_err *err);
  * start as crops of their largest relative (same operation; middle taps, first channels), and
  * that the last batch norm before a shortcut's sum starts with gamma 0. */
 void nas_model_reset(nas_model *model, uint64_t seed);
+/** Initial values of a kernel in whose middle a smaller one lies, of `least` taps a side: taps
+ * outside of it become smaller from ring to ring, the deviation of all stays.  So the middle alone
+ * says nearly what the whole does. */
+void nas_param_fade(const nas_param *param, float *values, int least);
 
 /** "slot3.op2": the prefix of a candidate's parameter names. */
 void nas_model_prefix(int slot, int candidate, char out[32]);

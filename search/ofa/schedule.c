@@ -10,8 +10,9 @@
 #include "base/options.h"
 #include "nas/data/augment.h"
 
-static const char *const rules[] = {"progressive", "sandwich", NULL};
+static const char *const rules[] = {"progressive", "sandwich", "uniform", NULL};
 static const char *const distills[] = {"none", "cross-entropy", "mse", NULL};
+enum { UNSAID = -1 }; /* of nas_phase.distill, while a file is read */
 
 /* ---- presets ---- */
 
@@ -173,9 +174,10 @@ static const number numbers[] = {
 enum { NUMBERS = sizeof numbers / sizeof *numbers };
 
 static const char *const members[] = {
-    "name", "kernel", "expand", "skip", "rule", "distill", "augment", "resolutions", "epochs",
-    "warmup_epochs", "warmup_lr", "lr", "momentum", "decay", "label_smoothing", "batch", "subnets",
-    "distill_ratio", "brightness", "contrast", "saturation", "hue", "validate_every", NULL};
+    "name", "kernel", "expand", "skip", "rule", "distill", "faded_kernels", "augment",
+    "resolutions", "epochs", "warmup_epochs", "warmup_lr", "lr", "momentum", "decay",
+    "label_smoothing", "batch", "subnets", "distill_ratio", "brightness", "contrast", "saturation",
+    "hue", "validate_every", NULL};
 
 static nas_status read_numbers(nas_phase *phase, const json_t *json, const char *where,
                                nas_err *err)
@@ -257,6 +259,8 @@ static nas_status read_phase(nas_phase *phase, const json_t *json, const char *w
         (status = nas_elastic_dims_read(&phase->limits, json, where, err)) ||
         (status = read_choice(&phase->rule, json, where, "rule", rules, err)) ||
         (status = read_choice(&phase->distill, json, where, "distill", distills, err)) ||
+        (status = nas_json_bool(json, where, "faded_kernels", false, &phase->faded_kernels,
+                                err)) ||
         (status = read_text(phase->augment, sizeof phase->augment, json, where, "augment", err)) ||
         (status = read_sizes(phase, json, where, err)))
         return status;
@@ -267,7 +271,7 @@ static nas_status read_phase(nas_phase *phase, const json_t *json, const char *w
 static void fill_default(nas_phase *phase, const nas_space *space, const nas_elastic_dims *all)
 {
     *phase = presets[1].common;
-    phase->distill = NAS_DISTILL_NONE;
+    phase->distill = UNSAID;
     phase->epochs = 1;
     phase->subnets = 1;
     phase->lr = phase->warmup_lr = 0.01;
@@ -314,6 +318,9 @@ nas_status nas_ofa_schedule_from_json(nas_ofa_schedule *out, const json_t *json,
         status = read_phase(phase, json_array_get(list, (size_t)out->count), inside, err);
         if (status != NAS_OK)
             return status;
+        if (phase->distill == UNSAID)
+            phase->distill = phase->rule == NAS_RULE_SANDWICH ? NAS_DISTILL_CROSS_ENTROPY
+                                                              : NAS_DISTILL_NONE;
     }
     if ((status = nas_ofa_schedule_check(out, space, err)) != NAS_OK)
         nas_err_prefix(err, "%s", where);
@@ -341,6 +348,8 @@ static json_t *phase_json(const nas_phase *phase)
     json_decref(limits);
     json_object_set_new(json, "rule", json_string(rules[phase->rule]));
     json_object_set_new(json, "distill", json_string(distills[phase->distill]));
+    if (phase->faded_kernels) /* phases without it read as they did before it was there */
+        json_object_set_new(json, "faded_kernels", json_true());
     json_object_set_new(json, "augment", json_string(phase->augment));
     for (int i = 0; i < phase->sizes; i++)
         json_array_append_new(sizes, json_integer(phase->size[i]));
@@ -357,12 +366,13 @@ static json_t *phase_json(const nas_phase *phase)
 
 json_t *nas_ofa_schedule_json(const nas_ofa_schedule *schedule)
 {
+    const char *name = schedule->name[0] != '\0' ? schedule->name : NULL; /* as in files */
     json_t *phases = json_array();
 
     for (int i = 0; i < schedule->count; i++)
         json_array_append_new(phases, phase_json(&schedule->phase[i]));
-    return json_pack("{s:s, s:i, s:s, s:o}", "format", "onepath.schedule", "version", 1, "name",
-                     schedule->name, "phases", phases);
+    return json_pack("{s:s, s:i, s:s*, s:o}", "format", "onepath.schedule", "version", 1, "name",
+                     name, "phases", phases);
 }
 
 /* ---- rules ---- */
@@ -385,7 +395,7 @@ static nas_status check_step(const nas_phase *phase, const nas_phase *before, na
     nas_fail(err, NAS_E_CONFIG, "phase %s skips a phase: it adds %d kernels, %d expand ratios and "
              "%d skipped blocks to phase %s", phase->name, kernels, expands, skip, before->name);
     nas_hint(err, "kernels, depth and width in phases of their own, depth and width one value at a "
-             "time; or rule \"sandwich\" for all at once");
+             "time; or rule \"uniform\" or \"sandwich\" for all at once");
     return NAS_E_CONFIG;
 }
 
@@ -443,6 +453,8 @@ static nas_status check_phase(const nas_ofa_schedule *s, int i, const nas_space 
     else if (phase->rule == NAS_RULE_SANDWICH)
         status = phase->subnets >= 2 ? NAS_OK
                                      : nas_fail(err, NAS_E_CONFIG, "sandwich needs 2 subnets");
+    else if (phase->rule == NAS_RULE_UNIFORM)
+        status = NAS_OK;
     else if (i > 0)
         return check_step(phase, &s->phase[i - 1], err);
     else if (phase->limits.kernels > 1 || phase->limits.expands > 1 || phase->limits.skip > 0)

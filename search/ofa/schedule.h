@@ -7,7 +7,8 @@
 
 typedef enum nas_shrink_rule {
     NAS_RULE_PROGRESSIVE, /* subnets drawn from the phase's limits; a teacher's soft labels   */
-    NAS_RULE_SANDWICH     /* largest, smallest and random ones; the largest one teaches       */
+    NAS_RULE_SANDWICH,    /* largest, smallest and random ones; the largest one may teach     */
+    NAS_RULE_UNIFORM      /* as progressive, but all limits at once                           */
 } nas_shrink_rule;
 
 typedef enum nas_distill {
@@ -22,7 +23,8 @@ typedef struct nas_phase {
     char name[NAS_PHASE_NAME_SIZE];
     nas_elastic_dims limits;
     int rule, distill;            /* nas_shrink_rule, nas_distill                          */
-    double distill_ratio;         /* weight of the soft labels beside the hard ones        */
+    bool faded_kernels;           /* as the first phase begins (nas_elastic_fade_kernels)  */
+    double distill_ratio;         /* weight of what a teacher says; hard labels have 1     */
     int64_t epochs, warmup_epochs; /* cosine from lr to 0; before it linear from warmup_lr  */
     double warmup_lr, lr, momentum, decay, label_smoothing;
     int64_t batch, subnets;       /* images; subnets whose gradients make one step          */
@@ -53,8 +55,8 @@ nas_status nas_ofa_schedule_from_json(nas_ofa_schedule *out, const json_t *json,
 json_t *nas_ofa_schedule_json(const nas_ofa_schedule *schedule); /* NULL: no memory */
 
 /** Progressive phases begin with the largest network alone; each next one allows all that the one
- * before did and more of one dimension (of depth and ratio one value more).  Sizes are the
- * space's.  NAS_E_CONFIG names the phase. */
+ * before did and more of one dimension (of depth and ratio one value more); the other rules may
+ * allow everything at once.  Sizes are the space's.  NAS_E_CONFIG names the phase. */
 nas_status nas_ofa_schedule_check(const nas_ofa_schedule *schedule, const nas_space *space,
                                   nas_err *err);
 

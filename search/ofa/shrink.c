@@ -28,9 +28,11 @@ struct nas_shrink {
     double loss_sum, last_loss;
 };
 
-static bool has_teacher(const nas_phase *p)
+/* The largest network as it was: in the first phase of all it has learnt nothing to teach. */
+static bool has_teacher(const nas_shrink *s)
 {
-    return p->rule == NAS_RULE_PROGRESSIVE && p->distill != NAS_DISTILL_NONE;
+    return s->phase.rule != NAS_RULE_SANDWICH && s->phase.distill != NAS_DISTILL_NONE &&
+           s->net->phases > 0;
 }
 
 /* ---- beginning ---- */
@@ -96,15 +98,18 @@ static nas_status allocate(nas_shrink *s, nas_err *err)
 static nas_status prepare_weights(nas_shrink *s, nas_err *err)
 {
     nas_supernet *n = s->net;
-    const bool widens = n->phases > 0 && s->phase.limits.expands > n->trained.expands;
+    const bool first = n->phases == 0;
+    const bool widens = !first && s->phase.limits.expands > n->trained.expands;
     nas_status status = NAS_OK;
 
-    if (has_teacher(&s->phase) && (status = nas_supernet_keep_teacher(n, err)) != NAS_OK)
+    if (first && s->phase.faded_kernels)
+        nas_elastic_fade_kernels(n->elastic);
+    if (has_teacher(s) && (status = nas_supernet_keep_teacher(n, err)) != NAS_OK)
         return status;
     if (widens && (status = nas_elastic_sort(n->elastic, &n->trained, err)) != NAS_OK)
         return status;
     nas_elastic_clear_momentum(n->elastic);
-    if (!has_teacher(&s->phase))
+    if (!has_teacher(s))
         return NAS_OK;
     status = nas_model_resize(n->teacher, n->space->image_size, err); /* planned for the largest */
     return status == NAS_OK ? nas_exec_new(&s->teacher, n->teacher, (int)s->phase.batch, err)
@@ -301,28 +306,33 @@ static void draw_subnet(const nas_shrink *s, int64_t draw, int *choice)
     nas_elastic_sample(s->net->space, &s->mask, &rng, choice);
 }
 
-/* The largest learns from the labels, all others from it (BigNAS, section 3.2). */
+/* The largest learns from the labels, all others from it (BigNAS, section 3.2), or as it does. */
 static double sandwich_step(nas_shrink *s, const nas_batch *batch, int64_t step)
 {
+    const bool distils = s->phase.distill != NAS_DISTILL_NONE;
+    const float taught = distils ? (float)s->phase.distill_ratio : 0.0f;
     double sum = 0.0;
 
     for (int64_t j = 0; j < s->phase.subnets; j++) {
         const int64_t draw = step * s->phase.subnets + j;
+        const bool largest = j == 0;
         int drawn[NAS_MAX_SLOTS];
         const int *choice = drawn;
 
-        if (j == 0)
+        if (largest)
             choice = s->corner[0].choice;
         else if (j == 1)
             choice = s->corner[s->corners - 1].choice;
         else
             draw_subnet(s, draw, drawn);
-        sum += run_subnet(s, choice, batch, draw, j == 0, j == 0, j != 0, j == 0);
+        sum += run_subnet(s, choice, batch, draw, largest, largest || !distils,
+                          largest ? 0.0f : taught, largest);
     }
     return sum;
 }
 
-static double progressive_step(nas_shrink *s, const nas_batch *batch, int64_t step)
+/* Random subnets alone. */
+static double drawn_step(nas_shrink *s, const nas_batch *batch, int64_t step)
 {
     static const nas_forward how = {.train = true};
     static const int only[NAS_MAX_SLOTS];
@@ -357,7 +367,7 @@ static nas_status train_batch(nas_shrink *s, const nas_batch *batch, nas_err *er
                 s->targets);
     nas_elastic_zero_grads(s->net->elastic);
     const double loss = p->rule == NAS_RULE_SANDWICH ? sandwich_step(s, batch, step)
-                                                     : progressive_step(s, batch, step);
+                                                     : drawn_step(s, batch, step);
     nas_elastic_sgd(s->net->elastic, &sgd, &p->limits);
     s->loss_sum += batch->n * loss / (double)p->subnets;
     s->loss_images += batch->n;

@@ -28,9 +28,10 @@ nas_status nas_shrink_check(const nas_supernet *supernet, const nas_dataset *dat
 
 typedef struct nas_shrink nas_shrink;
 
-/** Begins a phase: keeps the largest network as teacher where the phase wants one and there is
- * none, sorts channels where it makes the width elastic, and forgets momentum.  `supernet` must be
- * planned for the phase's batch and NAS_JUDGE_BATCH images; it and `data` are borrowed. */
+/** Begins a phase: fades kernels if it is the first and says so, keeps the largest network as
+ * teacher where the phase wants one and there is none, sorts channels where it makes the width
+ * elastic, and forgets momentum.  `supernet` must be planned for the phase's batch and
+ * NAS_JUDGE_BATCH images; it and `data` are borrowed. */
 nas_status nas_shrink_new(nas_shrink **out, nas_supernet *supernet, const nas_dataset *data,
                           const nas_phase *phase, const nas_judge_config *config, nas_err *err);
 void nas_shrink_free(nas_shrink *shrink);

@@ -1,5 +1,6 @@
 /* The elastic supernet as a whole: extraction, sorting, other image sizes, statistics. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +83,39 @@ static void digest(char out[NAS_DIGEST_SIZE])
         nas_hash_add(hash, matrix.values, (size_t)(matrix.taps * matrix.taps) * sizeof(float));
     nas_hash_hex(hash, out);
     nas_hash_free(hash);
+}
+
+/* 7x7 with 3x3 inside: 9 taps of 1, 16 of 0.3, 24 of 0.09, times 7 / sqrt(9 + 16*0.09 + 24*0.0081)
+ * for the same sum of squares on average. */
+Test(nas_elastic, kernels_fade_outwards_from_the_smallest_one)
+{
+    const nas_model *m = nas_elastic_shared(elastic);
+    float *before = malloc(m->floats * sizeof *before);
+    const double centre = 7.0 / sqrt(9 + 16 * 0.09 + 24 * 0.0081);
+    int faded = 0;
+
+    memcpy(before, m->params, m->floats * sizeof *before);
+    nas_elastic_fade_kernels(elastic);
+    for (int s = 0; s < m->slots; s++)
+        for (int i = 0; i < m->slot[s].layer[0].params; i++) {
+            const nas_param *p = &m->slot[s].layer[0].param[i];
+            const size_t at = m->slot[s].offset[0] + p->offset;
+            const bool elastic_kernel = p->kind == NAS_PARAM_DEPTHWISE && space->slots[s].count > 1;
+
+            faded += elastic_kernel;
+            for (size_t k = 0; k < p->count; k++) {
+                const int tap = (int)(k / (size_t)p->out);
+                const int y = abs(tap / 7 - 3), x = abs(tap % 7 - 3);
+                const int ring = (y > x ? y : x) - 1;
+                const double factor =
+                    elastic_kernel ? centre * (ring > 0 ? pow(0.3, ring) : 1.0) : 1.0;
+
+                cr_assert_float_eq(m->params[at + k], factor * (double)before[at + k], 1e-5,
+                                   "slot %d, %s[%zu]", s, p->name, k);
+            }
+        }
+    cr_expect_eq(faded, 6);
+    free(before);
 }
 
 Test(nas_elastic, threads_do_not_change_a_bit_of_training)

@@ -81,6 +81,7 @@ Test(search_ofa_schedule, a_file_gives_the_same_schedule_again)
         cr_assert_eq(nas_ofa_schedule_preset(&schedule, nas_ofa_schedule_presets[k], space, &err),
                      NAS_OK);
         nas_ofa_schedule_scale(&schedule, 0.4);
+        schedule.phase[0].faded_kernels = true;
         json_t *json = nas_ofa_schedule_json(&schedule);
         cr_assert_eq(nas_json_save(json, scratch("s.json"), &err), NAS_OK);
         cr_assert_eq(nas_ofa_schedule_load(&again, scratch("s.json"), space, &err), NAS_OK, "%s",
@@ -105,6 +106,17 @@ static nas_status read(const char *text)
 
 #define TEACHER "{\"name\": \"teacher\"}"
 #define PHASES(list) "{\"phases\": [" list "]}"
+
+Test(search_ofa_schedule, what_has_no_name_is_written_without_one)
+{
+    cr_assert_eq(read(PHASES(TEACHER)), NAS_OK, "%s", err.message);
+    json_t *json = nas_ofa_schedule_json(&schedule);
+    cr_assert_not_null(json);
+    cr_expect_null(json_object_get(json, "name"));
+    cr_expect_eq(nas_ofa_schedule_from_json(&schedule, json, "again", space, &err), NAS_OK, "%s",
+                 err.message);
+    json_decref(json);
+}
 
 Test(search_ofa_schedule, what_makes_no_sense_is_refused_with_its_place)
 {
@@ -135,6 +147,8 @@ Test(search_ofa_schedule, what_makes_no_sense_is_refused_with_its_place)
         {PHASES("{\"rule\": \"sandwich\", \"skip\": 3, \"subnets\": 3}"), NAS_E_CONFIG,
          "more than"},
         {PHASES("{\"rule\": \"sandwich\"}"), NAS_E_CONFIG, "2 subnets"},
+        {PHASES("{\"rule\": \"uniform\", \"skip\": 3}"), NAS_E_CONFIG, "more than"},
+        {PHASES("{\"faded_kernels\": 1}"), NAS_E_DATA, "faded_kernels"},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -147,6 +161,18 @@ Test(search_ofa_schedule, what_makes_no_sense_is_refused_with_its_place)
     cr_expect(schedule.phase[1].batch == 32 && schedule.phase[1].distill == NAS_DISTILL_MSE);
     cr_expect(schedule.phase[1].sizes == 1 && schedule.phase[2].sizes == 3);
     cr_expect_str_eq(schedule.phase[1].name, "phase-2");
+}
+
+Test(search_ofa_schedule, who_teaches_follows_the_rule_unless_it_is_said)
+{
+    cr_assert_eq(read(PHASES(TEACHER ", {\"rule\": \"sandwich\", \"subnets\": 3}, {\"rule\": "
+                             "\"sandwich\", \"subnets\": 3, \"distill\": \"none\"}, "
+                             "{\"rule\": \"uniform\", \"skip\": 2, \"expand\": [3, 4, 6]}")),
+                 NAS_OK, "%s", err.message);
+    cr_expect_eq(schedule.phase[0].distill, NAS_DISTILL_NONE);
+    cr_expect_eq(schedule.phase[1].distill, NAS_DISTILL_CROSS_ENTROPY);
+    cr_expect_eq(schedule.phase[2].distill, NAS_DISTILL_NONE);
+    cr_expect_eq(schedule.phase[3].distill, NAS_DISTILL_NONE);
 }
 
 Test(search_ofa_schedule, a_supernet_goes_on_where_it_was_or_says_why_not)

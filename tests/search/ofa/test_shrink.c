@@ -158,6 +158,92 @@ Test(search_ofa_shrink, sandwich_too)
     expect_same(&straight, &stopped, "sandwich");
 }
 
+/* What a sandwich learns from is what its phase says: three ways, three networks. */
+Test(search_ofa_shrink, a_sandwich_may_do_without_a_teacher)
+{
+    outcome way[3];
+
+    use("sandwich");
+    way[0] = run_phase(0, 2, NULL, "a", INT64_MAX);
+    schedule.phase[0].distill_ratio = 0.5;
+    way[1] = run_phase(0, 2, NULL, "b", INT64_MAX);
+    schedule.phase[0].distill = NAS_DISTILL_NONE;
+    way[2] = run_phase(0, 2, NULL, "c", INT64_MAX);
+    cr_expect_str_neq(way[0].digest, way[1].digest);
+    cr_expect_str_neq(way[1].digest, way[2].digest);
+    schedule.phase[0].distill_ratio = 1.0; /* says nothing then */
+    const outcome again = run_phase(0, 2, NULL, "d", INT64_MAX);
+    expect_same(&way[2], &again, "no teacher");
+}
+
+Test(search_ofa_shrink, uniform_phases_train_what_they_allow_and_no_ends)
+{
+    nas_phase *phase = &schedule.phase[0];
+
+    use("sandwich");
+    phase->distill = NAS_DISTILL_NONE;
+    const outcome sandwich = run_phase(0, 1, NULL, "a", INT64_MAX);
+    phase->rule = NAS_RULE_UNIFORM;
+    const outcome straight = run_phase(0, 1, NULL, "b", INT64_MAX);
+    const outcome stopped = run_phase(0, 1, NULL, "c", 3);
+    expect_same(&straight, &stopped, "uniform");
+    cr_expect_str_neq(straight.digest, sandwich.digest);
+
+    use("cifar-small");
+    const outcome progressive = run_phase(0, 1, NULL, "d", INT64_MAX);
+    phase->rule = NAS_RULE_UNIFORM; /* with one network to draw they are the same */
+    const outcome uniform = run_phase(0, 1, NULL, "e", INT64_MAX);
+    expect_same(&progressive, &uniform, "the largest network alone");
+}
+
+Test(search_ofa_shrink, uniform_phases_learn_from_the_largest_network_as_it_was)
+{
+    nas_supernet *net;
+
+    use("cifar-small");
+    run_phase(0, 1, NULL, "a", INT64_MAX);
+    nas_phase *phase = &schedule.phase[1];
+    phase->rule = NAS_RULE_UNIFORM;
+    phase->limits = schedule.phase[schedule.count - 1].limits;
+    const outcome taught = run_phase(1, 1, "a", "b", INT64_MAX);
+    phase->distill = NAS_DISTILL_NONE;
+    const outcome labels = run_phase(1, 1, "a", "c", INT64_MAX);
+    cr_expect_str_neq(taught.digest, labels.digest);
+    cr_assert_eq(nas_supernet_load(&net, scratch("b"), 0, NAS_MEMORY_BALANCED, &err), NAS_OK);
+    cr_expect_not_null(net->teacher);
+    nas_supernet_free(net);
+}
+
+Test(search_ofa_shrink, kernels_fade_as_the_first_phase_begins_and_never_again)
+{
+    use("cifar-small");
+    const outcome plain = run_phase(0, 1, NULL, "a", INT64_MAX);
+    const outcome next = run_phase(1, 1, "a", "b", INT64_MAX);
+    schedule.phase[0].faded_kernels = schedule.phase[1].faded_kernels = true;
+    const outcome straight = run_phase(0, 1, NULL, "c", INT64_MAX);
+    const outcome stopped = run_phase(0, 1, NULL, "d", 3);
+    const outcome again = run_phase(1, 1, "a", "e", INT64_MAX);
+
+    cr_expect_str_neq(straight.digest, plain.digest);
+    expect_same(&straight, &stopped, "faded");
+    expect_same(&next, &again, "second phase");
+}
+
+/* What was never trained has nothing to teach, in its own phase or in later ones. */
+Test(search_ofa_shrink, a_first_phase_has_no_teacher_whatever_it_says)
+{
+    nas_supernet *net;
+
+    use("cifar-small");
+    const outcome plain = run_phase(0, 1, NULL, "a", INT64_MAX);
+    schedule.phase[0].distill = NAS_DISTILL_CROSS_ENTROPY;
+    const outcome said = run_phase(0, 1, NULL, "b", INT64_MAX);
+    expect_same(&plain, &said, "first phase");
+    cr_assert_eq(nas_supernet_load(&net, scratch("b"), 0, NAS_MEMORY_BALANCED, &err), NAS_OK);
+    cr_expect_null(net->teacher);
+    nas_supernet_free(net);
+}
+
 /* Its own loss goes down: on what it learns from, in a few epochs. */
 Test(search_ofa_shrink, a_teacher_learns)
 {
