@@ -3,12 +3,14 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/system.h"
 #include "cli/commands.h"
 #include "cli/dry_run.h"
+#include "cli/limits.h"
 #include "cli/load.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
@@ -21,8 +23,9 @@
 typedef struct prune_options {
     cli_run_options run;
     const char *model, *data, *out, *table, *augment;
-    double ratio, target_ms, least, lr, decay, distill, valid_fraction;
-    int64_t macs, params, episodes, warmup, calibration_images, calibration_points, judge_images;
+    double ratio, target_ms, memory_mib, least, lr, decay, distill, valid_fraction;
+    int64_t macs, params, episodes, warmup, agent_seed;
+    int64_t calibration_images, calibration_points, judge_images;
     int64_t tune_steps, finetune_epochs, batch;
     int agent, reward;
     bool allow_emulated, dry_run;
@@ -47,6 +50,8 @@ static const nas_option prune_table[] = {
      "latency table, for --target-ms; layers that it lacks count by MACs"},
     {"--target-ms", NAS_OPT_REAL, AT(target_ms), NULL, 1e-6, 1e6, NULL, "MS",
      "budget: latency by the table"},
+    {"--max-memory", NAS_OPT_REAL, AT(memory_mib), NULL, 1e-6, 1e9, NULL, "MIB",
+     "budget: activations (float32, one image) at once"},
     CLI_ALLOW_EMULATED(AT(allow_emulated)),
     {"--reward", NAS_OPT_CHOICE, AT(reward), "budget", 0, 0, "budget|guaranteed", NULL,
      "accuracy within the budget; or, without one, errors times the logarithm of MACs"},
@@ -55,6 +60,8 @@ static const nas_option prune_table[] = {
     {"--episodes", NAS_OPT_INT, AT(episodes), "100", 1, 1e6, NULL, "N", "policies that it tries"},
     {"--warmup-episodes", NAS_OPT_INT, AT(warmup), NULL, 1, 1e6, NULL, "N",
      "ddpg: of these, at the start, at random; default: a quarter, at most 100"},
+    {"--agent-seed", NAS_OPT_INT, AT(agent_seed), NULL, 1, 9007199254740992.0, NULL, "N",
+     "of the agent's choices alone; default: --seed, which draws the images held out, too"},
     {"--least", NAS_OPT_REAL, AT(least), "0.2", 0.01, 1, NULL, "R",
      "share of its channels that every layer keeps"},
     {"--calibration-images", NAS_OPT_INT, AT(calibration_images), "1024", 64, 1e6, NULL, "N",
@@ -93,44 +100,67 @@ typedef struct work {
     json_t *result;
 } work;
 
-static nas_status check(const prune_options *o, nas_err *err)
+static nas_status check(const void *options, nas_err *err)
 {
-    const int given = (o->ratio > 0) + (o->macs > 0) + (o->params > 0) + (o->target_ms > 0);
-    const int wanted = o->reward == REWARD_BUDGET;
+    const prune_options *o = options;
+    const bool given = o->ratio > 0 || o->macs > 0 || o->params > 0 || o->target_ms > 0 ||
+                       o->memory_mib > 0;
+    const bool wanted = o->reward == REWARD_BUDGET;
 
     if (given != wanted) {
-        nas_fail(err, NAS_E_USAGE, wanted ? "a budget is needed, one of four"
+        nas_fail(err, NAS_E_USAGE, wanted ? "a budget is needed"
                                           : "--reward guaranteed has no budget");
-        nas_hint(err, wanted ? "say --ratio R, --macs N, --params N, or --table FILE --target-ms MS"
-                             : "leave --ratio, --macs, --params and --target-ms out");
+        nas_hint(err, wanted ? "say --ratio R or --macs N, --params N, --table FILE --target-ms "
+                               "MS, --max-memory MIB, or several of them"
+                             : "leave --ratio, --macs, --params, --target-ms and --max-memory out");
         return NAS_E_USAGE;
     }
+    if (o->ratio > 0 && o->macs > 0)
+        return nas_fail(err, NAS_E_USAGE,
+                        "--ratio and --macs are the same budget: say one of them");
     if ((o->table != NULL) != (o->target_ms > 0))
         return nas_fail(err, NAS_E_USAGE, "--table and --target-ms go together");
+    if (o->distill > 0.0 && o->finetune_epochs == 0 && o->tune_steps == 0) {
+        nas_fail(err, NAS_E_USAGE, "--distill: without training nothing is learnt");
+        nas_hint(err, "say --finetune-epochs N, too");
+        return NAS_E_USAGE;
+    }
+    return NAS_OK;
+}
+
+static nas_status check_out(const prune_options *o, nas_err *err)
+{
     if (o->out == NULL)
         return NAS_OK;
     const nas_status status = cli_check_out(o->model, o->out, err);
     return status == NAS_OK && !o->dry_run ? nas_file_writable(o->out, err) : status;
 }
 
+/* The first budget that is given is the one that costs are told of. */
 static cli_prune_config config_of(const prune_options *o)
 {
-    const bool ms = o->target_ms > 0, params = o->params > 0;
+    static const nas_amc_measure order[] = {NAS_AMC_LATENCY, NAS_AMC_PARAMETERS, NAS_AMC_MACS,
+                                            NAS_AMC_MEMORY};
+    const double limit[NAS_AMC_MEASURES] = {
+        [NAS_AMC_MACS] = o->macs > 0 ? (double)o->macs : o->ratio,
+        [NAS_AMC_PARAMETERS] = (double)o->params,
+        [NAS_AMC_LATENCY] = o->target_ms,
+        [NAS_AMC_MEMORY] = o->memory_mib * CLI_MIB};
+    nas_amc_config amc = {.measure = NAS_AMC_MACS, .lowest = o->least,
+                          .guaranteed = o->reward == REWARD_GUARANTEED};
 
+    memcpy(amc.beside, limit, sizeof amc.beside);
+    for (int i = (int)(sizeof order / sizeof *order) - 1; i >= 0; i--)
+        if (limit[order[i]] > 0.0)
+            amc.measure = order[i];
     return (cli_prune_config){
-        .amc = {.measure = ms       ? NAS_AMC_LATENCY
-                           : params ? NAS_AMC_PARAMETERS
-                                    : NAS_AMC_MACS,
-                .limit = ms       ? o->target_ms
-                         : params ? (double)o->params
-                         : o->macs > 0 ? (double)o->macs
-                                       : o->ratio,
-                .lowest = o->least, .guaranteed = o->reward == REWARD_GUARANTEED},
+        .amc = amc,
         .relative = o->ratio > 0, .table = o->table, .allow_emulated = o->allow_emulated,
         .calibration_images = (int)o->calibration_images,
         .calibration_points = (int)o->calibration_points, .judge_images = (int)o->judge_images,
-        .tune_steps = (int)o->tune_steps, .batch = (int)o->batch, .lr = o->lr, .decay = o->decay,
-        .distill = o->distill, .augment = o->augment,
+        .tuning = {.steps = (int)o->tune_steps, .batch = (int)o->batch, .lr = o->lr,
+                   .decay = o->decay, .distill = o->distill, .augment = o->augment,
+                   .seed = (uint64_t)o->run.common.seed, .threads = (int)o->run.common.threads},
         .valid_fraction = o->valid_fraction, .seed = (uint64_t)o->run.common.seed,
         .threads = (int)o->run.common.threads};
 }
@@ -162,14 +192,36 @@ static nas_status new_agent(work *w, nas_err *err)
 {
     const prune_options *o = w->o;
     const nas_env *env = nas_amc_env(w->task.amc);
-    nas_agent_config config =
-        nas_agent_amc((nas_agent_kind)o->agent, env->steps, (uint64_t)o->run.common.seed);
+    const int64_t seed = o->agent_seed > 0 ? o->agent_seed : o->run.common.seed;
+    nas_agent_config config = nas_agent_amc((nas_agent_kind)o->agent, env->steps, (uint64_t)seed);
     const int64_t quarter = o->episodes / 4;
 
     if (o->reward == REWARD_GUARANTEED) /* its rewards are larger by that */
         config.restraint *= log((double)nas_arch_cost(w->task.arch, 0).macs);
     config.warmup = o->warmup > 0 ? o->warmup : quarter < config.warmup ? quarter : config.warmup;
     return nas_agent_new(&w->agent, env, &config, err);
+}
+
+/* Every limit, with what the unpruned network has and what is left; NULL: no memory. */
+static json_t *limits_json(const work *w, const int *channels)
+{
+    static const nas_cost costs[NAS_AMC_MEASURES] = {
+        [NAS_AMC_MACS] = NAS_COST_MACS, [NAS_AMC_PARAMETERS] = NAS_COST_PARAMETERS,
+        [NAS_AMC_LATENCY] = NAS_COST_LATENCY, [NAS_AMC_MEMORY] = NAS_COST_MEMORY};
+    json_t *list = json_array();
+
+    for (int m = 0; m < NAS_AMC_MEASURES; m++) {
+        const nas_cost_name *name = &nas_cost_names[costs[m]];
+        const double limit = w->task.config.amc.beside[m];
+        const double reached =
+            limit > 0.0 ? nas_amc_cost_of(w->task.amc, (nas_amc_measure)m, channels) : 0.0;
+
+        if (limit > 0.0)
+            json_array_append_new(list, json_pack("{s:s, s:f, s:f}", "cost", name->result, "limit",
+                                                  limit / name->unit, "reached",
+                                                  reached / name->unit));
+    }
+    return list;
 }
 
 /* The policy is kept as soon as it is known, with the network before it is tuned. */
@@ -182,13 +234,13 @@ static nas_status keep_policy(work *w, double before, const nas_agent_episode *b
     nas_amc_range(w->task.amc, &least, &most);
     const double cost = nas_amc_cost(w->task.amc, channels);
     json_t *policy = json_pack(
-        "{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o}", "agent",
+        "{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:o}", "agent",
         nas_agent_name((nas_agent_kind)w->o->agent), "episodes", (json_int_t)w->o->episodes,
         "best_episode", (json_int_t)best->number, "reward", best->reward, "top1_before", before,
         "top1_pruned", nas_amc_accuracy(w->task.amc), "budget", w->task.config.amc.limit, "cost",
         cost, "cost_before", most, "macs_before",
-        (json_int_t)full.macs, "parameters_before", (json_int_t)full.parameters, "policy",
-        cli_prune_policy(&w->task, channels));
+        (json_int_t)full.macs, "parameters_before", (json_int_t)full.parameters, "limits",
+        limits_json(w, channels), "policy", cli_prune_policy(&w->task, channels));
     char *model_path = cli_session_path(&w->session, pruned_file);
     char *policy_path = cli_session_path(&w->session, policy_file);
     nas_status status = NAS_E_NOMEM;
@@ -268,7 +320,7 @@ static nas_status load_training(void *self, const char *path, nas_err *err)
     return nas_trainer_load(self, path, err);
 }
 
-static nas_status new_trainer(work *w, nas_err *err)
+static nas_status new_trainer(work *w, nas_model *model, nas_err *err)
 {
     const prune_options *o = w->o;
     const nas_train_config config = {
@@ -278,14 +330,25 @@ static nas_status new_trainer(work *w, nas_err *err)
         .seed = (uint64_t)o->run.common.seed, .loader_threads = (int)o->run.common.threads,
         .memory = (nas_memory)o->run.memory};
 
-    return nas_trainer_new(&w->trainer, w->model, w->task.data, &config, err);
+    return nas_trainer_new(&w->trainer, model, w->task.data, &config, err);
+}
+
+/* What stands in the way of fine-tuning is said before the agent's work. */
+static nas_status check_trainer(work *w, nas_err *err)
+{
+    const nas_status status =
+        w->o->finetune_epochs > 0 ? new_trainer(w, w->task.model, err) : NAS_OK;
+
+    nas_trainer_free(w->trainer);
+    w->trainer = NULL;
+    return status;
 }
 
 static nas_status tune(work *w, nas_train_result *trained, nas_err *err)
 {
     nas_status status;
 
-    if ((status = new_trainer(w, err)) ||
+    if ((status = new_trainer(w, w->model, err)) ||
         (status = cli_session_restore(&w->session, load_training, w->trainer, err)))
         return status;
     return nas_trainer_run(w->trainer, &w->session.observer, trained, err);
@@ -381,7 +444,7 @@ static nas_status time_tuning(work *w, cli_demand *demand, nas_err *err)
     if ((status = nas_agent_replay(nas_amc_env(w->task.amc), &best, &outcome, err)) ||
         (status = nas_pruner_apply(w->task.pruner, nas_amc_channels(w->task.amc), &w->arch,
                                    &w->model, err)) ||
-        (status = new_trainer(w, err)))
+        (status = new_trainer(w, w->model, err)))
         return status;
     return cli_demand_training(demand, w->trainer, o->finetune_epochs, o->batch,
                                o->valid_fraction * nas_dataset_split(w->task.data, "train")->count,
@@ -434,10 +497,11 @@ static nas_status prune_run(const cli_context *context, const void *options, nas
     const prune_options *o = options;
     const cli_prune_config config = config_of(o);
     work w = {.o = o, .result = json_object()};
-    nas_status status = check(o, err);
+    nas_status status = check_out(o, err);
 
     if (status == NAS_OK &&
-        (status = cli_prune_load(&w.task, o->model, o->data, &config, err)) == NAS_OK) {
+        (status = cli_prune_load(&w.task, o->model, o->data, &config, err)) == NAS_OK &&
+        (status = check_trainer(&w, err)) == NAS_OK) {
         if (o->dry_run)
             status = dry_run(context, &w, err);
         else if ((status = prune(&w, context, err)) == NAS_OK)
@@ -457,5 +521,5 @@ const cli_command cmd_prune = {
     .example = "prune --model .nas/runs/2/model.safetensors --data photos.nasd --ratio 0.5 "
                "--finetune-epochs 20",
     .tables = {prune_table, cli_run_table}, .size = sizeof(prune_options),
-    .stop = CLI_STOP_RESUMES, .run = prune_run,
+    .stop = CLI_STOP_RESUMES, .check = check, .run = prune_run,
 };

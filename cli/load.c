@@ -1,6 +1,7 @@
 /* From names on the command line to spaces and tables. */
 #include "cli/load.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +85,42 @@ nas_status cli_table_load_arch(nas_latency_set **set, const nas_latency_table **
     if (status == NAS_OK)
         status = cli_table_fill_arch(*set, arch, err);
     return status == NAS_OK ? nas_latency_set_pick(table, *set, image_size, err) : status;
+}
+
+/* The first parameter of a slot that is no finite number; NULL: none. */
+static const nas_param *not_finite(const nas_model *m, int slot)
+{
+    const nas_layer *layer = &m->slot[slot].layer[0];
+
+    for (int i = 0; i < layer->params; i++) {
+        const nas_param *p = &layer->param[i];
+        const float *values = m->params + m->slot[slot].offset[0] + p->offset;
+        for (size_t k = 0; k < p->count; k++)
+            if (!isfinite(values[k]))
+                return p;
+    }
+    return NULL;
+}
+
+nas_status cli_model_check(const nas_model *m, const char *model, const nas_dataset *data,
+                           nas_err *err)
+{
+    if (m->classes != data->classes || m->channels != data->channels) {
+        nas_fail(err, NAS_E_CONFIG, "%s has %d channels and %d classes, %s has %d and %d", model,
+                 m->channels, m->classes, data->path, data->channels, data->classes);
+        nas_hint(err, "give the images that the network was trained on");
+        return NAS_E_CONFIG;
+    }
+    for (int s = 0; s < m->slots; s++) {
+        const nas_param *param = not_finite(m, s);
+        if (param == NULL)
+            continue;
+        nas_fail(err, NAS_E_DATA, "%s: block %d, %s: holds a number that is not finite", model, s,
+                 param->name);
+        nas_hint(err, "its training diverged: train it again with a smaller --lr");
+        return NAS_E_DATA;
+    }
+    return NAS_OK;
 }
 
 nas_status cli_check_out(const char *in, const char *out, nas_err *err)

@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "latency/table/set.h"
 #include "nas/data/dataset.h"
+#include "nas/model/model.h"
 #include "nas/space/space.h"
 
 /** Options that name a space and the images it is for; embed after cli_common. */
@@ -49,6 +50,11 @@ nas_status cli_table_fill_arch(nas_latency_set *set, const nas_arch *arch, nas_e
 nas_status cli_table_load_arch(nas_latency_set **set, const nas_latency_table **table,
                                const char *where, const nas_arch *arch, int image_size,
                                nas_err *err);
+
+/** Whether a network that was loaded from `model` can be worked on with these images: NAS_E_CONFIG
+ * where it has other channels or classes, NAS_E_DATA where a parameter is no finite number. */
+nas_status cli_model_check(const nas_model *m, const char *model, const nas_dataset *data,
+                           nas_err *err);
 
 /** NAS_E_USAGE where a command would write its result over what it reads. */
 nas_status cli_check_out(const char *in, const char *out, nas_err *err);

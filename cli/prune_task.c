@@ -9,7 +9,6 @@
 #include "nas/data/split.h"
 #include "nas/train/checkpoint.h"
 #include "nas/train/evaluate.h"
-#include "nas/train/step.h"
 
 enum { BATCH = 128 };
 
@@ -24,28 +23,6 @@ static nas_status open_loader(nas_loader **out, const cli_prune_task *t, const n
                            &options, err);
 }
 
-/* The images of the steps before a policy is judged: the same for all of them. */
-static nas_status open_tuning(cli_prune_task *t, const nas_index *index, nas_err *err)
-{
-    nas_loader_options options = {.batch = t->config.batch, .threads = t->config.threads,
-                                  .seed = t->config.seed, .stream = "prune tuning",
-                                  .shuffle = true, .drop_last = true};
-    const uint64_t wanted = (uint64_t)t->config.tune_steps * (uint64_t)t->config.batch;
-    const nas_status status =
-        nas_augment_preset(&options.augment, t->config.augment, t->arch->image_size, err);
-
-    if (status != NAS_OK)
-        return status;
-    if (index->count < wanted) {
-        nas_fail(err, NAS_E_CONFIG, "%d steps of %d images are more than the %u images to train on",
-                 t->config.tune_steps, t->config.batch, index->count);
-        nas_hint(err, "give --tune-steps of at most %u, or a smaller --batch",
-                 index->count / (uint32_t)t->config.batch);
-        return NAS_E_CONFIG;
-    }
-    return nas_loader_open(&t->tuning, t->data, index->items, (uint32_t)wanted, &options, err);
-}
-
 /* Those that judge are held out of train, class by class; the others calibrate, drawn anew. */
 static nas_status split(cli_prune_task *t, nas_err *err)
 {
@@ -58,23 +35,27 @@ static nas_status split(cli_prune_task *t, nas_err *err)
     const double held_out = t->config.valid_fraction * split->count;
     const uint32_t judged = held_out < t->config.judge_images ? (uint32_t)held_out
                                                               : (uint32_t)t->config.judge_images;
-    if (judged < 1)
-        return nas_fail(err, NAS_E_CONFIG, "%s: %g of %u training images leaves none to judge on",
-                        t->data->path, t->config.valid_fraction, split->count);
+    if (judged < 1) {
+        nas_fail(err, NAS_E_CONFIG, "--valid-fraction %g of %u images leaves none to judge on",
+                 t->config.valid_fraction, split->count);
+        nas_hint(err, "give that of the training, as a rule 0.1");
+        return NAS_E_CONFIG;
+    }
     if ((status = nas_split_make(t->data, judged, t->config.seed, &train, &valid, err)) ==
         NAS_OK) {
         nas_rng rng;
 
         nas_rng_init(&rng, t->config.seed, "prune calibration", 0);
         nas_rng_shuffle(&rng, train.items, train.count);
-        if (train.count < NAS_PRUNE_LEAST_IMAGES)
+        if (train.count < NAS_PRUNE_LEAST_IMAGES) {
             status = nas_fail(err, NAS_E_CONFIG, "%s: calibration needs %d training images, there "
                               "are %u", t->data->path, NAS_PRUNE_LEAST_IMAGES, train.count);
-        else if ((status = open_loader(&t->calibration, t, &train,
+            nas_hint(err, "use a larger data set");
+        } else if ((status = open_loader(&t->calibration, t, &train,
                                        (uint32_t)t->config.calibration_images, err)) == NAS_OK &&
-                 (status = open_loader(&t->judged, t, &valid, valid.count, err)) == NAS_OK &&
-                 t->config.tune_steps > 0)
-            status = open_tuning(t, &train, err);
+                 (status = open_loader(&t->judged, t, &valid, valid.count, err)) == NAS_OK)
+            status = cli_tuning_open(&t->config.tuning, t->data, &train, t->arch->image_size,
+                                     "prune tuning", err);
     }
     nas_index_fini(&train);
     nas_index_fini(&valid);
@@ -82,36 +63,6 @@ static nas_status split(cli_prune_task *t, nas_err *err)
 }
 
 /* What a policy is worth shows when the network has had some steps to recover. */
-static nas_status recover(const cli_prune_task *t, nas_model *model, nas_err *err)
-{
-    const cli_prune_config *c = &t->config;
-    const int choice[NAS_MAX_SLOTS] = {0};
-    const nas_batch *batch = NULL;
-    nas_exec *exec = NULL;
-    nas_step step = {0};
-    nas_status status;
-
-    if ((status = nas_exec_new(&exec, model, c->batch, err)) == NAS_OK &&
-        (status = nas_step_init(&step, exec, c->batch, model->classes, err)) == NAS_OK &&
-        c->distill > 0.0)
-        status = nas_step_teach(&step, t->model, (float)c->distill, c->batch, err);
-    nas_loader_start(t->tuning, 0, 0);
-    for (int i = 0; i < c->tune_steps && status == NAS_OK; i++) {
-        const nas_forward how = {.train = true, .keep = true, .dropout = true, .seed = c->seed,
-                                 .bn_momentum = model->bn_momentum, .step = (uint64_t)i};
-        const nas_sgd sgd = {.lr = (float)nas_cosine(c->lr, i, c->tune_steps), .momentum = 0.9f,
-                             .decay = (float)c->decay, .nesterov = true};
-
-        if ((status = nas_loader_next(t->tuning, &batch, err)) != NAS_OK ||
-            (status = nas_observe_go_on(t->observer, "tuning", err)) != NAS_OK)
-            break;
-        nas_step_weights(&step, choice, batch->n, batch->x, batch->labels, 0.0f, &how, &sgd);
-    }
-    nas_step_fini(&step);
-    nas_exec_free(exec);
-    return status;
-}
-
 static nas_status judge_channels(void *user, const int *channels, double *accuracy, nas_err *err)
 {
     const cli_prune_task *t = user;
@@ -119,8 +70,8 @@ static nas_status judge_channels(void *user, const int *channels, double *accura
     nas_arch *arch = NULL;
     nas_status status = nas_pruner_apply(t->pruner, channels, &arch, &small, err);
 
-    if (status == NAS_OK && t->tuning != NULL)
-        status = recover(t, small, err);
+    if (status == NAS_OK && t->config.tuning.steps > 0)
+        status = cli_tuning_run(&t->config.tuning, small, t->model, NULL, t->observer, err);
     if (status == NAS_OK)
         status = cli_prune_judge(t, small, accuracy, err);
     nas_model_free(small);
@@ -142,9 +93,9 @@ static nas_status open_environment(cli_prune_task *t, nas_err *err)
     }
     if (t->config.relative) {
         const nas_op_cost full = nas_arch_cost(t->arch, 0);
-        amc->limit *=
-            (double)(amc->measure == NAS_AMC_PARAMETERS ? full.parameters : full.macs);
+        amc->beside[NAS_AMC_MACS] *= (double)full.macs;
     }
+    amc->limit = amc->beside[amc->measure];
     return nas_amc_new(&t->amc, t->plan, amc, judge_channels, t, err);
 }
 
@@ -157,11 +108,8 @@ nas_status cli_prune_load(cli_prune_task *t, const char *model, const char *data
     if ((status = nas_model_load(&t->model, &t->arch, model, err)) ||
         (status = nas_dataset_open(&t->data, data, err)))
         return status;
-    if (t->arch->classes != t->data->classes || t->arch->channels != t->data->channels)
-        return nas_fail(err, NAS_E_CONFIG,
-                        "the network has %d channels and %d classes, %s has %d and %d",
-                        t->arch->channels, t->arch->classes, data, t->data->channels,
-                        t->data->classes);
+    if ((status = cli_model_check(t->model, model, t->data, err)) != NAS_OK)
+        return status;
     if (t->model->quant != NULL) {
         nas_fail(err, NAS_E_CONFIG, "%s: is quantised: what is left would be floats", model);
         nas_hint(err, "prune the network of floats that it was made from, then quantise");
@@ -179,7 +127,7 @@ void cli_prune_fini(cli_prune_task *t)
     nas_amc_free(t->amc);
     nas_loader_close(t->calibration);
     nas_loader_close(t->judged);
-    nas_loader_close(t->tuning);
+    cli_tuning_close(&t->config.tuning);
     nas_pruner_free(t->pruner);
     nas_prune_plan_free(t->plan);
     nas_latency_set_free(t->tables);

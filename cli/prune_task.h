@@ -4,20 +4,19 @@
 #define NAS_CLI_PRUNE_TASK_H
 
 #include "base/json.h"
+#include "cli/tuning.h"
 #include "latency/table/set.h"
 #include "nas/data/dataset.h"
 #include "nas/prune/pruner.h"
 #include "search/rl/amc.h"
 
 typedef struct cli_prune_config {
-    nas_amc_config amc;     /* limit: share of the unpruned cost where `relative` */
-    bool relative;
+    nas_amc_config amc;     /* all its limits stand in `beside`                   */
+    bool relative;          /* that of MACs is a share of the unpruned network's  */
     const char *table;      /* NULL: none */
     bool allow_emulated;
     int calibration_images, calibration_points, judge_images;
-    int tune_steps, batch;  /* of training before a policy is judged; 0: none     */
-    double lr, decay, distill; /* of those                                         */
-    const char *augment;
+    cli_tuning tuning;      /* before a policy is judged; not opened yet           */
     double valid_fraction;
     uint64_t seed;
     int threads;
@@ -31,7 +30,7 @@ typedef struct cli_prune_task {
     nas_latency_set *tables;
     nas_prune_plan *plan;
     nas_pruner *pruner;
-    nas_loader *calibration, *judged, *tuning; /* the last: NULL without tune_steps */
+    nas_loader *calibration, *judged;
     nas_amc *amc;
     const nas_observer *observer; /* asked to stop while judging; NULL: nobody */
 } cli_prune_task;

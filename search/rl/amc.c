@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "latency/predict.h"
+#include "nas/space/memory.h"
 
 enum { MULTIPLE = 8, FEATURES = 10, STATIC_FEATURES = 7, FACTOR_BITS = 12 };
 
@@ -67,22 +68,86 @@ static double latency(const nas_amc *a, const int *channels)
     return sum;
 }
 
+static double memory(const nas_amc *a, const int *channels)
+{
+    nas_arch *arch = NULL;
+    const bool made = nas_prune_arch(&arch, a->plan, channels, NULL) == NAS_OK;
+    const double bytes = made ? (double)nas_arch_memory(arch, 0) : -1.0;
+
+    nas_arch_free(arch);
+    return bytes;
+}
+
+static double macs(const nas_amc *a, const int *channels)
+{
+    return (double)nas_prune_cost(a->plan, channels).macs;
+}
+
+static double parameters(const nas_amc *a, const int *channels)
+{
+    return (double)nas_prune_cost(a->plan, channels).parameters;
+}
+
+static const struct {
+    double (*of)(const nas_amc *a, const int *channels);
+    const char *unit; /* of messages, */
+    double size;      /* and its size */
+} measures[NAS_AMC_MEASURES] = {
+    [NAS_AMC_MACS] = {macs, "MACs", 1.0},
+    [NAS_AMC_PARAMETERS] = {parameters, "parameters", 1.0},
+    [NAS_AMC_LATENCY] = {latency, "ms", 1.0},
+    [NAS_AMC_MEMORY] = {memory, "MiB of activations", 1024.0 * 1024.0},
+};
+
+double nas_amc_cost_of(const nas_amc *a, nas_amc_measure measure, const int *channels)
+{
+    return measures[measure].of(a, channels);
+}
+
 double nas_amc_cost(const nas_amc *a, const int *channels)
 {
-    if (a->config.measure == NAS_AMC_LATENCY)
-        return latency(a, channels);
-    const nas_op_cost cost = nas_prune_cost(a->plan, channels);
-    return (double)(a->config.measure == NAS_AMC_MACS ? cost.macs : cost.parameters);
+    return nas_amc_cost_of(a, a->config.measure, channels);
+}
+
+/* INFINITY: none. */
+static double limit_of(const nas_amc *a, nas_amc_measure measure)
+{
+    const double beside = a->config.beside[measure] > 0.0 ? a->config.beside[measure] : INFINITY;
+
+    return measure == a->config.measure ? fmin(a->config.limit, beside) : beside;
+}
+
+typedef enum fit { FIT_UNKNOWN = -1, FIT_NOT, FIT_ALL } fit;
+
+/* Whether channels meet the budget and what holds beside it; FIT_UNKNOWN: no memory. */
+static fit fits(const nas_amc *a, const int *channels)
+{
+    for (int m = 0; m < NAS_AMC_MEASURES; m++) {
+        const double limit = limit_of(a, (nas_amc_measure)m);
+        const double cost =
+            limit < INFINITY ? nas_amc_cost_of(a, (nas_amc_measure)m, channels) : 0.0;
+
+        if (cost < 0.0)
+            return FIT_UNKNOWN;
+        if (cost > limit)
+            return FIT_NOT;
+    }
+    return FIT_ALL;
+}
+
+static void range_of(const nas_amc *a, nas_amc_measure measure, double *low, double *high)
+{
+    for (int g = 0; g < a->plan->groups; g++)
+        a->trial[g] = least(a, g);
+    *low = nas_amc_cost_of(a, measure, a->trial);
+    for (int g = 0; g < a->plan->groups; g++)
+        a->trial[g] = full(a, g);
+    *high = nas_amc_cost_of(a, measure, a->trial);
 }
 
 void nas_amc_range(const nas_amc *a, double *low, double *high)
 {
-    for (int g = 0; g < a->plan->groups; g++)
-        a->trial[g] = least(a, g);
-    *low = nas_amc_cost(a, a->trial);
-    for (int g = 0; g < a->plan->groups; g++)
-        a->trial[g] = full(a, g);
-    *high = nas_amc_cost(a, a->trial);
+    range_of(a, a->config.measure, low, high);
 }
 
 /* MACs with widths that are no whole numbers, as the published wall counts them. */
@@ -148,9 +213,9 @@ static int within_budget(const nas_amc *a, int group, int wanted)
         a->trial[group] = now;
         if (now <= end)
             return now;
-        const double cost = nas_amc_cost(a, a->trial);
-        if (cost <= a->config.limit)
-            return cost < 0.0 ? -1 : now;
+        const fit now_fits = fits(a, a->trial);
+        if (now_fits != FIT_NOT)
+            return now_fits == FIT_ALL ? now : -1;
         now = (now - 1) / MULTIPLE * MULTIPLE;
         now = now < end ? end : now;
     }
@@ -167,10 +232,10 @@ static nas_status spend_rest(nas_amc *a, nas_err *err)
 
         for (int g = 0; g < a->plan->groups; g++)
             a->trial[g] = rounded(a, g, a->wanted[g] * factor);
-        const double cost = nas_amc_cost(a, a->trial);
-        if (cost < 0.0)
+        const fit all = fits(a, a->trial);
+        if (all == FIT_UNKNOWN)
             return nas_fail(err, NAS_E_NOMEM, "pruning: out of memory");
-        if (cost > a->config.limit) {
+        if (all == FIT_NOT) {
             beyond = factor;
             continue;
         }
@@ -323,21 +388,28 @@ static nas_status open_table(nas_amc *a, nas_err *err)
                                     err);
 }
 
+/* What all groups at their least meet, they meet together. */
 static nas_status check_budget(nas_amc *a, nas_err *err)
 {
-    static const char *const units[] = {"MACs", "parameters", "ms"};
-    double low, high;
+    for (int m = 0; m < NAS_AMC_MEASURES && !a->config.guaranteed; m++) {
+        const double limit = limit_of(a, (nas_amc_measure)m);
+        double low, high;
 
-    nas_amc_range(a, &low, &high);
-    if (low < 0.0)
-        return nas_fail(err, NAS_E_NOMEM, "pruning: out of memory");
-    if (a->config.guaranteed || a->config.limit >= low)
-        return NAS_OK;
-    nas_fail(err, NAS_E_INFEASIBLE, "no network of %g %s can be reached by pruning: the least is "
-             "%.6g, the unpruned network has %.6g", a->config.limit,
-             units[a->config.measure], low, high);
-    nas_hint(err, "give a budget within that range, or a lower --least");
-    return NAS_E_INFEASIBLE;
+        if (!(limit < INFINITY))
+            continue;
+        range_of(a, (nas_amc_measure)m, &low, &high);
+        if (low < 0.0)
+            return nas_fail(err, NAS_E_NOMEM, "pruning: out of memory");
+        if (limit >= low)
+            continue;
+        const double size = measures[m].size;
+        nas_fail(err, NAS_E_INFEASIBLE, "no network of %g %s can be reached by pruning: the least is "
+                 "%.6g, the unpruned network has %.6g", limit / size, measures[m].unit, low / size,
+                 high / size);
+        nas_hint(err, "give a budget within that range, or a lower --least");
+        return NAS_E_INFEASIBLE;
+    }
+    return NAS_OK;
 }
 
 nas_status nas_amc_new(nas_amc **out, const nas_prune_plan *plan, const nas_amc_config *config,
@@ -364,7 +436,7 @@ nas_status nas_amc_new(nas_amc **out, const nas_prune_plan *plan, const nas_amc_
     a->rest = calloc(groups, sizeof *a->rest);
     if (!a->channels || !a->trial || !a->wanted || !a->share || !a->features || !a->rest)
         status = nas_fail(err, NAS_E_NOMEM, "pruning: out of memory");
-    else if (config->measure == NAS_AMC_LATENCY)
+    else if (config->table != NULL)
         status = open_table(a, err);
     if (status == NAS_OK && (status = check_budget(a, err)) == NAS_OK) {
         describe(a);

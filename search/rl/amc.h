@@ -9,12 +9,19 @@
 #include "nas/prune/plan.h"
 #include "search/rl/env.h"
 
-typedef enum nas_amc_measure { NAS_AMC_MACS, NAS_AMC_PARAMETERS, NAS_AMC_LATENCY } nas_amc_measure;
+typedef enum nas_amc_measure {
+    NAS_AMC_MACS,
+    NAS_AMC_PARAMETERS,
+    NAS_AMC_LATENCY, /* milliseconds                                        */
+    NAS_AMC_MEMORY,  /* bytes of activations at once (nas/space/memory.h)   */
+    NAS_AMC_MEASURES
+} nas_amc_measure;
 
 typedef struct nas_amc_config {
     nas_amc_measure measure;        /* what the budget counts                                  */
-    double limit;                   /* MACs, parameters or milliseconds at most                */
-    const nas_latency_table *table; /* of NAS_AMC_LATENCY, borrowed                            */
+    double limit;                   /* the most of that                                        */
+    double beside[NAS_AMC_MEASURES]; /* limits that hold together with the budget; 0: none     */
+    const nas_latency_table *table; /* borrowed; NULL: none, and no NAS_AMC_LATENCY            */
     double lowest;                  /* share of a group that stays in any case; published: 0.2 */
     bool guaranteed;                /* reward -error * ln(MACs) (accuracy-guaranteed), and no
                                        budget; otherwise the accuracy, within the budget        */
@@ -38,10 +45,11 @@ const nas_env *nas_amc_env(const nas_amc *amc);
 const int *nas_amc_channels(const nas_amc *amc);
 double nas_amc_accuracy(const nas_amc *amc);
 
-/** What the measure says of channels[groups]; milliseconds come from the table where it has the
+/** What a measure says of channels[groups], and that of the budget; milliseconds come from the table where it has the
  * pruned layer, otherwise from the unpruned layer's in proportion to MACs.  -1: no memory. */
+double nas_amc_cost_of(const nas_amc *amc, nas_amc_measure measure, const int *channels);
 double nas_amc_cost(const nas_amc *amc, const int *channels);
-/** Costs of the smallest network that can be reached, and of the unpruned one. */
+/** Costs, by the measure of the budget, of the smallest network that can be reached, and of the unpruned one. */
 void nas_amc_range(const nas_amc *amc, double *least, double *most);
 
 #endif

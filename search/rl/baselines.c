@@ -162,6 +162,9 @@ static void evolution_learn(nas_agent *agent, const nas_rl__played *played)
     population *p = agent->state;
     int64_t place = agent->played;
 
+    memcpy(p->child, played->actions, /* which the first episode was given */
+           (size_t)(played->steps * agent->env->actions) * sizeof *p->child);
+
     if (place >= agent->config.population) {
         place = 0;
         for (int i = 1; i < agent->config.population; i++)

@@ -95,6 +95,25 @@ Test(cli_prune, a_latency_table_is_a_budget)
     cr_expect_lt(number(result, "macs"), number(result, "macs_before"));
 }
 
+Test(cli_prune, budgets_hold_together)
+{
+    const char *table = make_table();
+    const json_t *result = NAS_JSON(PRUNE("--table", table, "--target-ms", "1000", "--ratio", "0.6",
+                                          "--params", "9000", "--max-memory", "0.03", "--name",
+                                          "all"));
+    const json_t *limits = json_object_get(result, "limits");
+
+    cr_assert_eq(json_array_size(limits), 4);
+    for (size_t i = 0; i < 4; i++)
+        cr_expect_leq(number(json_array_get(limits, i), "reached"),
+                      number(json_array_get(limits, i), "limit"), "limit %zu", i);
+    cr_expect_leq(number(result, "macs"), 0.6 * number(result, "macs_before"));
+    cr_expect_leq(number(result, "parameters"), 9000);
+    cr_expect_eq(number(result, "budget"), 1000);
+    expect_exit(NAS(PRUNE("--ratio", "0.6", "--max-memory", "1e-4")), 3,
+                "no network of 0.0001 MiB of activations");
+}
+
 /* Held out by another seed, images that judge are images that the network was trained on. */
 Test(cli_prune, another_seed_than_the_trainings_is_warned_of)
 {
@@ -108,6 +127,26 @@ Test(cli_prune, another_seed_than_the_trainings_is_warned_of)
     expect_exit(NAS("quantize", "--model", model, "--data", data, "--seed", "5"), 0, warned);
     expect_exit(NAS("train", "--from", model, "--data", data, "--epochs", "1", "--seed", "5"), 0,
                 warned);
+}
+
+/* So agents of several seeds are judged on images that the network has never seen. */
+Test(cli_prune, an_agent_has_a_seed_of_its_own)
+{
+    static const char *const seeds[] = {"1", "2"};
+    json_t *own = json_incref(json_object_get(NAS_JSON(PRUNE("--ratio", "0.7")), "policy"));
+
+    for (int i = 0; i < 2; i++) {
+        const json_t *policy =
+            json_object_get(NAS_JSON(PRUNE("--ratio", "0.7", "--agent-seed", seeds[i])), "policy");
+        cr_expect_eq(json_equal(own, policy), i == 0, "seed %s", seeds[i]);
+    }
+    json_decref(own);
+    const process_result *run = NAS(PRUNE("--ratio", "0.7", "--agent-seed", "2"));
+    cr_expect_null(strstr(run->err, "held other"), "%s", run->err);
+    run = NAS("quantize", "--model", model, "--data", data, "--agent", "random", "--size-ratio",
+              "0.15", "--episodes", "2", "--agent-seed", "2");
+    expect_exit(run, 0, NULL);
+    cr_expect_null(strstr(run->err, "held other"), "%s", run->err);
 }
 
 static char *file_digest(const json_t *result)
@@ -151,6 +190,11 @@ Test(cli_prune, a_stopped_and_a_killed_run_continue_to_the_same_bits)
     free(whole);
 }
 
+static int runs(void)
+{
+    return (int)json_array_size(json_object_get(NAS_JSON("runs", "list"), "runs"));
+}
+
 Test(cli_prune, what_makes_no_sense_is_refused_with_the_reason)
 {
     const char *nothing = nas_put(
@@ -162,13 +206,19 @@ Test(cli_prune, what_makes_no_sense_is_refused_with_the_reason)
     const char *table = nas_put("table.yaml", "Conv-input:1x1x1-output:1x1x1: {mean: 1.0}\n");
 
     expect_exit(NAS(PRUNE("--quiet")), 2, "a budget is needed");
-    expect_exit(NAS(PRUNE("--ratio", "0.5", "--macs", "1000")), 2, "one of four");
+    expect_exit(NAS(PRUNE("--ratio", "0.5", "--macs", "1000")), 2, "say one of them");
     expect_exit(NAS(PRUNE("--ratio", "0.5", "--reward", "guaranteed")), 2, "has no budget");
     expect_exit(NAS(PRUNE("--target-ms", "1")), 2, "go together");
     expect_exit(NAS(PRUNE("--ratio", "0.5", "--out", model)), 2, "over what is read");
     expect_exit(NAS(PRUNE("--ratio", "0.001")), 3, "the least is");
     expect_exit(NAS(PRUNE("--ratio", "0.5", "--warmup-episodes", "0")), 2, "--warmup-episodes");
     expect_exit(NAS(PRUNE("--ratio", "0.5", "--tune-steps", "100000")), 78, "--tune-steps of at most");
+    expect_exit(NAS(PRUNE("--ratio", "0.5", "--distill", "0.5")), 2, "nothing is learnt");
+    const int before = runs();
+    expect_exit(NAS(PRUNE("--ratio", "0.5", "--finetune-epochs", "1", "--batch", "4000")), 78,
+                "to train on");
+    cr_expect_eq(runs(), before, "found out when the agent had done its work");
+    expect_exit(NAS(PRUNE("--ratio", "0.5", "--valid-fraction", "0.0001")), 78, "none to judge on");
     expect_exit(NAS(PRUNE("--table", table, "--target-ms", "1")), 3, "lacks");
     expect_exit(NAS("quantize", "--model", model, "--data", data, "--out", nas_file("q.safetensors"),
                     "--quiet"), 0, NULL);

@@ -4,6 +4,7 @@
 #include <omp.h>
 #include <string.h>
 
+#include "nas/space/memory.h"
 #include "search/rl/agent.h"
 #include "search/rl/amc.h"
 #include "tests/support/allocations.h"
@@ -217,6 +218,53 @@ Test(search_amc, a_table_of_the_unpruned_layers_is_a_budget)
     cr_expect_leq(cost, 0.5 * (569.0 + 0.01 * arch->count));
     cr_expect_gt(cost, 0.45 * most);
     nas_amc_free(amc);
+    nas_latency_table_free(table);
+}
+
+/* Each in turn is the tightest: by memory the first layers decide, by parameters the last. */
+Test(search_amc, budgets_hold_together_whichever_is_the_tightest)
+{
+    static const double shares[][NAS_AMC_MEASURES] = {
+        [0] = {[NAS_AMC_MACS] = 0.4, [NAS_AMC_PARAMETERS] = 0.9, [NAS_AMC_MEMORY] = 0.95},
+        [1] = {[NAS_AMC_MACS] = 0.9, [NAS_AMC_PARAMETERS] = 0.3, [NAS_AMC_LATENCY] = 0.95},
+        [2] = {[NAS_AMC_MACS] = 0.9, [NAS_AMC_LATENCY] = 0.35, [NAS_AMC_MEMORY] = 0.9},
+        [3] = {[NAS_AMC_MACS] = 0.9, [NAS_AMC_PARAMETERS] = 0.9, [NAS_AMC_MEMORY] = 0.5},
+    };
+    static const nas_amc_measure tightest[] = {NAS_AMC_MACS, NAS_AMC_PARAMETERS, NAS_AMC_LATENCY,
+                                               NAS_AMC_MEMORY};
+    nas_latency_table *table = table_of_plan();
+    nas_amc *whole = start_with_table(table, 1.0), *amc;
+    int all[GROUPS];
+
+    for (int g = 0; g < GROUPS; g++)
+        all[g] = plan->group[g].channels;
+    cr_expect_eq(nas_amc_cost_of(whole, NAS_AMC_MEMORY, all), (double)nas_arch_memory(arch, 0));
+    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
+        nas_amc_config config = {.measure = NAS_AMC_MACS, .table = table, .lowest = 0.2};
+
+        for (int m = 0; m < NAS_AMC_MEASURES; m++)
+            config.beside[m] = shares[i][m] * nas_amc_cost_of(whole, (nas_amc_measure)m, all);
+        config.limit = config.beside[NAS_AMC_MACS];
+        cr_assert_eq(nas_amc_new(&amc, plan, &config, judge, NULL, &err), NAS_OK, "%s", err.message);
+        for (double action = 0.2; action <= 1.0; action += 0.4) {
+            play(amc, action);
+            for (int m = 0; m < NAS_AMC_MEASURES; m++) {
+                const double cost =
+                    nas_amc_cost_of(amc, (nas_amc_measure)m, nas_amc_channels(amc));
+
+                cr_expect(config.beside[m] == 0.0 || cost <= config.beside[m], "%zu, %d: %g", i, m,
+                          cost / config.beside[m]);
+                cr_expect(m != (int)tightest[i] || cost > 0.85 * config.beside[m],
+                          "%zu, %d: spent %g", i, m, cost / config.beside[m]);
+            }
+        }
+        nas_amc_free(amc);
+    }
+    const nas_amc_config low = {.measure = NAS_AMC_MACS, .limit = 1e12, .lowest = 0.2,
+                                .beside = {[NAS_AMC_MEMORY] = 1e3}};
+    cr_expect_eq(nas_amc_new(&amc, plan, &low, judge, NULL, &err), NAS_E_INFEASIBLE);
+    cr_expect(strstr(err.message, "0.000953674 MiB of activations") != NULL, "%s", err.message);
+    nas_amc_free(whole);
     nas_latency_table_free(table);
 }
 
