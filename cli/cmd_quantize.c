@@ -9,6 +9,7 @@
 #include "base/system.h"
 #include "cli/commands.h"
 #include "cli/dry_run.h"
+#include "cli/load.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
 #include "cli/quantize_task.h"
@@ -21,11 +22,11 @@
 typedef struct quantize_options {
     cli_run_options run;
     const char *model, *data, *out, *table;
-    int64_t bits, input_bits, least_bits, episodes, warmup_episodes;
-    int64_t calibration_images, finetune_epochs, batch, iterations;
-    int method, calibration, steps, agent;
+    int64_t bits, input_bits, least_bits, episodes, warmup_episodes, agent_seed;
+    int64_t calibration_images, tune_steps, finetune_epochs, batch, iterations;
+    int method, calibration, steps, agent, start;
     double size_ratio, bitops, ratio;
-    double lr, decay, valid_fraction;
+    double lr, decay, distill, valid_fraction;
     const char *augment;
     bool dry_run;
 } quantize_options;
@@ -50,31 +51,40 @@ static const nas_option quantize_table[] = {
     {"--episodes", NAS_OPT_INT, AT(episodes), "100", 1, 1e6, NULL, "N", "policies that it tries"},
     {"--warmup-episodes", NAS_OPT_INT, AT(warmup_episodes), "20", 0, 1e6, NULL, "N",
      "ddpg: of these, at the start, at random"},
+    {"--start", NAS_OPT_CHOICE, AT(start), "none", 0, 0, "none|harm", NULL,
+     "the agent's first policy; harm: bits go where rounding a layer alone harms most"},
+    {"--agent-seed", NAS_OPT_INT, AT(agent_seed), NULL, 1, 9007199254740992.0, NULL, "N",
+     "of the agent's choices alone; default: --seed, which draws the images held out, too"},
     {"--least-bits", NAS_OPT_INT, AT(least_bits), "2", 1, 8, NULL, "N", "that it may choose"},
-    {"--size-ratio", NAS_OPT_REAL, AT(size_ratio), NULL, 0, 1, NULL, "R",
+    {"--size-ratio", NAS_OPT_REAL, AT(size_ratio), NULL, 1e-6, 1, NULL, "R",
      "weights may take this share of their bytes as floats"},
-    {"--bitops", NAS_OPT_REAL, AT(bitops), NULL, 0, 1, NULL, "R",
+    {"--bitops", NAS_OPT_REAL, AT(bitops), NULL, 1e-6, 1, NULL, "R",
      "MACs times bits may be this share of that at 8 by 8 bits"},
     {"--table", NAS_OPT_STRING, AT(table), NULL, 0, 0, NULL, "FILE",
      "cost by layer and bits: HAQ's array (.npy), or such a table imported; with --ratio"},
-    {"--ratio", NAS_OPT_REAL, AT(ratio), NULL, 0, 1, NULL, "R",
+    {"--ratio", NAS_OPT_REAL, AT(ratio), NULL, 1e-6, 1, NULL, "R",
      "cost by the table may be this share of that at 8 by 8 bits"},
     {"--method", NAS_OPT_CHOICE, AT(method), "linear", 0, 0, "linear|kmeans", NULL,
      "equal steps, run on integers; or shared weights, for size alone"},
     {"--steps", NAS_OPT_CHOICE, AT(steps), "channel", 0, 0, "channel|layer", NULL,
      "linear: one step for each output channel, or for a layer"},
-    {"--calibration", NAS_OPT_CHOICE, AT(calibration), "max", 0, 0, "max|kl", NULL,
-     "linear: cut values at the largest seen, or where the distribution changes least"},
+    {"--calibration", NAS_OPT_CHOICE, AT(calibration), "auto", 0, 0, "auto|max|kl", NULL,
+     "linear: cut values at the largest seen, or where the distribution changes least; auto: the "
+     "latter below 6 bits"},
     {"--calibration-images", NAS_OPT_INT, AT(calibration_images), "512", 1, 4096, NULL, "N",
      "of train that ranges and batch statistics are taken from"},
     {"--iterations", NAS_OPT_INT, AT(iterations), "50", 0, 10000, NULL, "N",
      "kmeans: of Lloyd's algorithm"},
+    {"--tune-steps", NAS_OPT_INT, AT(tune_steps), "0", 0, 1e6, NULL, "N",
+     "with --agent: steps of fine-tuning that each policy gets before it is judged"},
     {"--finetune-epochs", NAS_OPT_INT, AT(finetune_epochs), "0", 0, 1e6, NULL, "N",
      "passes over the images with rounded numbers"},
     {"--batch", NAS_OPT_INT, AT(batch), "64", 2, 4096, NULL, "N", "images a step"},
     {"--lr", NAS_OPT_REAL, AT(lr), "0.01", 0, 100, NULL, "X",
      "first learning rate of fine-tuning; follows a cosine to 0"},
     {"--decay", NAS_OPT_REAL, AT(decay), "4e-5", 0, 1, NULL, "X", "weight decay"},
+    {"--distill", NAS_OPT_REAL, AT(distill), "0", 0, 1, NULL, "X",
+     "share of the network of floats' answers in what fine-tuning learns, beside the labels"},
     {"--augment", NAS_OPT_STRING, AT(augment), "cifar", 0, 0, NULL, "PRESET",
      "what the network was trained with, for batch statistics and fine-tuning: none, cifar or "
      "imagenet"},
@@ -101,6 +111,37 @@ typedef struct work {
     json_t *result;
 } work;
 
+/* Options that would do nothing where they are given. */
+static nas_status check_effects(const quantize_options *o, nas_err *err)
+{
+    if (o->agent == AGENT_NONE && o->tune_steps > 0) {
+        nas_fail(err, NAS_E_USAGE, "--tune-steps: is of the policies that an agent tries");
+        nas_hint(err, "say --finetune-epochs N, or --agent ddpg");
+        return NAS_E_USAGE;
+    }
+    if (o->start != 0 && (o->agent == AGENT_NONE || o->agent == AGENT_FIRST + NAS_AGENT_UNIFORM)) {
+        nas_fail(err, NAS_E_USAGE, "--start: is the first policy of an agent that may choose any");
+        nas_hint(err, "say --agent ddpg or --agent evolution");
+        return NAS_E_USAGE;
+    }
+    if (o->distill > 0.0 && o->finetune_epochs == 0 && o->tune_steps == 0) {
+        nas_fail(err, NAS_E_USAGE, "--distill: without training nothing is learnt");
+        nas_hint(err, "say --finetune-epochs N, too");
+        return NAS_E_USAGE;
+    }
+    if (o->method != NAS_QUANT_KMEANS)
+        return NAS_OK;
+    if (o->input_bits > 0)
+        return nas_fail(err, NAS_E_USAGE, "--input-bits: with --method kmeans inputs stay floats");
+    if (o->calibration != NAS_CALIBRATION_AUTO || o->steps != 0) {
+        nas_fail(err, NAS_E_USAGE, "%s: with --method kmeans there are neither ranges nor steps",
+                 o->steps != 0 ? "--steps" : "--calibration");
+        nas_hint(err, "leave it out, or say --method linear");
+        return NAS_E_USAGE;
+    }
+    return NAS_OK;
+}
+
 static nas_status check_budget(const quantize_options *o, nas_err *err)
 {
     const int given = (o->size_ratio > 0) + (o->bitops > 0) + (o->table != NULL);
@@ -121,8 +162,6 @@ static nas_status check_budget(const quantize_options *o, nas_err *err)
     if (o->method == NAS_QUANT_KMEANS && (o->bitops > 0 || o->table != NULL))
         return nas_fail(err, NAS_E_USAGE, "--method kmeans makes a network smaller, not faster: "
                         "its budget is --size-ratio");
-    if (o->method == NAS_QUANT_KMEANS && o->input_bits > 0)
-        return nas_fail(err, NAS_E_USAGE, "--input-bits: with --method kmeans inputs stay floats");
     if (o->agent != AGENT_NONE && o->least_bits > o->bits)
         return nas_fail(err, NAS_E_USAGE, "--least-bits %lld is above --bits %lld",
                         (long long)o->least_bits, (long long)o->bits);
@@ -131,16 +170,16 @@ static nas_status check_budget(const quantize_options *o, nas_err *err)
 
 static nas_status check(const quantize_options *o, nas_err *err)
 {
-    const nas_status status = check_budget(o, err);
+    nas_status status;
 
-    if (status != NAS_OK)
+    if ((status = check_budget(o, err)) || (status = check_effects(o, err)))
         return status;
     if (o->method == NAS_QUANT_LINEAR &&
         (o->bits < 2 || (o->agent != AGENT_NONE && o->least_bits < 2)))
         return nas_fail(err, NAS_E_USAGE, "--method linear needs at least 2 bits: minus, zero, "
                         "plus");
-    if (o->out != NULL && nas_path_same(o->out, o->model))
-        return nas_fail(err, NAS_E_USAGE, "--out: would write over %s", o->model);
+    if (o->out != NULL && (status = cli_check_out(o->model, o->out, err)) != NAS_OK)
+        return status;
     return o->out != NULL && !o->dry_run ? nas_file_writable(o->out, err) : NAS_OK;
 }
 
@@ -149,14 +188,15 @@ static nas_status check(const quantize_options *o, nas_err *err)
 static nas_status judge(void *user, const nas_bits *bits, double *accuracy, nas_err *err)
 {
     work *w = user;
-    const nas_status status = cli_quantize_apply(&w->task, bits, &w->session.observer, err);
+    const nas_observer *observer = &w->session.observer;
+    nas_status status;
 
-    if (status != NAS_OK)
+    if ((status = cli_quantize_apply(&w->task, bits, observer, err)) ||
+        (status = cli_quantize_tune(&w->task, &w->training.hooks, observer, err)) ||
+        (status = cli_quantize_judge(&w->task, observer, accuracy, err)))
         return status;
-    const nas_status judged =
-        cli_quantize_judge(&w->task, &w->session.observer, accuracy, err);
     w->episode_top1 = *accuracy;
-    return judged;
+    return NAS_OK;
 }
 
 /* What an episode came to, beside its reward. */
@@ -195,6 +235,11 @@ static nas_status load_budget(work *w, nas_err *err)
     return status == NAS_OK ? nas_budget_set(&w->budget, ratio, err) : status;
 }
 
+static uint64_t agent_seed(const quantize_options *o)
+{
+    return (uint64_t)(o->agent_seed > 0 ? o->agent_seed : o->run.common.seed);
+}
+
 static nas_status load_agent(work *w, nas_err *err)
 {
     const quantize_options *o = w->o;
@@ -207,10 +252,39 @@ static nas_status load_agent(work *w, nas_err *err)
         return status;
     w->env = nas_haq_env(w->haq);
     nas_agent_config config = nas_agent_haq((nas_agent_kind)(o->agent - AGENT_FIRST), w->env.steps,
-                                            (uint64_t)o->run.common.seed);
+                                            agent_seed(o));
     config.warmup = o->warmup_episodes;
     nas_agent_fade(&config, o->episodes);
     return nas_agent_new(&w->agent, &w->env, &config, err);
+}
+
+/* Gives an agent that has not played yet its first policy. */
+static nas_status start_agent(work *w, nas_err *err)
+{
+    const nas_budget *b = &w->budget;
+    nas_harm *harm = NULL;
+    float *actions = NULL;
+    nas_bits *bits = NULL;
+    nas_status status = NAS_E_NOMEM;
+
+    if (w->agent == NULL || w->o->start == 0 || nas_agent_episodes(w->agent) > 0)
+        return NAS_OK;
+    harm = calloc((size_t)b->count, sizeof *harm);
+    bits = calloc((size_t)b->count, sizeof *bits);
+    actions = calloc((size_t)w->env.steps, sizeof *actions);
+    if (harm == NULL || bits == NULL || actions == NULL)
+        nas_fail(err, status, "quantisation: out of memory");
+    else
+        status = cli_quantize_harm(&w->task, b->least, b->inputs, harm, &w->session.observer, err);
+    if (status == NAS_OK) {
+        nas_budget_greedy(b, harm, bits);
+        nas_haq_actions(b, bits, actions);
+        nas_agent_start(w->agent, actions);
+    }
+    free(harm);
+    free(bits);
+    free(actions);
+    return status;
 }
 
 /* The best policy of all episodes. */
@@ -222,8 +296,8 @@ static nas_status choose_bits(work *w, nas_err *err)
 
     if (w->agent == NULL || w->tuned)
         return NAS_OK;
-    if ((status = nas_agent_run(w->agent, w->o->episodes, &w->session.observer, &watch, err)) !=
-        NAS_OK)
+    if ((status = start_agent(w, err)) ||
+        (status = nas_agent_run(w->agent, w->o->episodes, &w->session.observer, &watch, err)))
         return status;
     const nas_agent_episode best = nas_agent_best(w->agent);
     if ((status = nas_agent_replay(&w->env, &best, &outcome, err)) == NAS_OK)
@@ -238,20 +312,26 @@ static nas_status load(work *w, nas_err *err)
     const quantize_options *o = w->o;
     const uint64_t seed = (uint64_t)o->run.common.seed;
     const cli_quantize_config config = {
-        .quantizer = {.method = (nas_quant_method)o->method, .kl = o->calibration == 1,
+        .quantizer = {.method = (nas_quant_method)o->method,
+                      .calibration = (nas_calibration)o->calibration,
                       .per_channel = o->steps == 0, .iterations = (int)o->iterations,
                       .seed = seed},
         .calibration_images = (int)o->calibration_images, .augment = o->augment,
-        .valid_fraction = o->valid_fraction, .seed = seed, .threads = (int)o->run.common.threads};
-    const nas_train_config training = {
+        .tuning = {.steps = (int)o->tune_steps, .batch = (int)o->batch, .lr = o->lr,
+                   .decay = o->decay, .distill = o->distill, .augment = o->augment, .seed = seed,
+                   .threads = (int)o->run.common.threads},
+        .taught = o->distill > 0.0, .valid_fraction = o->valid_fraction, .seed = seed,
+        .threads = (int)o->run.common.threads};
+    nas_train_config training = {
         .epochs = o->finetune_epochs, .batch = (int)o->batch, .lr = o->lr, .momentum = 0.9,
         .decay = o->decay, .augment = o->augment, .valid_fraction = o->valid_fraction,
         .seed = seed, .loader_threads = config.threads, .memory = (nas_memory)o->run.memory,
-        .hooks = &w->training.hooks};
+        .distill = o->distill, .hooks = &w->training.hooks};
     nas_status status = cli_quantize_load(&w->task, o->model, o->data, &config, err);
 
     if (status != NAS_OK)
         return status;
+    training.teacher = w->task.teacher;
     const int count = nas_quantizer_count(w->task.quantizer);
     w->bits = calloc((size_t)count, sizeof *w->bits);
     if (w->bits == NULL)
@@ -342,8 +422,8 @@ static nas_status copy_out(const work *w, nas_err *err)
 static void describe(work *w, const nas_train_result *trained, double top1, double ms,
                      int64_t float_bytes)
 {
+    static const char *const calibrations[] = {"auto", "max", "kl"};
     const int64_t bytes = nas_quant_size_bytes(w->task.model);
-
     const nas_agent_episode best =
         w->agent != NULL ? nas_agent_best(w->agent) : (nas_agent_episode){.number = -1};
     if (best.number >= 0) /* not after a resume behind the episodes */
@@ -362,7 +442,7 @@ static void describe(work *w, const nas_train_result *trained, double top1, doub
         w->result,
         json_pack("{s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:f, s:f, s:I, s:f, s:f, s:o}", "method",
                   w->o->method == NAS_QUANT_LINEAR ? "linear" : "kmeans", "calibration",
-                  w->o->calibration == 1 ? "kl" : "max", "size_bytes", (json_int_t)bytes,
+                  calibrations[w->o->calibration], "size_bytes", (json_int_t)bytes,
                   "float_size_bytes", (json_int_t)float_bytes, "size_ratio",
                   (double)bytes / (double)float_bytes, "float_valid_top1", cli_real(w->float_top1),
                   "valid_top1", cli_real(top1), "measured_ms_before", w->float_ms, "measured_ms",
@@ -402,16 +482,18 @@ static nas_status quantise(work *w, nas_err *err)
 /* The first episodes of the same agent; without one the one policy. */
 static nas_status time_policies(work *w, cli_demand *demand, nas_err *err)
 {
+    const double started = nas_clock_seconds();
     cli_probe probe;
     nas_status status;
 
     if (w->agent == NULL) {
-        const double started = nas_clock_seconds();
-
         status = cli_quantize_apply(&w->task, w->bits, NULL, err);
         cli_demand_add(demand, 1, nas_clock_seconds() - started);
         return status;
     }
+    if ((status = start_agent(w, err)) != NAS_OK)
+        return status;
+    demand->seconds += nas_clock_seconds() - started;
     cli_probe_init(&probe, 3);
     w->session.observer = probe.observer;
     status = cli_probe_status(&probe, nas_agent_run(w->agent, w->o->episodes, &probe.observer,

@@ -11,25 +11,29 @@ int nas_quant_bits(double action, int least, int most)
     return bits < least ? least : bits > most ? most : (int)bits;
 }
 
+/* Zeros are exact whatever the limit.  Behind a ReLU they are half of all: counted, they would
+ * pay for every group wider than a bin, and the limit would end near zero. */
+static bool counts(double v) { return v > 0.0 && isfinite(v); }
+
 nas_status nas_histogram_init(nas_histogram *out, const float *values, size_t count, nas_err *err)
 {
-    const double root = floor(sqrt((double)count));
+    double seen = 0.0;
 
-    *out = (nas_histogram){.bins = root < 1 ? 1 : root > NAS_HISTOGRAM_BINS ? NAS_HISTOGRAM_BINS
-                                                                            : (int)root};
+    *out = (nas_histogram){0};
+    for (size_t i = 0; i < count; i++) {
+        const double v = fabs((double)values[i]);
+        seen += counts(v);
+        if (counts(v) && v > out->most)
+            out->most = v;
+    }
+    const double root = floor(sqrt(seen));
+    out->bins = root < 1 ? 1 : root > NAS_HISTOGRAM_BINS ? NAS_HISTOGRAM_BINS : (int)root;
     out->count = calloc((size_t)out->bins, sizeof *out->count);
     if (out->count == NULL)
         return nas_fail(err, NAS_E_NOMEM, "histogram: out of memory");
     for (size_t i = 0; i < count; i++) {
-        const double v = fabs((double)values[i]);
-        if (isfinite(v) && v > out->most)
-            out->most = v;
-    }
-    if (out->most == 0.0)
-        return NAS_OK;
-    for (size_t i = 0; i < count; i++) {
-        const double at = fabs((double)values[i]) / out->most * out->bins;
-        if (isfinite(at))
+        const double v = fabs((double)values[i]), at = v / out->most * out->bins;
+        if (counts(v))
             out->count[at >= out->bins ? out->bins - 1 : (int)at]++;
     }
     return NAS_OK;

@@ -16,7 +16,7 @@
  * halves to even, within least..most. */
 int nas_quant_bits(double action, int least, int most);
 
-/** Counts of |values| in equal bins from 0 to their maximum. */
+/** Counts of |values| that are not 0, in equal bins from 0 to their maximum. */
 typedef struct nas_histogram {
     double most;      /* the maximum */
     int bins;
@@ -25,8 +25,8 @@ typedef struct nas_histogram {
 
 enum { NAS_HISTOGRAM_BINS = 1024 };
 
-/** Of min(sqrt(count), NAS_HISTOGRAM_BINS) bins; yours: nas_histogram_fini.  Values that are not
- * finite are passed over.  NAS_E_NOMEM. */
+/** Of min(sqrt(values counted), NAS_HISTOGRAM_BINS) bins; yours: nas_histogram_fini.  Zeros and
+ * values that are not finite are passed over.  NAS_E_NOMEM. */
 nas_status nas_histogram_init(nas_histogram *out, const float *values, size_t count, nas_err *err);
 void nas_histogram_fini(nas_histogram *histogram);
 

@@ -144,8 +144,9 @@ static double input_range(const nas_quantizer *q, int i, int bits)
 {
     const nas_histogram *h = &q->input[i];
     const int levels = (1 << (q->site[i].full_wave ? bits - 1 : bits)) - 1;
-    const double range =
-        h->bins > 0 && q->config.kl ? nas_histogram_threshold(h, levels) : h->most;
+    const bool kl = q->config.calibration == NAS_CALIBRATION_KL ||
+                    (q->config.calibration == NAS_CALIBRATION_AUTO && bits < 6);
+    const double range = h->bins > 0 && kl ? nas_histogram_threshold(h, levels) : h->most;
 
     return range > 0.0 ? range : 1.0;
 }
@@ -188,7 +189,8 @@ static nas_status round_linear(nas_quantizer *q, int i, size_t weight, size_t st
         (site->quant->weight_step = malloc(out * sizeof *w)) == NULL)
         return nas_fail(err, NAS_E_NOMEM, "quantisation: out of memory");
     const nas_status status = nas_quant_steps(w, rows, out, bits, q->config.per_channel,
-                                              q->config.kl, q->step + step, err);
+                                              q->config.calibration != NAS_CALIBRATION_MAX,
+                                              q->step + step, err);
     if (status == NAS_OK)
         nas_quant_weights(w, rows, out, bits, q->step + step, w);
     return status;

@@ -15,9 +15,16 @@ typedef enum nas_quant_method {
     NAS_QUANT_KMEANS  /* shared weights; inputs stay floats   */
 } nas_quant_method;
 
+/** Where values are cut: at their maximum, or where the distribution changes least. */
+typedef enum nas_calibration {
+    NAS_CALIBRATION_AUTO, /* by divergence below 6 bits (weights: 5), else the maximum */
+    NAS_CALIBRATION_MAX,
+    NAS_CALIBRATION_KL    /* by divergence, but weights of 5 bits and more             */
+} nas_calibration;
+
 typedef struct nas_quantizer_config {
     nas_quant_method method;
-    bool kl;          /* limits by divergence instead of maxima (weights: below 5 bits) */
+    nas_calibration calibration; /* linear */
     bool per_channel; /* linear: a step for each output channel, not one for all        */
     int iterations;   /* kmeans: of Lloyd's                                             */
     uint64_t seed;    /* kmeans: of the first centres                                   */

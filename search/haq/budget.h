@@ -30,7 +30,7 @@ typedef struct nas_budget {
 
 /** Fills budget->table (yours: free) from entries "HAQ-layer:I-weight:W-activation:A" (latency
  * import, or NumPy's array).  NAS_E_INFEASIBLE names the first entry that is missing, or one of
- * a layer that the network has not. */
+ * a layer that the network has not; NAS_E_DATA if fewer bits are not cheaper. */
 nas_status nas_budget_load(nas_budget *budget, const nas_latency_table *table, const char *name,
                            nas_err *err);
 
@@ -45,7 +45,12 @@ bool nas_budget_pinned(const nas_budget *budget, int site);
 /** Bits of pinned sites become 8 by 8. */
 void nas_budget_pin(const nas_budget *budget, nas_bits *bits);
 /** Takes a bit from one site after the other, from the last to the first and again, first of the
- * input, then of the weight, until the target is met.  Returns whether any bit was taken. */
+ * input (unless it costs nothing), then of the weight, until the target is met.  Returns whether
+ * any bit was taken. */
 bool nas_budget_fit(const nas_budget *budget, nas_bits *bits);
+/** The walk may have taken more than it had to, by as much as a bit of a large layer.  Gives bits
+ * back that fit, at most as many as `wanted` (what the walk began with), from the first site to
+ * the last and again. */
+void nas_budget_give_back(const nas_budget *budget, const nas_bits *wanted, nas_bits *bits);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "nas/quant/levels.h"
 
@@ -12,7 +13,7 @@ struct nas_haq {
     const nas_budget *budget;
     nas_haq_judge judge;
     float (*feature)[STATIC_FEATURES]; /* [count], each column scaled to 0..1 */
-    nas_bits *bits;                    /* [count] */
+    nas_bits *bits, *wanted;           /* [count] in the end, and before they met the budget */
     int step;                          /* of this episode */
     float last;                        /* action before   */
 };
@@ -54,7 +55,8 @@ nas_status nas_haq_new(nas_haq **out, const nas_budget *budget, const nas_haq_ju
     haq->judge = *judge;
     haq->feature = calloc((size_t)budget->count, sizeof *haq->feature);
     haq->bits = calloc((size_t)budget->count, sizeof *haq->bits);
-    if (haq->feature == NULL || haq->bits == NULL) {
+    haq->wanted = calloc((size_t)budget->count, sizeof *haq->wanted);
+    if (haq->feature == NULL || haq->bits == NULL || haq->wanted == NULL) {
         nas_haq_free(haq);
         return nas_fail(err, NAS_E_NOMEM, "bits: out of memory");
     }
@@ -71,10 +73,27 @@ void nas_haq_free(nas_haq *haq)
         return;
     free(haq->feature);
     free(haq->bits);
+    free(haq->wanted);
     free(haq);
 }
 
 const nas_bits *nas_haq_bits(const nas_haq *haq) { return haq->bits; }
+
+/* The middle of the interval that is rounded to so many bits. */
+static float action_of(const nas_budget *b, int bits)
+{
+    return ((float)(bits < b->least ? b->least : bits > b->most ? b->most : bits) -
+            (float)b->least + 0.5f) / (float)(b->most - b->least + 1);
+}
+
+void nas_haq_actions(const nas_budget *b, const nas_bits *bits, float *actions)
+{
+    for (int i = 0; i < b->count; i++) {
+        *actions++ = action_of(b, bits[i].weight);
+        if (b->inputs)
+            *actions++ = action_of(b, bits[i].input);
+    }
+}
 
 /* ---- the environment ---- */
 
@@ -125,7 +144,9 @@ static nas_status act(void *user, const float *action, nas_env_outcome *outcome,
     if (haq->step < b->count * decisions(haq))
         return NAS_OK;
     outcome->done = true;
+    memcpy(haq->wanted, haq->bits, (size_t)b->count * sizeof *haq->wanted);
     outcome->forced = nas_budget_fit(b, haq->bits);
+    nas_budget_give_back(b, haq->wanted, haq->bits);
     const nas_status status = haq->judge.judge(haq->judge.user, haq->bits, &accuracy, err);
     outcome->reward = 10.0 * (accuracy - haq->judge.reference);
     return status;

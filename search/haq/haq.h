@@ -26,6 +26,8 @@ void nas_haq_free(nas_haq *haq);
 
 /** The environment, for an agent; actions are in [0, 1].  Valid while `haq` is. */
 nas_env nas_haq_env(nas_haq *haq);
+/** The actions of an episode that mean these bits, [steps]. */
+void nas_haq_actions(const nas_budget *budget, const nas_bits *bits, float *actions);
 /** The policy at the end of the last episode, [count]; borrowed. */
 const nas_bits *nas_haq_bits(const nas_haq *haq);
 

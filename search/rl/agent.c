@@ -110,8 +110,10 @@ nas_status nas_agent_new(nas_agent **out, const nas_env *env, const nas_agent_co
     a->now.actions = calloc(actions, sizeof *a->now.actions);
     a->now.rewards = calloc((size_t)env->steps, sizeof *a->now.rewards);
     a->best_actions = calloc(actions, sizeof *a->best_actions);
+    a->first_actions = calloc(actions, sizeof *a->first_actions);
     a->best = (nas_agent_episode){.number = -1, .reward = -INFINITY, .actions = a->best_actions};
-    if (!a->now.states || !a->now.actions || !a->now.rewards || !a->best_actions)
+    if (!a->now.states || !a->now.actions || !a->now.rewards || !a->best_actions ||
+        !a->first_actions)
         status = nas_fail(err, NAS_E_NOMEM, "agent: out of memory");
     else if (a->class->init != NULL)
         status = a->class->init(a, err);
@@ -132,7 +134,16 @@ void nas_agent_free(nas_agent *a)
     free(a->now.actions);
     free(a->now.rewards);
     free(a->best_actions);
+    free(a->first_actions);
     free(a);
+}
+
+void nas_agent_start(nas_agent *a, const float *actions)
+{
+    const int count = a->env->steps * a->env->actions;
+
+    memcpy(a->first_actions, actions, (size_t)count * sizeof *actions);
+    a->starts = true;
 }
 
 /* From units of the bounds to what the environment takes. */
@@ -171,6 +182,9 @@ static nas_status play(nas_agent *a, nas_err *err)
         assert(now->steps < env->steps);
         env->observe(env->user, state);
         a->class->choose(a, now, now->steps, state, action);
+        if (a->starts && a->played == 0)
+            memcpy(action, a->first_actions + (ptrdiff_t)now->steps * env->actions,
+                   (size_t)env->actions * sizeof *action);
         status = act(env, action, &outcome, err);
         now->rewards[now->steps] = outcome.reward;
         now->reward += outcome.reward;

@@ -79,6 +79,10 @@ nas_status nas_agent_new(nas_agent **out, const nas_env *env, const nas_agent_co
                          nas_err *err);
 void nas_agent_free(nas_agent *agent);
 
+/** The first episode plays these actions, [steps][actions] as shares of their bounds' width,
+ * whatever the agent would choose (uniform would go astray).  Of no effect once it has played. */
+void nas_agent_start(nas_agent *agent, const float *actions);
+
 /** Plays until `episodes` have been played in all.  The observer gets metrics "reward" and
  * "best_reward" after each and is asked for checkpoints between them; NAS_E_INTERRUPTED after a
  * checkpoint when it says stop (the environment should ask it as well).  Both may be NULL. */

@@ -42,7 +42,8 @@ struct nas_agent {
     int64_t played;
     nas_rl__played now;
     nas_agent_episode best;
-    float *best_actions;
+    float *best_actions, *first_actions;
+    bool starts; /* with first_actions */
 };
 
 /** Normal with mean `mu` and deviation `sigma`, cut to [0, 1], which holds mu; NaN if mu is. */

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "tests/cli/nas.h"
+#include "tests/cli/spoil.h"
 
 TestSuite(cli_quantize, .init = nas_begin, .fini = nas_end, .timeout = 240);
 
@@ -80,6 +81,64 @@ Test(cli_quantize, an_agent_keeps_its_budget)
     cr_expect_leq(real_of(run, "cost_ratio"), 0.15);
 }
 
+static void expect_same_files(const char *a, const char *b, bool same)
+{
+    const char *const words[] = {"/usr/bin/cmp", "-s", a, b, NULL};
+    process_result compared = process_run(words, NULL);
+
+    cr_expect_eq(compared.code, same ? 0 : 1, "%s and %s", a, b);
+    process_free(&compared);
+}
+
+/* Steps before judging change what a policy seems worth, and nothing of what comes out: here the
+ * agent has one policy to choose from. */
+Test(cli_quantize, the_steps_before_a_policy_is_judged_are_forgotten)
+{
+    const char *model = make_model(), *data = nas_file("task.nasd");
+    const char *const steps[] = {"0", "6"}, *const file[] = {nas_file("a"), nas_file("b")};
+    double reward[2];
+
+    for (int i = 0; i < 2; i++)
+        reward[i] = real_of(
+            NAS_JSON("quantize", "--model", model, "--data", data, "--agent", "uniform",
+                     "--episodes", "1", "--size-ratio", "0.1", "--input-bits", "3", "--tune-steps",
+                     steps[i], "--batch", "32", "--lr", "0.05", "--finetune-epochs", "1", "--out",
+                     file[i], "--quiet"), "reward");
+    cr_expect_neq(reward[1], reward[0]);
+    expect_same_files(file[0], file[1], true);
+    expect_exit(NAS("quantize", "--model", model, "--data", data, "--bits", "3", "--batch", "32",
+                    "--finetune-epochs", "1", "--out", file[0], "--quiet"), 0, NULL);
+    expect_exit(NAS("quantize", "--model", model, "--data", data, "--bits", "3", "--batch", "32",
+                    "--finetune-epochs", "1", "--distill", "0.5", "--out", file[1], "--quiet"), 0,
+                NULL);
+    expect_same_files(file[0], file[1], false);
+}
+
+/* One episode is the start itself; it spends what it may, and two runs are the same. */
+Test(cli_quantize, an_agent_starts_from_what_harms_the_loss)
+{
+    const char *model = make_model(), *data = nas_file("task.nasd");
+    static const char *const budget[] = {"--size-ratio", "--bitops"};
+    static const double ratio[] = {0.12, 0.4};
+
+    for (int i = 0; i < 2; i++) {
+        json_t *policy[2];
+
+        for (int k = 0; k < 2; k++) {
+            const json_t *run =
+                NAS_JSON("quantize", "--model", model, "--data", data, "--agent", "ddpg",
+                         "--start", "harm", "--episodes", "1", budget[i], i ? "0.4" : "0.12",
+                         "--threads", k ? "1" : "2", "--quiet");
+            cr_expect_leq(real_of(run, "cost_ratio"), ratio[i]);
+            cr_expect_gt(real_of(run, "cost_ratio"), 0.9 * ratio[i]);
+            policy[k] = json_incref(json_object_get(run, "policy"));
+        }
+        cr_expect(json_equal(policy[0], policy[1]));
+        json_decref(policy[0]);
+        json_decref(policy[1]);
+    }
+}
+
 Test(cli_quantize, mistakes_are_named_and_leave_nothing)
 {
     const char *model = make_model(), *data = nas_file("task.nasd");
@@ -94,6 +153,17 @@ Test(cli_quantize, mistakes_are_named_and_leave_nothing)
     REFUSED(2, "inputs stay floats", "--method", "kmeans", "--input-bits", "8");
     REFUSED(2, "go together", "--agent", "ddpg", "--table", "x.npy");
     REFUSED(2, "--size-ratio", "--agent", "ddpg", "--method", "kmeans", "--bitops", "0.5");
+    REFUSED(2, "an agent tries", "--tune-steps", "5");
+    REFUSED(2, "first policy of an agent", "--start", "harm");
+    REFUSED(2, "first policy of an agent", "--start", "harm", "--agent", "uniform", "--size-ratio",
+            "0.2");
+    REFUSED(2, "nothing is learnt", "--distill", "0.5");
+    REFUSED(2, "neither ranges nor steps", "--method", "kmeans", "--calibration", "kl");
+    REFUSED(2, "neither ranges nor steps", "--method", "kmeans", "--steps", "layer");
+    REFUSED(2, "not in 1e-06", "--agent", "ddpg", "--size-ratio", "0");
+    REFUSED(78, "none to judge on", "--valid-fraction", "0");
+    REFUSED(78, "--tune-steps of at most", "--agent", "ddpg", "--bitops", "0.5", "--tune-steps",
+            "1000");
     REFUSED(2, "above --bits", "--agent", "ddpg", "--bitops", "0.5", "--least-bits", "5", "--bits",
             "4");
     REFUSED(3, "can be reached", "--agent", "ddpg", "--bitops", "0.001");
@@ -102,12 +172,25 @@ Test(cli_quantize, mistakes_are_named_and_leave_nothing)
     REFUSED(74, "none.npy", "--agent", "ddpg", "--table", "none.npy", "--ratio", "0.5");
     expect_exit(NAS("quantize", "--model", data, "--data", data), 65, "task.nasd");
     expect_exit(NAS("quantize", "--model", model, "--data", model), 65, "model.safetensors");
-    REFUSED(2, "write over", "--out", model);
+    REFUSED(2, "over what is read", "--out", model);
     cr_expect_eq(nas_count(), before);
     const char *made = model_of(
         NAS_JSON("quantize", "--model", model, "--data", data, "--bits", "4", "--quiet"));
     expect_exit(NAS("quantize", "--model", made, "--data", data), 78, "quantised already");
     expect_exit(NAS("train", "--from", made, "--data", data, "--epochs", "1"), 78, "quantised");
+}
+
+Test(cli_quantize, a_network_whose_numbers_are_not_finite_is_refused)
+{
+    const char *model = make_model(), *data = nas_file("task.nasd");
+    const char *const files[] = {nas_file("nan.safetensors"), nas_file("inf.safetensors")};
+
+    for (int i = 0; i < 2; i++) {
+        cr_assert(spoil_model(model, files[i], i == 0 ? NAN : INFINITY));
+        expect_exit(NAS("quantize", "--model", files[i], "--data", data), 65, "block 2, ");
+        expect_exit(NAS("prune", "--model", files[i], "--data", data, "--ratio", "0.5"), 65,
+                    "not finite");
+    }
 }
 
 /* A file of which a byte was changed, or whose metadata says what its tensors are not. */

@@ -43,6 +43,34 @@ Test(nas_quant_levels, thresholds_are_those_of_numpy)
     golden_close(file);
 }
 
+static double threshold_of(const float *values, size_t count, int levels)
+{
+    nas_histogram h;
+
+    cr_assert_eq(nas_histogram_init(&h, values, count, NULL), NAS_OK);
+    const double threshold = nas_histogram_threshold(&h, levels);
+    nas_histogram_fini(&h);
+    return threshold;
+}
+
+/* Behind a ReLU half of all values are 0, which every limit leaves as they are. */
+Test(nas_quant_levels, zeros_do_not_move_a_threshold)
+{
+    enum { COUNT = 20000 };
+    float *values = malloc(2 * COUNT * sizeof *values);
+
+    test_fill(values, COUNT, 11);
+    for (int i = 0; i < COUNT; i++) { /* most are small, few are large */
+        values[i] = fabsf(values[i] * values[i] * values[i]) + 1e-6f;
+        values[COUNT + i] = 0.0f;
+    }
+    for (int bits = 2; bits <= 6; bits++)
+        cr_expect_eq(threshold_of(values, 2 * COUNT, (1 << bits) - 1),
+                     threshold_of(values, COUNT, (1 << bits) - 1), "%d bits", bits);
+    cr_expect_eq(threshold_of(values + COUNT, COUNT, 15), 0.0, "nothing but zeros");
+    free(values);
+}
+
 Test(nas_quant_levels, weights_land_on_their_steps)
 {
     /* two columns: largest 2 and 0.5 */

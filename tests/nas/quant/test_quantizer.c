@@ -25,10 +25,11 @@ typedef struct net {
 } net;
 
 /* A sample of the space `tiny`, with batch norm that does something. */
-static void net_init(net *n, nas_quant_method method, uint64_t draw)
+static void net_init_so(net *n, nas_quant_method method, nas_calibration calibration,
+                        uint64_t draw)
 {
-    const nas_quantizer_config config = {.method = method, .per_channel = true, .iterations = 5,
-                                         .seed = 3};
+    const nas_quantizer_config config = {.method = method, .calibration = calibration,
+                                         .per_channel = true, .iterations = 5, .seed = 3};
     nas_space *space;
     int choice[NAS_MAX_SLOTS];
     nas_rng rng;
@@ -57,6 +58,11 @@ static void net_init(net *n, nas_quant_method method, uint64_t draw)
     cr_assert_eq(nas_quantizer_new(&n->q, n->model, &config, &err), NAS_OK);
     cr_assert_lt(nas_quantizer_count(n->q), 256);
     cr_assert_eq(nas_quantizer_calibrate(n->q, IMAGES, n->images, &err), NAS_OK);
+}
+
+static void net_init(net *n, nas_quant_method method, uint64_t draw)
+{
+    net_init_so(n, method, NAS_CALIBRATION_AUTO, draw);
 }
 
 static void net_bits(net *n, int weight, int input)
@@ -103,6 +109,32 @@ Test(nas_quantizer, eight_bits_are_near_the_floats_and_few_are_not)
     logits(n.model, n.images, rough);
     cr_expect_arr_eq(rough, exact, sizeof exact, "restored");
     net_fini(&n);
+}
+
+/* The public code's rule, one bit further: few bits are cut by divergence, many at the maximum. */
+Test(nas_quantizer, few_bits_are_cut_where_the_distribution_changes_least)
+{
+    for (int bits = 4; bits <= 7; bits++) {
+        float range[3][256];
+        int sites = 0, cut = 0;
+
+        for (int c = 0; c < 3; c++) {
+            net n;
+            net_init_so(&n, NAS_QUANT_LINEAR, (nas_calibration)c, 6);
+            net_bits(&n, 8, bits);
+            for (int i = 0; i < nas_quantizer_count(n.q); i++)
+                range[c][i] = nas_quantizer_sites(n.q)[i].quant->range;
+            sites = nas_quantizer_count(n.q);
+            net_fini(&n);
+        }
+        const int like = bits < 6 ? NAS_CALIBRATION_KL : NAS_CALIBRATION_MAX;
+        cr_expect_arr_eq(range[NAS_CALIBRATION_AUTO], range[like], sizeof(float) * (size_t)sites);
+        for (int i = 0; i < sites; i++) {
+            cr_expect_leq(range[NAS_CALIBRATION_KL][i], range[NAS_CALIBRATION_MAX][i]);
+            cut += range[NAS_CALIBRATION_KL][i] < range[NAS_CALIBRATION_MAX][i];
+        }
+        cr_expect(cut > 0 || bits > 4, "%d bits: no range was cut", bits);
+    }
 }
 
 /* The engine on integers against the layers that round floats, which are those of training. */

@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "latency/table/exchange.h"
+#include "search/haq/greedy.h"
 #include "search/haq/haq.h"
 #include "search/rl/agent.h"
 #include "tests/latency/published.h"
+#include "tests/support/scratch.h"
 
 enum { SITES = 5, PUBLISHED = 53 };
 
@@ -55,6 +57,47 @@ Test(search_haq, the_published_table_costs_what_it_should)
     free(b.table);
     nas_latency_table_free(table);
     free(site);
+}
+
+/* One layer as NumPy writes it: cost = base + slope * (weight bits + input bits). */
+static void write_table(const char *path, int64_t base, int64_t slope)
+{
+    const char head[] = "{'descr': '<i8', 'fortran_order': False, 'shape': (1, 8, 8), }";
+    unsigned char file[128 + 64 * 8];
+    int64_t *cost = (int64_t *)(file + 128);
+
+    memset(file, ' ', sizeof file);
+    memcpy(file, "\x93NUMPY\x01\x00\x76\x00", 10);
+    memcpy(file + 10, head, sizeof head - 1);
+    file[127] = '\n';
+    for (int w = 0; w < 8; w++)
+        for (int a = 0; a < 8; a++)
+            cost[w * 8 + a] = base + slope * (w + a + 2);
+    FILE *out = fopen(path, "wb");
+    cr_assert_not_null(out);
+    cr_assert_eq(fwrite(file, sizeof file, 1, out), 1);
+    fclose(out);
+}
+
+Test(search_haq, a_table_by_which_fewer_bits_cost_more_is_refused)
+{
+    static const int64_t tables[][2] = {{1000, 100}, {0, 0}, {10000, -100}};
+    const char *path = scratch("table.npy");
+
+    for (int i = 0; i < 3; i++) {
+        nas_latency_table *table = NULL;
+        nas_quant_site *site = made_up(1);
+        nas_budget b = {.kind = NAS_BUDGET_TABLE, .count = 1, .site = site, .least = 2, .most = 8,
+                        .inputs = true};
+
+        write_table(path, tables[i][0], tables[i][1]);
+        cr_assert_eq(nas_latency_table_import(&table, path, 1.0, &err), NAS_OK, "%s", err.message);
+        cr_expect_eq(nas_budget_load(&b, table, "table", &err), i == 0 ? NAS_OK : NAS_E_DATA,
+                     "table %d: %s", i, err.message);
+        free(b.table);
+        nas_latency_table_free(table);
+        free(site);
+    }
 }
 
 /* The policies that HAQ's README gives, by its own way of counting. */
@@ -167,6 +210,45 @@ Test(search_haq, inputs_lose_bits_before_weights_and_the_ends_stay)
     free(site);
 }
 
+/* Bytes are of weights: inputs would lose bits for nothing. */
+Test(search_haq, inputs_do_not_pay_for_bytes)
+{
+    nas_quant_site *site = made_up(SITES);
+    nas_budget b = {.kind = NAS_BUDGET_SIZE, .count = SITES, .site = site, .least = 2, .most = 8,
+                    .inputs = true, .pin_ends = true, .target = 900.0};
+    nas_bits bits[SITES];
+
+    for (int i = 0; i < SITES; i++)
+        bits[i] = (nas_bits){8, 7};
+    cr_expect(nas_budget_fit(&b, bits));
+    for (int i = 0; i < SITES; i++) {
+        const bool end = i == 0 || i == SITES - 1;
+        cr_expect_eq(bits[i].input, end ? 8 : 7, "layer %d: %d", i, bits[i].input);
+        cr_expect(end ? bits[i].weight == 8 : bits[i].weight < 8);
+    }
+    cr_expect_leq(nas_budget_cost(&b, bits), 900.0);
+    free(site);
+}
+
+Test(search_haq, what_the_walk_took_too_much_is_given_back)
+{
+    nas_quant_site *site = made_up(SITES);
+    nas_budget b = {.kind = NAS_BUDGET_SIZE, .count = SITES, .site = site, .least = 1, .most = 8,
+                    .target = 900.0};
+    const nas_bits wanted[SITES] = {{8, 0}, {8, 0}, {8, 0}, {8, 0}, {8, 0}};
+    nas_bits bits[SITES] = {{7, 0}, {6, 0}, {6, 0}, {6, 0}, {5, 0}}; /* 70+120+180+240+250 */
+
+    nas_budget_give_back(&b, wanted, bits); /* 40 are left: one of 10, one of 20, none of 30 */
+    static const int expected[] = {8, 7, 6, 6, 5};
+    for (int i = 0; i < SITES; i++)
+        cr_expect_eq(bits[i].weight, expected[i], "layer %d: %d", i, bits[i].weight);
+    b.target = INFINITY;
+    nas_budget_give_back(&b, wanted, bits);
+    for (int i = 0; i < SITES; i++)
+        cr_expect_eq(bits[i].weight, 8);
+    free(site);
+}
+
 Test(search_haq, inputs_that_are_given_stay_and_weights_pay)
 {
     nas_quant_site *site = made_up(SITES);
@@ -263,6 +345,93 @@ Test(search_haq, an_episode_asks_for_each_layer_and_rewards_at_its_end)
     cr_expect_eq(nas_haq_env(haq).steps, 2 * SITES);
     nas_haq_free(haq);
     free(site);
+}
+
+static void fill_harm(nas_harm *harm, double at_least)
+{
+    *harm = (nas_harm){.weight[2] = at_least, .input[2] = at_least};
+    nas_harm_complete(harm->weight, 2, 2, 1.0);
+    nas_harm_complete(harm->input, 2, 2, 1.0);
+}
+
+Test(search_haq, harm_shrinks_with_bits_and_noise_is_taken_out)
+{
+    double row[NAS_BUDGET_BITS + 1] = {[2] = 8.0, [3] = 2.0, [4] = 3.0};
+
+    nas_harm_complete(row, 2, 4, 0.0);
+    static const double expected[] = {0, 0, 8.0, 2.0, 2.0, 0.5, 0.125};
+    for (int bits = 2; bits <= 6; bits++)
+        cr_expect_float_eq(row[bits], expected[bits], 1e-12, "%d bits", bits);
+    double none[NAS_BUDGET_BITS + 1] = {0};
+    nas_harm_complete(none, 2, 4, 10.0);
+    for (int bits = 3; bits <= 8; bits++)
+        cr_expect_lt(none[bits], none[bits - 1], "a bit is always worth something");
+}
+
+/* Weights 10, 20, 30, 40, 50 at 2 bits are 300.  Of 130 more, bits of site 0 are worth 7.5 / 10 and
+ * then a quarter each: 3 of them come before site 4's first, 0.75 / 50, and 3 behind; its second
+ * would cost 50 of the 40 left.  Of the others, with 0.0075 each, the lightest is the best. */
+Test(search_haq, greedy_bits_go_where_they_help_most_for_what_they_cost)
+{
+    nas_quant_site *site = made_up(SITES);
+    nas_budget b = {.kind = NAS_BUDGET_SIZE, .count = SITES, .site = site, .least = 2, .most = 8,
+                    .input = 4, .target = 430.0};
+    nas_harm harm[SITES];
+    nas_bits bits[SITES];
+
+    for (int i = 0; i < SITES; i++)
+        fill_harm(&harm[i], i == 0 ? 10.0 : i == 4 ? 1.0 : 0.01);
+    nas_budget_greedy(&b, harm, bits);
+    static const int expected[] = {8, 3, 2, 2, 3};
+    for (int i = 0; i < SITES; i++) {
+        cr_expect_eq(bits[i].weight, expected[i], "site %d: %d", i, bits[i].weight);
+        cr_expect_eq(bits[i].input, 4);
+    }
+    b.inputs = true; /* they cost nothing here */
+    nas_budget_greedy(&b, harm, bits);
+    cr_expect_eq(bits[2].input, 8);
+    b.kind = NAS_BUDGET_BITOPS;
+    b.pin_ends = true;
+    b.target = 0.5 * nas_budget_full(&b);
+    nas_budget_greedy(&b, harm, bits);
+    cr_expect_leq(nas_budget_cost(&b, bits), b.target);
+    cr_expect(bits[0].weight == 8 && bits[0].input == 8, "the ends stay");
+    cr_expect_gt(bits[1].weight, 2);
+    free(site);
+}
+
+/* The judge's best policy, given to agents that would not begin with it. */
+Test(search_haq, an_agent_begins_with_the_policy_it_is_given)
+{
+    static const nas_agent_kind kinds[] = {NAS_AGENT_DDPG, NAS_AGENT_EVOLUTION, NAS_AGENT_RANDOM};
+
+    for (int k = 0; k < 3; k++) {
+        nas_quant_site *site = made_up(SITES);
+        int calls = 0;
+        const nas_haq_judge judging = {.user = &calls, .judge = judge};
+        const nas_budget b = {.kind = NAS_BUDGET_SIZE, .count = SITES, .site = site, .least = 2,
+                              .most = 8, .target = INFINITY};
+        nas_bits best[SITES];
+        float actions[SITES];
+        nas_agent *agent;
+        nas_haq *haq;
+
+        for (int i = 0; i < SITES; i++)
+            best[i] = (nas_bits){i + 3, 0};
+        nas_haq_actions(&b, best, actions);
+        cr_assert_eq(nas_haq_new(&haq, &b, &judging, &err), NAS_OK);
+        const nas_env env = nas_haq_env(haq);
+        const nas_agent_config config = nas_agent_haq(kinds[k], env.steps, 1);
+        cr_assert_eq(nas_agent_new(&agent, &env, &config, &err), NAS_OK);
+        nas_agent_start(agent, actions);
+        cr_assert_eq(nas_agent_run(agent, 1, NULL, NULL, &err), NAS_OK);
+        cr_expect_float_eq(nas_agent_best(agent).reward, 10.0, 1e-9, "agent %d", k);
+        cr_assert_eq(nas_agent_run(agent, 3, NULL, NULL, &err), NAS_OK);
+        cr_expect_eq(nas_agent_best(agent).number, 0);
+        nas_agent_free(agent);
+        nas_haq_free(haq);
+        free(site);
+    }
 }
 
 Test(search_haq, an_agent_finds_better_bits_than_the_same_everywhere)
