@@ -54,40 +54,53 @@ static void convolve_row(const dw_task *task, int i)
     plan->forward(&span, in, w, to - from, task->row, 1);
 }
 
-/* Stores the row raw; its moments are taken about the first value of the band,
- * which is as near the mean as the data can tell. */
-static void finish_training_row(dw_task *task, float *y, bool starts_band)
+typedef struct row_moments {
+    vfloat sum, squares;
+} row_moments;
+
+/* One vector of channels of a row, and its moments about `centre`. */
+NAS_INLINE row_moments store_row(const bool PART, const float *from, vfloat centre, int pixels,
+                                 int cout, float *to, int n)
 {
-    const dw_plan *plan = task->plan;
-    const nas_conv_geom *geom = plan->geom;
+    const size_t below = (size_t)pixels * cout;
+    row_moments m = {0};
 
-    for (int v = 0; v < task->vectors; v++) {
-        const int c = v * NAS_VL, n = task->channels - c;
-        const float *from = task->row + (size_t)v * plan->row_columns * NAS_VL;
-        vfloat sum = {0}, squares = {0};
+    for (int p = 0; p < pixels; p++, from += NAS_VL, to += cout) {
+        const vfloat value = v_load(from), off = value - centre;
 
-        if (starts_band)
-            v_store(task->centre + c, v_load(from));
-        const vfloat centre = v_load(task->centre + c);
-
-        for (int p = 0; p < geom->ow; p++) {
-            const vfloat value = v_load(from + (size_t)p * NAS_VL), off = value - centre;
-            float *to = y + (size_t)p * geom->cout + c;
-
-            __builtin_prefetch(to + (size_t)geom->ow * geom->cout, 1); /* the row below */
-            store_channels(to, value, n);
-            sum += off;
-            squares += off * off;
-        }
-        v_store(task->part[0] + c, starts_band ? sum : v_load(task->part[0] + c) + sum);
-        v_store(task->part[1] + c, starts_band ? squares : v_load(task->part[1] + c) + squares);
+        __builtin_prefetch(to + below, 1);
+        v_put(PART, to, value, n);
+        m.sum += off;
+        m.squares += off * off;
     }
-    task->part_pixels = (starts_band ? 0 : task->part_pixels) + (float)geom->ow;
+    return m;
 }
 
-/* Merges the moments of a band into those of the chunk (Chan et al. 1979).  Means
+/* Stores the row raw; its moments are taken about the first value of its part of the image,
+ * which is as near the mean as the data can tell. */
+static void finish_training_row(dw_task *task, float *y, bool starts_part)
+{
+    const dw_plan *plan = task->plan;
+    const int pixels = plan->geom->ow, cout = plan->geom->cout, vectors = task->vectors;
+
+    for (int v = 0; v < vectors; v++) {
+        const int c = v * NAS_VL, n = task->channels - c;
+        const float *from = task->row + (size_t)v * plan->row_columns * NAS_VL;
+        const vfloat centre = v_load(starts_part ? from : task->centre + c);
+        const row_moments moments = n < NAS_VL
+                                        ? store_row(true, from, centre, pixels, cout, y + c, n)
+                                        : store_row(false, from, centre, pixels, cout, y + c, n);
+
+        v_store(task->centre + c, centre);
+        v_store(task->part[0] + c, starts_part ? moments.sum : v_load(task->part[0] + c) + moments.sum);
+        v_store(task->part[1] + c, starts_part ? moments.squares : v_load(task->part[1] + c) + moments.squares);
+    }
+    task->part_pixels = (starts_part ? 0 : task->part_pixels) + (float)pixels;
+}
+
+/* Merges the moments of a part into those of the chunk (Chan et al. 1979).  Means
  * are kept as distances from the chunk's first value: small numbers keep digits. */
-static void merge_band(dw_task *task)
+static void merge_part(dw_task *task)
 {
     const float total = task->pixels + task->part_pixels, inverse = 1.0f / task->part_pixels;
     const float share = task->part_pixels / total, weight = task->pixels * share;
@@ -147,14 +160,14 @@ static void forward_rows(dw_task *task, const nas_view *x, const nas_conv_out *o
 
             convolve_row(task, row);
             if (out->stats) {
-                finish_training_row(task, out->y + at, row == i);
+                finish_training_row(task, out->y + at, row % plan->moment_rows == 0);
+                if ((row + 1) % plan->moment_rows == 0 || row + 1 == end)
+                    merge_part(task);
                 continue;
             }
             const float *residual = out->residual ? out->residual + at : NULL;
             NAS_WITH_ACT(out->act, finish_evaluation_row(ACT, task, residual, out->y + at));
         }
-        if (out->stats)
-            merge_band(task);
     }
 }
 

@@ -18,6 +18,7 @@ enum {
     WINDOW = 49152,   /* ... so that a rolling window has so many floats at most:
                        * two of them then share 512 KiB of cache                    */
     BAND = 8,         /* output rows at a time at most, where rows are short        */
+    MOMENT_PIXELS = 128, /* pixels whose moments are taken about one value, about   */
     MAX_K = 7,
     PRODUCT_WINDOW = 32768 /* ... in place of WINDOW, where a product's w needs cache too */
 };
@@ -43,6 +44,7 @@ typedef struct dw_plan {
     const nas_conv_geom *geom;
     int groups, vectors; /* vectors: of a group */
     int band;            /* output rows at a time */
+    int moment_rows;     /* ... whose moments are taken about one value */
     dw_window x, dy;
     int blocks; /* of an output row */
     conv_row *forward;
@@ -126,6 +128,7 @@ static dw_plan make_plan(const nas_conv_geom *geom, int cin)
     dw_plan plan = {.geom = geom, .cin = cin};
 
     plan.band = geom->ow <= 8 ? smaller(geom->oh, BAND) : 1;
+    plan.moment_rows = larger(plan.band, MOMENT_PIXELS / geom->ow);
     plan.blocks = ceil_div(geom->ow, block);
     plan.forward = conv_row_table[s - 1][k][cut];
     plan.weights = taps_rows_table[s - 1][k][cut];
@@ -160,7 +163,7 @@ typedef struct dw_task {
     group_floats bias;                          /* of the output     */
     group_floats mean, invstd, sum[2];          /* of the input gradient */
     group_floats base, moment[2];               /* of the statistics: mean - base, squares */
-    group_floats centre, part[2];               /* ... of a band, about its centre */
+    group_floats centre, part[2];               /* ... of some rows, about their centre */
     float pixels, part_pixels;                  /* how many those cover */
 } dw_task;
 
@@ -276,9 +279,9 @@ static row_span span_of(const dw_task *task, const dw_window *window, int blocks
 
 /* Asks for the group's part of a row of pixels before it is used: rows are as far
  * apart as the tensor is wide, which the processor does not guess. */
-NAS_INLINE void prefetch_pixel(const dw_task *task, const float *pixel)
+NAS_INLINE void prefetch_pixel(int channels, const float *pixel)
 {
-    for (int c = 0; c < task->channels; c += 16)
+    for (int c = 0; c < channels; c += 16)
         __builtin_prefetch(pixel + c);
 }
 
@@ -299,14 +302,15 @@ NAS_INLINE void store_channels(float *p, vfloat v, int n)
 
 NAS_INLINE void load_view_row(const nas_act act, const dw_task *task, const float *from, float *to)
 {
-    const nas_conv_geom *geom = task->plan->geom;
     const size_t plane = (size_t)task->plan->x.columns * NAS_VL;
+    const int pixels = task->plan->geom->w, cin = task->plan->geom->cin;
+    const int vectors = task->vectors, channels = task->channels;
 
-    for (int p = 0; p < geom->w; p++, from += geom->cin, to += NAS_VL) {
-        prefetch_pixel(task, from + (size_t)geom->w * geom->cin);
-        for (int v = 0; v < task->vectors; v++) {
+    for (int p = 0; p < pixels; p++, from += cin, to += NAS_VL) {
+        prefetch_pixel(channels, from + (size_t)pixels * cin);
+        for (int v = 0; v < vectors; v++) {
             const int c = v * NAS_VL;
-            const vfloat raw = load_channels(from + c, task->channels - c);
+            const vfloat raw = load_channels(from + c, channels - c);
             const vfloat z = raw * v_load(task->scale + c) + v_load(task->shift + c);
 
             v_store(to + v * plane, v_act(act, z) * v_load(task->gate + c));
@@ -350,21 +354,22 @@ static void load_x(dw_task *task, const nas_view *x, int img, int end)
 NAS_INLINE void load_grad_row(const bool plain, const dw_task *task, const float *g,
                               const float *raw, float *to)
 {
-    const nas_conv_geom *geom = task->plan->geom;
     const size_t plane = (size_t)task->plan->dy.columns * NAS_VL;
+    const int pixels = task->plan->geom->ow, cout = task->plan->geom->cout;
+    const int vectors = task->vectors, channels = task->channels;
 
-    for (int p = 0; p < geom->ow; p++, to += NAS_VL) {
-        prefetch_pixel(task, g + (size_t)(p + geom->ow) * geom->cout);
+    for (int p = 0; p < pixels; p++, to += NAS_VL) {
+        prefetch_pixel(channels, g + (size_t)(p + pixels) * cout);
         if (!plain)
-            prefetch_pixel(task, raw + (size_t)(p + geom->ow) * geom->cout);
-        for (int v = 0; v < task->vectors; v++) {
+            prefetch_pixel(channels, raw + (size_t)(p + pixels) * cout);
+        for (int v = 0; v < vectors; v++) {
             const int c = v * NAS_VL;
-            const size_t at = (size_t)p * geom->cout + c;
-            vfloat value = load_channels(g + at, task->channels - c);
+            const size_t at = (size_t)p * cout + c;
+            vfloat value = load_channels(g + at, channels - c);
 
             if (!plain)
                 value = v_grad(v_load(task->a + c), value, v_load(task->b + c),
-                               load_channels(raw + at, task->channels - c), v_load(task->k + c));
+                               load_channels(raw + at, channels - c), v_load(task->k + c));
             v_store(to + v * plane, value);
         }
     }
