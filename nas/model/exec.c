@@ -222,7 +222,6 @@ static void gate_gradients(nas_exec *exec, int s, const float *dy, uint64_t want
     for (int c = 0; c < slot->count; c++) {
         const nas_layer *layer = &slot->layer[c];
         float *params = exec->model->params + slot->offset[c];
-        const size_t mark = nas_arena_mark(&exec->acts);
 
         if (!(wanted >> c & 1))
             continue;
@@ -232,11 +231,8 @@ static void gate_gradients(nas_exec *exec, int s, const float *dy, uint64_t want
             out[c] = nas_layer_output_dot(layer, &exec->run, params, exec->state[s].x,
                                           exec->state[s].kept, dy);
         } else {
-            float *y = nas_arena_floats(&exec->acts, output_floats(slot, run.n));
-            nas_layer_forward(layer, &run, params, exec->state[s].x, NULL, y);
-            out[c] = run.kernels->dot(output_floats(slot, run.n), dy, y);
+            out[c] = nas_layer_forward_dot(layer, &run, params, exec->state[s].x, dy);
         }
-        nas_arena_release(&exec->acts, mark);
     }
     nas_arena_release(&exec->acts, start);
 }

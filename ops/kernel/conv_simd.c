@@ -225,9 +225,9 @@ static void pack(const job *j, const float *w, const float *w_scale, bool transp
         float *to = j->w + (size_t)group * j->group;
 
         if (transposed)
-            gemm_pack(j->filters, j->taps, &(gemm_right){w + c, 1, j->g->cout}, NULL, to);
+            gemm_pack(j->filters, j->taps, &(gemm_right){w + c, 1, j->g->cout, false}, NULL, to);
         else
-            gemm_pack(j->taps, j->filters, &(gemm_right){w + c, j->g->cout, 1},
+            gemm_pack(j->taps, j->filters, &(gemm_right){w + c, j->g->cout, 1, false},
                       w_scale ? w_scale + c : NULL, to);
     }
 }

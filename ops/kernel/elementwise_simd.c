@@ -351,12 +351,23 @@ void NAS_ISA_NAME(nas_k_add)(size_t count, const float *x, float *y)
     }
 }
 
+/* The sum of a vector's lanes, in their order. */
+static float lanes_of(vfloat v)
+{
+    float total = 0;
+
+    for (int j = 0; j < NAS_VL; j++)
+        total += v[j];
+    return total;
+}
+
+enum { PARTS = 64, STEP = 1024 }; /* of sums over all elements: parts, and floats summed as such */
+
 /* Sum of x*y over a count small enough for float. */
 static float dot_piece(size_t count, const float *x, const float *y)
 {
     vfloat sum[4] = {{0}};
     size_t i = 0;
-    float total = 0;
 
     for (; i + 4 * NAS_VL <= count; i += 4 * NAS_VL)
         for (int j = 0; j < 4; j++)
@@ -366,15 +377,11 @@ static float dot_piece(size_t count, const float *x, const float *y)
 
         sum[0] += load_some(x + i, n) * load_some(y + i, n);
     }
-    sum[0] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-    for (int j = 0; j < NAS_VL; j++)
-        total += sum[0][j];
-    return total;
+    return lanes_of((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 double NAS_ISA_NAME(nas_k_dot)(size_t count, const float *x, const float *y)
 {
-    enum { PARTS = 64, STEP = 1024 };
     double part[PARTS], total = 0;
 
 #pragma omp parallel for schedule(static) if (count >= PIECES_WORTH * PIECE)
@@ -384,6 +391,64 @@ double NAS_ISA_NAME(nas_k_dot)(size_t count, const float *x, const float *y)
         part[i] = 0;
         for (size_t at = from; at < to; at += STEP)
             part[i] += dot_piece(to - at < STEP ? to - at : STEP, x + at, y + at);
+    }
+    for (int i = 0; i < PARTS; i++)
+        total += part[i];
+    return total;
+}
+
+/* One vector of channels of `pixels` pixels. */
+NAS_INLINE vfloat view_dot_vector(const nas_act ACT, const bool PART, const float *x, vfloat scale,
+                                  vfloat shift, const float *y, int channels, int pixels, int lanes)
+{
+    vfloat sum[4] = {{0}};
+    int p = 0;
+
+    for (; p + 4 <= pixels; p += 4)
+        for (int j = 0; j < 4; j++, x += channels, y += channels)
+            sum[j] += v_act(ACT, v_get(PART, x, lanes) * scale + shift) * v_get(PART, y, lanes);
+    for (; p < pixels; p++, x += channels, y += channels)
+        sum[0] += v_act(ACT, v_get(PART, x, lanes) * scale + shift) * v_get(PART, y, lanes);
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+/* Pixels [from, from + pixels): few enough for float. */
+NAS_INLINE float view_dot_piece(const nas_act ACT, const nas_view *x, const float *y, size_t from,
+                                int pixels, int channels)
+{
+    const vfloat one = v_set(1);
+    const float *raw = x->x + from * channels;
+    vfloat sum = {0};
+
+    y += from * channels;
+    for (int c = 0; c < channels; c += NAS_VL) {
+        const int n = channels - c;
+        const vfloat scale = x->scale ? load_some(x->scale + c, n) : one;
+        const vfloat shift = x->scale ? load_some(x->shift + c, n) : (vfloat){0};
+
+        sum += n >= NAS_VL ? view_dot_vector(ACT, false, raw + c, scale, shift, y + c, channels,
+                                             pixels, NAS_VL)
+                           : view_dot_vector(ACT, true, raw + c, scale, shift, y + c, channels,
+                                             pixels, n);
+    }
+    return lanes_of(sum);
+}
+
+double NAS_ISA_NAME(nas_k_view_dot)(int n, int hw, int c, const nas_view *x, const float *y)
+{
+    const size_t all = (size_t)n * hw, step = STEP / c > 4 ? STEP / c / 4 * 4 : 4;
+    double part[PARTS], total = 0;
+
+#pragma omp parallel for schedule(static) if (all * c >= PIECES_WORTH * PIECE)
+    for (int i = 0; i < PARTS; i++) {
+        const size_t from = all * i / PARTS, to = all * (i + 1) / PARTS;
+
+        part[i] = 0;
+        for (size_t at = from; at < to; at += step) {
+            const int pixels = to - at < step ? (int)(to - at) : (int)step;
+
+            NAS_WITH_ACT(x->act, part[i] += view_dot_piece(ACT, x, y, at, pixels, c));
+        }
     }
     for (int i = 0; i < PARTS; i++)
         total += part[i];

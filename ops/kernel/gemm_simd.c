@@ -13,6 +13,7 @@ typedef struct tile {
     int tail; /* columns of the last vector that exist */
     bool add;
     const gemm_planes *planes; /* where the tile goes instead, c being its place there, or NULL */
+    int column;                /* ... its first of B's columns */
 } tile;
 
 /* Stores a tile; PART: not all columns of the last vector exist. */
@@ -36,14 +37,17 @@ NAS_INLINE void tile_store(const int MR, const int NV, const bool PART, const bo
 
 NAS_INLINE void tile_store_planes(const int MR, const int NV, vfloat sum[12][3], const tile *t)
 {
-    const gemm_planes p = *t->planes;
-    const vfloat low = v_set(p.low), high = v_set(p.high);
+    const gemm_planes *p = t->planes;
+    const float *scales = p->scale + t->column, *shifts = p->shift + t->column;
+    const vfloat low = v_set(p->low), high = v_set(p->high);
+    const size_t plane = p->plane;
+    float *to = t->c;
 
     for (int j = 0; j < NV; j++) {
-        const vfloat scale = v_load(p.scale + j * NAS_VL), shift = v_load(p.shift + j * NAS_VL);
+        const vfloat scale = v_load(scales + j * NAS_VL), shift = v_load(shifts + j * NAS_VL);
 
         for (int r = 0; r < MR; r++)
-            v_store(t->c + (size_t)j * p.plane + r * NAS_VL,
+            v_store(to + (size_t)j * plane + r * NAS_VL,
                     v_min(high, v_max(low, sum[r][j] * scale + shift)));
     }
 }
@@ -81,6 +85,44 @@ NAS_INLINE void tile_multiply(const int MR, const int NV, const bool TRANSPOSED,
         t->add ? tile_store(MR, NV, false, true, sum, t) : tile_store(MR, NV, false, false, sum, t);
 }
 
+#if NAS_VL == 16
+/* The same of a paired B: each vector holds eight columns of two steps of k. */
+NAS_INLINE void tile_multiply_paired(const int MR, const tile *t)
+{
+    const vint even = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30}, odd = even + 1;
+    const float *a = t->a, *b = t->b;
+    vfloat sum[12][3];
+
+    for (int r = 0; r < MR; r++)
+        for (int j = 0; j < 3; j++)
+            sum[r][j] = (vfloat){0};
+    for (int p = t->k; p > 0; p -= 2, a += 2, b += 3 * NAS_VL) {
+        vfloat right[3];
+
+        for (int j = 0; j < 3; j++)
+            right[j] = v_load(b + j * NAS_VL);
+        for (int r = 0; r < MR; r++) {
+            double two;
+
+            memcpy(&two, a + r * t->lda, sizeof two);
+            const vfloat left = (vfloat)_mm512_set1_pd(two);
+
+            for (int j = 0; j < 3; j++)
+                sum[r][j] += left * right[j];
+        }
+    }
+    for (int r = 0; r < MR; r++) {
+        const vfloat none = {0};
+
+        sum[r][0] = __builtin_shuffle(sum[r][0], sum[r][1], even) +
+                    __builtin_shuffle(sum[r][0], sum[r][1], odd);
+        sum[r][1] =
+            __builtin_shuffle(sum[r][2], none, even) + __builtin_shuffle(sum[r][2], none, odd);
+    }
+    t->add ? tile_store(MR, 2, true, true, sum, t) : tile_store(MR, 2, true, false, sum, t);
+}
+#endif
+
 typedef void multiply_fn(const tile *t);
 
 /* The tiles by [transposed][vectors - 1][rows - 1]; heights above GEMM_ROWS are
@@ -110,6 +152,17 @@ static multiply_fn *const tiles[2][3][12] = {
     {NAMES_OF(1, 1), NAMES_OF(2, 1), NAMES_OF(3, 1)},
 };
 
+#if NAS_VL == 16
+#define PAIRED(mr) \
+    static void tile_paired_##mr(const tile *t) { tile_multiply_paired(mr, t); }
+PAIRED(1) PAIRED(2) PAIRED(3) PAIRED(4) PAIRED(5) PAIRED(6) PAIRED(7) PAIRED(8)
+static multiply_fn *const paired_tiles[] = {tile_paired_1, tile_paired_2, tile_paired_3,
+                                            tile_paired_4, tile_paired_5, tile_paired_6,
+                                            tile_paired_7, tile_paired_8};
+#else
+static multiply_fn *const *const paired_tiles = NULL;
+#endif
+
 static void fetch(gemm_ahead *ahead)
 {
     for (int i = 0; i < 4; i++) {
@@ -121,7 +174,8 @@ static void fetch(gemm_ahead *ahead)
 }
 
 /* The rows of one strip of C, t being the tile at its top. */
-static void strip_multiply(int rows, const gemm_left *a, tile t, int vectors, gemm_ahead *ahead)
+static void strip_multiply(int rows, const gemm_left *a, tile t, int vectors,
+                           multiply_fn *const *kernels, gemm_ahead *ahead)
 {
     const int full = GEMM_ROWS(vectors);
     const ptrdiff_t row = a->transposed ? 1 : a->ld;
@@ -131,7 +185,7 @@ static void strip_multiply(int rows, const gemm_left *a, tile t, int vectors, ge
         take = left >= 2 * full || left == full ? full : left > full ? (left + 1) / 2 : left;
         if (ahead)
             fetch(ahead);
-        tiles[a->transposed][vectors - 1][take - 1](&t);
+        kernels[take - 1](&t);
         t.a += take * row;
         t.c += take * t.ldc;
     }
@@ -143,10 +197,17 @@ static void pack_panel(int begin, int end, const gemm_right *b, int j, int width
 {
     const int padded = gemm_round(width);
 
-    for (int p = begin; p < end; p++, to += padded)
+    for (int p = begin; p < end; p++, to += padded) {
+        const float *from = b->data + p * b->row + j * b->col;
+
+        if (b->col == 1 && scale == NULL) {
+            for (int i = 0; i < padded; i += NAS_VL)
+                v_store(to + i, width - i >= NAS_VL ? v_load(from + i) : v_load_n(from + i, width - i));
+            continue;
+        }
         for (int i = 0; i < padded; i++)
-            to[i] = i < width ? b->data[p * b->row + (j + i) * b->col] * (scale ? scale[j + i] : 1)
-                              : 0;
+            to[i] = i < width ? from[i * b->col] * (scale ? scale[j + i] : 1) : 0;
+    }
 }
 
 void gemm_strip(int rows, int k, const gemm_left *a, const gemm_right *b, float *c, ptrdiff_t ldc,
@@ -166,10 +227,15 @@ void gemm_strip(int rows, int k, const gemm_left *a, const gemm_right *b, float 
         .tail = width - (vectors - 1) * NAS_VL,
         .add = add,
     };
+    multiply_fn *const *kernels = tiles[a->transposed][vectors - 1];
     float packed[BLOCK * 3 * NAS_VL];
 
+    if (b->paired) {
+        strip_multiply(rows, a, t, 3, paired_tiles, ahead);
+        return;
+    }
     if (b->row == 0 || (b->col == 1 && t.tail == NAS_VL)) {
-        strip_multiply(rows, a, t, vectors, ahead);
+        strip_multiply(rows, a, t, vectors, kernels, ahead);
         return;
     }
     t.b = packed; /* b cannot be read by whole vectors as it lies */
@@ -177,7 +243,7 @@ void gemm_strip(int rows, int k, const gemm_left *a, const gemm_right *b, float 
     for (int p = 0; p < k; p += BLOCK, t.a += BLOCK * next, t.add = true) {
         t.k = k - p < BLOCK ? k - p : BLOCK;
         pack_panel(p, p + t.k, b, j, width, NULL, packed);
-        strip_multiply(rows, a, t, vectors, ahead);
+        strip_multiply(rows, a, t, vectors, kernels, ahead);
     }
 }
 
@@ -193,18 +259,16 @@ void gemm(int rows, int n, int k, const gemm_left *a, const gemm_right *b, float
 void gemm_to_planes(int rows, int n, int k, const gemm_left *a, const gemm_right *b,
                     const gemm_planes *planes)
 {
-    gemm_planes part = *planes;
-    tile t = {.k = k, .a = a->data, .lda = a->ld, .ldc = NAS_VL, .planes = &part};
+    tile t = {.k = k, .a = a->data, .lda = a->ld, .ldc = NAS_VL, .planes = planes};
 
     for (int j = 0, width, vectors; j < n; j += width) {
         width = gemm_panel(n - j);
         vectors = (width + NAS_VL - 1) / NAS_VL;
+        t.column = j;
         t.b = b->data + (ptrdiff_t)k * j;
         t.ldb = vectors * NAS_VL;
         t.c = planes->to + (size_t)(j / NAS_VL) * planes->plane;
-        part.scale = planes->scale + j;
-        part.shift = planes->shift + j;
-        strip_multiply(rows, a, t, vectors, NULL);
+        strip_multiply(rows, a, t, vectors, tiles[0][vectors - 1], NULL);
     }
 }
 
@@ -219,4 +283,15 @@ void gemm_pack(int k, int n, const gemm_right *b, const float *scale, float *pac
             pack_panel(begin, begin + block < k ? begin + block : k, b, j, width, scale,
                        packed + (size_t)k * (size_t)j + (size_t)begin * (size_t)gemm_round(width));
         }
+}
+
+void gemm_pack_paired(int k, int n, const gemm_right *b, const float *scale, float *packed)
+{
+    enum { ROW = 3 * NAS_VL };
+
+    memset(packed, 0, (size_t)(k / 2) * ROW * sizeof *packed);
+    for (int p = 0; p < k; p++)
+        for (int j = 0; j < n; j++)
+            packed[(size_t)(p / 2) * ROW + 2 * j + p % 2] =
+                b->data[p * b->row + j * b->col] * (scale ? scale[j] : 1);
 }

@@ -17,6 +17,7 @@
 #include "ops/kernel/simd.h"
 
 #define gemm_pack NAS_ISA_NAME(nas_gemm__pack)
+#define gemm_pack_paired NAS_ISA_NAME(nas_gemm__pack_paired)
 #define gemm_strip NAS_ISA_NAME(nas_gemm__strip)
 #define gemm NAS_ISA_NAME(nas_gemm__all)
 #define gemm_to_planes NAS_ISA_NAME(nas_gemm__planes)
@@ -40,7 +41,15 @@ typedef struct gemm_left {
 typedef struct gemm_right {
     const float *data;
     ptrdiff_t row, col;
+    bool paired; /* row 0: packed by gemm_pack_paired instead */
 } gemm_right;
+
+/** Whether a right operand is better packed in pairs: where its columns fill one and a half vectors,
+ * two steps of k lie side by side in three, and no half is idle. */
+NAS_INLINE bool gemm_is_paired(int k, int n)
+{
+    return NAS_VL == 16 && n > NAS_VL && n <= NAS_VL * 3 / 2 && k % 2 == 0 && k >= 48;
+}
 
 /** Memory that will be read next, fetched bit by bit while products keep the
  * adders busy: otherwise the cores wait for memory between two tiles, and memory
@@ -81,6 +90,9 @@ NAS_INLINE int gemm_panel(int left)
 /** Packs the [k][n] matrix b, its columns times scale[j] if scale is not NULL.
  * Parallel over rows; call it outside of parallel regions. */
 void gemm_pack(int k, int n, const gemm_right *b, const float *scale, float *packed);
+
+/** The same for gemm_is_paired: [k/2][3 vectors], element (p, j) of the row pair p/2 at 2*j + p%2. */
+void gemm_pack_paired(int k, int n, const gemm_right *b, const float *scale, float *packed);
 
 /** Columns [j, j + width) of C = A*B, or C += A*B if `add`; width from gemm_panel.
  * `c` is the whole C, row stride ldc; `ahead` (may be NULL) moves on. */

@@ -199,6 +199,12 @@ typedef struct nas_kernels {
                         const float *mean, const float *invstd, float *dgamma, float *dbeta,
                         float *a, float *b, float *k);
 
+    /** Of a pointwise convolution in training whose output y is not wanted: `stats` as in
+     * nas_conv_out, and for each chunk dots[chunk][0][c] = sum of dy*y and dots[chunk][1][c] = sum
+     * of dy [n][h][w][cout]. Scratch as pointwise.  NULL: there is none. */
+    void (*pointwise_dots)(const nas_conv_geom *geom, const nas_view *x, const float *w,
+                           const float *dy, float *stats, float *dots, void *scratch);
+
     /* -- elementwise over [n][hw][c] ------------------------------------------ */
     /** y = view (+ residual, shaped as y, or NULL).  y may alias residual. */
     void (*apply)(int n, int hw, int c, const nas_view *x, const float *residual, float *y);
@@ -212,6 +218,8 @@ typedef struct nas_kernels {
     void (*add)(size_t count, const float *x, float *y);
     /** Sum over all elements of x*y: partial sums of fixed chunks in double. */
     double (*dot)(size_t count, const float *x, const float *y);
+    /** Sum over all elements of y * the view, which has no gate: likewise. */
+    double (*view_dot)(int n, int hw, int c, const nas_view *x, const float *y);
 
     /* -- pooling --------------------------------------------------------------- */
     /** y[n][c] = mean over hw of the view. */

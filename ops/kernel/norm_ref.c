@@ -194,3 +194,13 @@ double nas_ref_dot(size_t count, const float *x, const float *y)
         sum += (double)x[i] * y[i];
     return sum;
 }
+
+double nas_ref_view_dot(int n, int hw, int c, const nas_view *x, const float *y)
+{
+    const size_t count = (size_t)n * hw * c;
+    double sum = 0;
+
+    for (size_t i = 0; i < count; i++)
+        sum += (double)y[i] * nas_act_value(x->act, nas_ref__z(x, i, (int)(i % (size_t)c)));
+    return sum;
+}

@@ -28,7 +28,7 @@ static layout layout_of(const nas_conv_geom *g)
     l.parts = tile_parts(g->n, weights, pixels * (size_t)(g->cin + g->cout));
     l.packed = tile_lines(to > back ? to : back);
     l.partial = weights;
-    const size_t one = (size_t)l.rows * (size_t)l.ldx;
+    const size_t one = (size_t)l.rows * (size_t)(l.ldx + l.ldy);
     const size_t two = (size_t)l.rows_back * (size_t)(l.ldx + l.ldy);
     l.tiles = one > two ? one : two;
     return l;
@@ -40,6 +40,15 @@ size_t NAS_ISA_NAME(nas_k_pointwise_scratch)(const nas_conv_geom *geom, int thre
 
     return (l.packed + tile_lines((size_t)l.parts * l.partial) + (size_t)threads * l.tiles) *
            sizeof(float);
+}
+
+/* Packs the right operand [k][n] as suits it best. */
+static gemm_right packed_right(int k, int n, const gemm_right *b, const float *scale, float *packed)
+{
+    const bool paired = gemm_is_paired(k, n);
+
+    (paired ? gemm_pack_paired : gemm_pack)(k, n, b, scale, packed);
+    return (gemm_right){.data = packed, .paired = paired};
 }
 
 /* A call, as its tiles see it. */
@@ -151,7 +160,7 @@ void NAS_ISA_NAME(nas_k_pointwise_pack)(const nas_conv_geom *geom, const float *
 {
     const gemm_right given = {.data = w, .row = geom->cout, .col = 1};
 
-    gemm_pack(geom->cin, geom->cout, &given, NULL, packed);
+    packed_right(geom->cin, geom->cout, &given, NULL, packed);
 }
 
 void NAS_ISA_NAME(nas_k_pointwise_forward)(const nas_conv_geom *geom, const nas_view *x,
@@ -163,11 +172,11 @@ void NAS_ISA_NAME(nas_k_pointwise_forward)(const nas_conv_geom *geom, const nas_
     job j = job_of(geom, x, scratch);
 
     if (out->packed)
-        j.w.data = out->packed;
+        j.w = (gemm_right){.data = out->packed, .paired = gemm_is_paired(geom->cin, geom->cout)};
     else if (all < 128 /* below that packing takes longer than it saves */ && !(out->stats && w_scale))
         j.w = given;
     else
-        gemm_pack(geom->cin, geom->cout, &given, out->stats ? w_scale : NULL, scratch);
+        j.w = packed_right(geom->cin, geom->cout, &given, out->stats ? w_scale : NULL, scratch);
     if (out->stats == NULL) {
         j.w_scale = w_scale;
         forward_eval(&j, out);
@@ -176,6 +185,54 @@ void NAS_ISA_NAME(nas_k_pointwise_forward)(const nas_conv_geom *geom, const nas_
 #pragma omp parallel for schedule(dynamic, 1)
     for (int chunk = 0; chunk < nas_kernel_chunks(geom->n); chunk++)
         forward_chunk(&j, out, chunk);
+}
+
+/* One tile of an output that nobody wants, but for its statistics and products with dy. */
+static void dots_tile(const job *j, const float *dy, float *stats, float *dots, size_t before,
+                      size_t first, int rows)
+{
+    const nas_conv_geom *g = j->g;
+    const size_t products = (size_t)rows * (size_t)gemm_round(g->cout) / NAS_VL;
+    float *values = my_tiles(j), *y = values + (size_t)j->l.rows * (size_t)j->l.ldx;
+    const nas_conv_out out = {.y = y};
+    gemm_left left = {.data = j->x->x + first * (size_t)g->cin, .ld = g->cin};
+    gemm_ahead ahead = {0};
+
+    dy += first * (size_t)g->cout;
+    fetch_tile(&ahead, 0, left.data + (size_t)rows * (size_t)g->cin, rows, g->cin, products);
+    fetch_tile(&ahead, 1, dy + (size_t)rows * (size_t)g->cout, rows, g->cout, products);
+    if (!tile_is_plain(j->x)) {
+        tile_view(j->x, g->h * g->w, g->cin, first, rows, values, j->l.ldx);
+        left = (gemm_left){.data = values, .ld = j->l.ldx};
+    }
+    for (int c = 0, width; c < g->cout; c += width) {
+        width = gemm_panel(g->cout - c);
+        gemm_strip(rows, g->cin, &left, &j->w, y, g->cout, c, width, false, &ahead);
+        tile_output(&out, NULL, stats, before, g->cout, 0, rows, c, width);
+        tile_dots(y, dy, g->cout, rows, c, width, dots);
+    }
+}
+
+void NAS_ISA_NAME(nas_k_pointwise_dots)(const nas_conv_geom *geom, const nas_view *x,
+                                        const float *w, const float *dy, float *stats, float *dots,
+                                        void *scratch)
+{
+    const gemm_right given = {.data = w, .row = geom->cout, .col = 1};
+    const size_t hw = (size_t)geom->h * (size_t)geom->w, pair = 2 * (size_t)geom->cout;
+    job j = job_of(geom, x, scratch);
+    const size_t step = (size_t)j.l.rows;
+
+    j.w = packed_right(geom->cin, geom->cout, &given, NULL, scratch);
+    memset(dots, 0, (size_t)nas_kernel_chunks(geom->n) * pair * sizeof *dots);
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int chunk = 0; chunk < nas_kernel_chunks(geom->n); chunk++) {
+        const size_t begin = (size_t)tile_chunk(geom->n, chunk) * hw;
+        const size_t end = (size_t)tile_chunk(geom->n, chunk + 1) * hw;
+
+        for (size_t first = begin; first < end; first += step)
+            dots_tile(&j, dy, stats + (size_t)chunk * pair, dots + (size_t)chunk * pair,
+                      first - begin, first, end - first < step ? (int)(end - first) : (int)step);
+    }
 }
 
 /* What the next tile, from row `next`, will read. */
@@ -245,12 +302,12 @@ void NAS_ISA_NAME(nas_k_pointwise_backward)(const nas_conv_geom *geom, const nas
                                             const float *w, const nas_grad_view *dy,
                                             const nas_conv_grad *out, void *scratch)
 {
-    const job j = job_of(geom, x, scratch);
+    job j = job_of(geom, x, scratch);
     const gemm_right transposed = {.data = w, .row = 1, .col = geom->cout};
     const int chunks = nas_kernel_chunks(geom->n), parts = out->dw ? j.l.parts : chunks;
 
     if (out->dx)
-        gemm_pack(geom->cout, geom->cin, &transposed, NULL, scratch);
+        j.w = packed_right(geom->cout, geom->cin, &transposed, NULL, scratch);
 #pragma omp parallel for schedule(dynamic, 1)
     for (int part = 0; part < parts; part++) {
         float *dw = out->dw ? j.partials + (size_t)part * j.l.partial : NULL;

@@ -31,6 +31,7 @@ void nas_ref_mask(int n, int hw, int c, const nas_view *x, const float *mean,
                   const float *invstd, const float *dy, float *g, float *sums);
 void nas_ref_add(size_t count, const float *x, float *y);
 double nas_ref_dot(size_t count, const float *x, const float *y);
+double nas_ref_view_dot(int n, int hw, int c, const nas_view *x, const float *y);
 
 void nas_ref_mean_pool(int n, int hw, int c, const nas_view *x, float *y);
 void nas_ref_mean_pool_backward(int n, int hw, int c, const nas_view *x, const float *dy,

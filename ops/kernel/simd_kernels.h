@@ -17,6 +17,9 @@
 NAS_SIMD_CONV(pointwise)
 size_t NAS_ISA_NAME(nas_k_pointwise_packed_floats)(const nas_conv_geom *geom);
 void NAS_ISA_NAME(nas_k_pointwise_pack)(const nas_conv_geom *geom, const float *w, float *packed);
+void NAS_ISA_NAME(nas_k_pointwise_dots)(const nas_conv_geom *geom, const nas_view *x,
+                                        const float *w, const float *dy, float *stats, float *dots,
+                                        void *scratch);
 NAS_SIMD_CONV(depthwise)
 NAS_SIMD_CONV(conv)
 #undef NAS_SIMD_CONV
@@ -43,6 +46,7 @@ void NAS_ISA_NAME(nas_k_mask)(int n, int hw, int c, const nas_view *x, const flo
                               const float *invstd, const float *dy, float *g, float *sums);
 void NAS_ISA_NAME(nas_k_add)(size_t count, const float *x, float *y);
 double NAS_ISA_NAME(nas_k_dot)(size_t count, const float *x, const float *y);
+double NAS_ISA_NAME(nas_k_view_dot)(int n, int hw, int c, const nas_view *x, const float *y);
 
 void NAS_ISA_NAME(nas_k_mean_pool)(int n, int hw, int c, const nas_view *x, float *y);
 void NAS_ISA_NAME(nas_k_mean_pool_backward)(int n, int hw, int c, const nas_view *x,

@@ -18,6 +18,7 @@ const nas_kernels nas_kernels_reference = {
     .mask = nas_ref_mask,
     .add = nas_ref_add,
     .dot = nas_ref_dot,
+    .view_dot = nas_ref_view_dot,
     .mean_pool = nas_ref_mean_pool,
     .mean_pool_backward = nas_ref_mean_pool_backward,
     .max_pool = nas_ref_max_pool,

@@ -190,6 +190,41 @@ void tile_output(const nas_conv_out *out, const float *scale, float *stats, size
                       width - i);
 }
 
+NAS_INLINE void dots_vector(const bool PART, const float *y, const float *dy, int channels,
+                            int rows, float *dots, int lanes)
+{
+    vfloat product[WAYS] = {{0}}, sum[WAYS] = {{0}};
+    int r = 0;
+
+    for (; r + WAYS <= rows; r += WAYS)
+        for (int way = 0; way < WAYS; way++, y += channels, dy += channels) {
+            const vfloat g = v_get(PART, dy, lanes);
+
+            product[way] += g * v_get(PART, y, lanes);
+            sum[way] += g;
+        }
+    for (; r < rows; r++, y += channels, dy += channels) {
+        const vfloat g = v_get(PART, dy, lanes);
+
+        product[0] += g * v_get(PART, y, lanes);
+        sum[0] += g;
+    }
+    v_put(PART, dots, v_get(PART, dots, lanes) + total(product), lanes);
+    dots += channels;
+    v_put(PART, dots, v_get(PART, dots, lanes) + total(sum), lanes);
+}
+
+void tile_dots(const float *y, const float *dy, int channels, int rows, int c, int width,
+               float *dots)
+{
+    const int end = c + width;
+
+    for (; c + NAS_VL <= end; c += NAS_VL)
+        dots_vector(false, y + c, dy + c, channels, rows, dots + c, NAS_VL);
+    if (c < end)
+        dots_vector(true, y + c, dy + c, channels, rows, dots + c, end - c);
+}
+
 /* Constants and running sums of one vector of channels. */
 typedef struct mask_sums {
     vfloat scale, shift, mean;

@@ -11,6 +11,7 @@
 #define tile_pixel NAS_ISA_NAME(nas_tile__pixel)
 #define tile_grad NAS_ISA_NAME(nas_tile__grad)
 #define tile_output NAS_ISA_NAME(nas_tile__output)
+#define tile_dots NAS_ISA_NAME(nas_tile__dots)
 #define tile_mask NAS_ISA_NAME(nas_tile__mask)
 #define tile_reduce NAS_ISA_NAME(nas_tile__reduce)
 
@@ -74,6 +75,11 @@ void tile_grad(const nas_grad_view *dy, int channels, size_t first, int rows, in
  * NULL, bias, activation and residual. */
 void tile_output(const nas_conv_out *out, const float *scale, float *stats, size_t before,
                  int channels, size_t first, int rows, int c, int width);
+
+/** Adds, for columns [c, c + width) of `rows` rows of y and dy [rows][channels], sums of dy*y to
+ * dots[c...] and sums of dy to dots[channels + c...]. */
+void tile_dots(const float *y, const float *dy, int channels, int rows, int c, int width,
+               float *dots);
 
 /** Turns channels [c, c + width) of rows [first, first + rows) of out->dx from
  * dv into g and adds to `sums` [2][channels] of their chunk; the view is masked. */

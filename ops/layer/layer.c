@@ -196,6 +196,26 @@ double nas_layer_output_dot(const nas_layer *layer, const nas_run *run, const fl
     return dot;
 }
 
+double nas_layer_forward_dot(const nas_layer *layer, const nas_run *run, float *params,
+                             const float *x, const float *dy)
+{
+    const nas_layer_class *class = classes[layer->spec.type];
+    const size_t mark = nas_arena_mark(run->arena);
+    const size_t count =
+        (size_t)run->n * (size_t)layer->oh * (size_t)layer->ow * (size_t)layer->spec.out;
+    double dot;
+
+    if (class->forward_dot != NULL) {
+        dot = class->forward_dot(layer, run, params, x, dy);
+    } else {
+        float *y = nas_arena_floats(run->arena, count);
+        class->forward(layer, run, params, x, NULL, y);
+        dot = run->kernels->dot(count, y, dy);
+    }
+    nas_arena_release(run->arena, mark);
+    return dot;
+}
+
 size_t nas_layer_moments_floats(const nas_layer *layer, const nas_kernels *kernels)
 {
     const nas_layer_class *class = classes[layer->spec.type];

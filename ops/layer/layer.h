@@ -145,6 +145,10 @@ void nas_layer_backward(const nas_layer *layer, const nas_run *run, const float 
 double nas_layer_output_dot(const nas_layer *layer, const nas_run *run, const float *params,
                             const float *x, void *saved, const float *dy);
 
+/** The same of a forward pass (train, not keep) made for this alone. */
+double nas_layer_forward_dot(const nas_layer *layer, const nas_run *run, float *params,
+                             const float *x, const float *dy);
+
 /** Batch norm folded into the convolutions for inference: `folded` has the same
  * shape with biases instead of batch norm; folded_params holds
  * nas_layer_floats(folded) floats.  Call with folded_params NULL for the shape. */

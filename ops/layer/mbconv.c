@@ -144,18 +144,31 @@ static nas_product product_of(const nas_layer *layer, const float *params, const
     return (nas_product){.x = x, .cin = layer->spec.in, .w = params + expand_of(layer)->weight};
 }
 
-/* Evaluation of both convolutions as one, batch norm being folded into them: the same bits. */
+/* Evaluation of both convolutions as one: the same bits. */
 static void evaluate_expanded(const nas_layer *layer, const nas_run *run, const float *params,
                               const float *x, float *d)
 {
     const nas_unit *dw = depthwise_of(layer);
+    const size_t mark = nas_arena_mark(run->arena), mid = (size_t)layer->spec.mid;
+    const size_t taps = (size_t)dw->geom.k * (size_t)dw->geom.k;
     const nas_product product = product_of(layer, params, x);
-    const nas_product_bn bn = {.shift = params + expand_of(layer)->beta, .act = layer->spec.act};
-    const nas_conv_out out = {.y = d, .bias = params + dw->beta, .act = dw->act};
+    nas_product_bn bn = {.act = layer->spec.act};
+    nas_conv_out out = {.y = d, .act = dw->act};
+    const float *w = params + dw->weight;
     nas_conv_geom geom = dw->geom;
 
     geom.n = run->n;
-    run->kernels->expanded.forward(&geom, &product, &bn, params + dw->weight, &out, run->scratch);
+    bn.scale = nas_unit__running_scale(expand_of(layer), run, params, &bn.shift);
+    const float *scale = nas_unit__running_scale(dw, run, params, &out.bias);
+    if (scale != NULL) {
+        float *scaled = nas_arena_floats(run->arena, taps * mid);
+
+        for (size_t i = 0; i < taps * mid; i++)
+            scaled[i] = w[i] * scale[i % mid];
+        w = scaled;
+    }
+    run->kernels->expanded.forward(&geom, &product, &bn, w, &out, run->scratch);
+    nas_arena_release(run->arena, mark);
 }
 
 /* ... one after the other. */
@@ -176,8 +189,7 @@ static void evaluate(const nas_layer *layer, const nas_run *run, float *params, 
                      const float *residual, float *y)
 {
     const nas_unit *dw = depthwise_of(layer);
-    const bool as_one = run->n >= MANY && run->tap == NULL && !dw->bn &&
-                        is_expanded(layer, run->kernels);
+    const bool as_one = run->n >= MANY && run->tap == NULL && is_expanded(layer, run->kernels);
     float *d = nas_arena_floats(run->arena, nas_unit__outputs(dw, run->n));
     nas_view in = {.x = d};
 
@@ -323,10 +335,31 @@ static void forward_wide(const nas_layer *layer, const nas_run *run, float *para
     nas_unit__forward(depthwise_of(layer), run, params, &in, &kept->depthwise);
 }
 
+/* All but the projection, of which the view is returned. */
+static nas_view forward_depthwise(const nas_layer *layer, const nas_run *run, float *params,
+                                  const float *x, mbconv_kept *kept)
+{
+    (kept->x_cov ? forward_expanded : forward_wide)(layer, run, params, x, kept);
+    nas_view in = nas_unit__view(depthwise_of(layer), &kept->depthwise);
+    if (layer->spec.se > 0)
+        squeeze_excite(layer, run, params, &in, kept);
+    in.gate = kept->gate;
+    return in;
+}
+
+static double forward_dot(const nas_layer *layer, const nas_run *run, float *params, const float *x,
+                          const float *dy)
+{
+    mbconv_kept *kept = book(layer, run);
+
+    book_again(layer, run, kept);
+    const nas_view in = forward_depthwise(layer, run, params, x, kept);
+    return nas_unit__forward_dot(project_of(layer), run, params, &in, &kept->project, dy);
+}
+
 static void *forward(const nas_layer *layer, const nas_run *run, float *params, const float *x,
                      const float *residual, float *y)
 {
-
     if (!run->train) {
         evaluate(layer, run, params, x, residual, y);
         return NULL;
@@ -335,11 +368,8 @@ static void *forward(const nas_layer *layer, const nas_run *run, float *params, 
     const mbconv_kept booked = *kept;
     const size_t mark = nas_arena_mark(run->arena);
     book_again(layer, run, kept);
-    (kept->x_cov ? forward_expanded : forward_wide)(layer, run, params, x, kept);
-    nas_view in = nas_unit__view(depthwise_of(layer), &kept->depthwise);
-    if (layer->spec.se > 0)
-        squeeze_excite(layer, run, params, &in, kept);
-    in.gate = kept->gate;
+    const nas_view in = forward_depthwise(layer, run, params, x, kept);
+
     nas_unit__forward(project_of(layer), run, params, &in, &kept->project);
     const nas_view out = nas_unit__view(project_of(layer), &kept->project);
     run->kernels->apply(run->n, layer->oh * layer->ow, layer->spec.out, &out, residual, y);
@@ -504,6 +534,7 @@ const nas_layer_class nas_layer__mbconv = {
     .forward = forward,
     .backward = backward,
     .output_dot = output_dot,
+    .forward_dot = forward_dot,
     .moments_floats = moments_floats,
     .moments = moments,
     .in_place = true,

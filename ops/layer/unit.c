@@ -196,14 +196,30 @@ nas_view nas_unit__view(const nas_unit *unit, const nas_unit_kept *kept)
     return (nas_view){.x = kept->raw, .scale = kept->scale, .shift = kept->shift, .act = unit->act};
 }
 
+const float *nas_unit__running_scale(const nas_unit *unit, const nas_run *run, const float *params,
+                                     const float **bias)
+{
+    const size_t c = (size_t)unit->geom.cout;
+    const float *mean = params + unit->mean, *var = params + unit->var;
+
+    *bias = unit->bias ? params + unit->beta : NULL;
+    if (!unit->bn)
+        return NULL;
+    float *scale = nas_arena_floats(run->arena, c), *shift = nas_arena_floats(run->arena, c);
+    for (size_t i = 0; i < c; i++) {
+        scale[i] = params[unit->gamma + i] / sqrtf(var[i] + run->bn_eps);
+        shift[i] = params[unit->beta + i] - mean[i] * scale[i];
+    }
+    *bias = shift;
+    return scale;
+}
+
 void nas_unit__evaluate(const nas_unit *unit, const nas_run *run, const float *params,
                         const nas_view *in, const float *residual, float *y)
 {
     const size_t mark = nas_arena_mark(run->arena);
-    const int c = unit->geom.cout;
     const size_t count = nas_unit__outputs(unit, run->n);
     const bool in_place = residual == y; /* kernels would overwrite it before adding it */
-    float *scale = NULL;
     nas_conv_geom geom = unit->geom;
     nas_conv_out out = {.y = in_place ? nas_arena_floats(run->arena, count) : y,
                         .act = unit->act, .residual = in_place ? NULL : residual,
@@ -212,18 +228,7 @@ void nas_unit__evaluate(const nas_unit *unit, const nas_run *run, const float *p
     geom.n = run->n;
     if (run->tap != NULL)
         run->tap(run->tap_user, unit, in);
-    if (unit->bn) {
-        float *bias = nas_arena_floats(run->arena, (size_t)c);
-        const float *mean = params + unit->mean, *var = params + unit->var;
-        scale = nas_arena_floats(run->arena, (size_t)c);
-        for (int i = 0; i < c; i++) {
-            scale[i] = params[unit->gamma + (size_t)i] / sqrtf(var[i] + run->bn_eps);
-            bias[i] = params[unit->beta + (size_t)i] - mean[i] * scale[i];
-        }
-        out.bias = bias;
-    } else if (unit->bias) {
-        out.bias = params + unit->beta;
-    }
+    const float *scale = nas_unit__running_scale(unit, run, params, &out.bias);
     const nas_view view = rounded(unit, run, in);
     nas_unit__kernels(unit, run->kernels)
         ->forward(&geom, &view, params + unit->weight, scale, &out, run->scratch);
@@ -331,8 +336,37 @@ double nas_unit__output_dot(const nas_unit *unit, const nas_run *run, const nas_
                             const float *dy)
 {
     const nas_view view = nas_unit__view(unit, kept);
-    float *y = nas_unit__raw(unit, run);
 
-    run->kernels->apply(run->n, unit->geom.oh * unit->geom.ow, unit->geom.cout, &view, NULL, y);
-    return run->kernels->dot(nas_unit__outputs(unit, run->n), y, dy);
+    return run->kernels->view_dot(run->n, unit->geom.oh * unit->geom.ow, unit->geom.cout, &view,
+                                  dy);
+}
+
+double nas_unit__forward_dot(const nas_unit *unit, const nas_run *run, float *params,
+                             const nas_view *in, nas_unit_kept *kept, const float *dy)
+{
+    const size_t mark = nas_arena_mark(run->arena), c = (size_t)unit->geom.cout;
+    const int chunks = nas_kernel_chunks(run->n);
+    nas_conv_geom geom = unit->geom;
+    double dot = 0;
+
+    geom.n = run->n;
+    if (run->kernels->pointwise_dots == NULL || !is_pointwise(&geom) || unit->quant != NULL ||
+        unit->act != NAS_ACT_NONE) {
+        nas_unit__forward(unit, run, params, in, kept);
+        return nas_unit__output_dot(unit, run, kept, dy);
+    }
+    float *stats = nas_unit__sums(run, geom.cout), *dots = nas_unit__sums(run, geom.cout);
+    run->kernels->pointwise_dots(&geom, in, params + unit->weight, dy, stats, dots, run->scratch);
+    nas_unit__normalise(unit, run, params, stats, kept);
+    for (size_t i = 0; i < c; i++) {
+        double product = 0, sum = 0;
+
+        for (int chunk = 0; chunk < chunks; chunk++) {
+            product += dots[(size_t)chunk * 2 * c + i];
+            sum += dots[((size_t)chunk * 2 + 1) * c + i];
+        }
+        dot += kept->scale[i] * product + kept->shift[i] * sum;
+    }
+    nas_arena_release(run->arena, mark);
+    return dot;
 }

@@ -44,6 +44,10 @@ void nas_unit__again(const nas_unit *unit, const nas_run *run, const float *para
                      const nas_view *in, const nas_unit_kept *kept);
 /** How the next reader sees a kept output. */
 nas_view nas_unit__view(const nas_unit *unit, const nas_unit_kept *kept);
+/** What evaluation multiplies each filter with because of batch norm's running statistics, in the
+ * arena; NULL: nothing.  *bias: what it then adds, or NULL. */
+const float *nas_unit__running_scale(const nas_unit *unit, const nas_run *run, const float *params,
+                                     const float **bias);
 /** Evaluation: y = act(conv(in) with batch norm folded) [+ residual]. */
 void nas_unit__evaluate(const nas_unit *unit, const nas_run *run, const float *params,
                         const nas_view *in, const float *residual, float *y);
@@ -68,6 +72,10 @@ nas_grad_view nas_unit__last_grad(const nas_unit *unit, const nas_run *run, cons
 /** sum of dy * the unit's activated output, [n][oh][ow][cout] each. */
 double nas_unit__output_dot(const nas_unit *unit, const nas_run *run, const nas_unit_kept *kept,
                             const float *dy);
+/** The same of a forward pass of a unit with batch norm, made for this alone: `kept` has room for
+ * its vectors, and where the kernels can do without it `raw` is not written. */
+double nas_unit__forward_dot(const nas_unit *unit, const nas_run *run, float *params,
+                             const nas_view *in, nas_unit_kept *kept, const float *dy);
 
 /** Batch norm of several processes (run->comm): as the kernels bn_forward and bn_backward, with the
  * statistics of all their images; the gradients of gamma and beta are this process's part. */
@@ -97,6 +105,9 @@ typedef struct nas_layer_class {
                      const float *x, void *saved, float *dy, float *dx, bool add, float *grads);
     double (*output_dot)(const nas_layer *layer, const nas_run *run, const float *params,
                          const float *x, void *saved, const float *dy);
+    /* As nas_layer_forward_dot; NULL: a forward pass and a dot product. */
+    double (*forward_dot)(const nas_layer *layer, const nas_run *run, float *params, const float *x,
+                          const float *dy);
     /* As nas_layer_moments_floats and nas_layer_moments; both NULL: none. */
     size_t (*moments_floats)(const nas_layer *layer, const nas_kernels *kernels);
     void (*moments)(const nas_layer *layer, const nas_run *run, const float *x, float *moments);

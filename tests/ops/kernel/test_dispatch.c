@@ -41,8 +41,8 @@ Test(ops_dispatch, use_changes_the_set_and_refuses_unknown_ones)
 Test(ops_dispatch, every_set_is_complete)
 {
     for (const char *const *name = nas_kernels_names(); *name; name++) {
-        /* All members are pointers: none may be missing but packing and `expanded`, which are
-         * offers. */
+        /* All members are pointers: none may be missing but packing, `expanded` and
+         * `pointwise_dots`, which are offers. */
         nas_kernels set = *nas_kernels_find(*name);
         struct nas_conv_kernels *conv[] = {&set.pointwise, &set.depthwise, &set.conv};
         void *members[sizeof set / sizeof(void *)];
@@ -54,6 +54,7 @@ Test(ops_dispatch, every_set_is_complete)
         }
         if (set.expanded.worth == NULL)
             set.expanded = nas_kernels_find("portable")->expanded;
+        set.pointwise_dots = nas_kernels_find("portable")->pointwise_dots;
         memcpy(members, &set, sizeof members);
         for (size_t i = 0; i < sizeof members / sizeof *members; i++)
             cr_expect_not_null(members[i], "%s, member %zu", *name, i);

@@ -125,7 +125,7 @@ Test(ops_norm, backward_matches_differences)
 typedef struct outputs {
     float *all;
     size_t count;
-    double dot;
+    double dot, view_dot;
 } outputs;
 
 enum { VIEWS = 4 };
@@ -162,6 +162,7 @@ static outputs run(const nas_kernels *k, int n, int hw, int c, nas_act act, int 
     k->mean_pool(n, hw, c, view, at), at += nc;
     k->gate_grad(n, hw, c, &gated, dy, at);
     out.dot = k->dot(nx, x, dy);
+    out.view_dot = k->view_dot(n, hw, c, &plain, dy);
 
     float *inputs[] = {x, scale, shift, gate, mean, invstd, dy, pooled};
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
@@ -185,12 +186,15 @@ static void compare(int n, int hw, int c, nas_act act, int form)
                              "%s: n %d, hw %d, c %d, act %d, form %d: %g", *name, n, hw, c, act,
                              form, test_error(got.all, expected.all, got.count));
                 cr_expect_float_eq(got.dot, expected.dot, 1e-4 * (1 + fabs(expected.dot)));
+                cr_expect_float_eq(got.view_dot, expected.view_dot,
+                                   1e-4 * (1 + fabs(expected.view_dot)));
                 first = got;
                 continue;
             }
             cr_expect_eq(memcmp(first.all, got.all, got.count * sizeof(float)), 0,
                          "%s: other bits with %d threads", *name, threads);
             cr_expect_eq(memcmp(&first.dot, &got.dot, sizeof got.dot), 0);
+            cr_expect_eq(memcmp(&first.view_dot, &got.view_dot, sizeof got.view_dot), 0);
             free(got.all);
         }
         free(first.all);

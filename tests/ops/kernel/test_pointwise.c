@@ -33,6 +33,8 @@ Test(ops_pointwise, agrees_with_reference_over_odd_shapes)
         {1, 1, 1, 1, 1},   {1, 3, 5, 3, 8},    {2, 5, 7, 8, 10},   {3, 7, 3, 10, 17},
         {4, 4, 4, 17, 24}, {5, 3, 3, 24, 40},  {2, 9, 5, 40, 96},  {1, 7, 9, 96, 24},
         {17, 2, 3, 24, 3}, {3, 11, 13, 8, 40}, {2, 5, 5, 96, 1},
+        /* one and a half vectors of columns, of either direction; an odd sum */
+        {2, 5, 7, 48, 20}, {3, 6, 4, 20, 96},  {2, 3, 5, 49, 24},
     };
 
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
@@ -49,6 +51,7 @@ Test(ops_pointwise, packed_weights_are_the_same_weights)
 {
     static const int shapes[][5] = {
         {1, 4, 4, 96, 40}, {1, 1, 1, 100, 17}, {2, 9, 9, 24, 3}, {1, 13, 11, 17, 96},
+        {1, 4, 5, 64, 24},
     };
 
     for (const char *const *name = nas_kernels_names(); *name; name++) {
@@ -80,6 +83,57 @@ Test(ops_pointwise, packed_weights_are_the_same_weights)
             free(w);
             free(x);
         }
+    }
+}
+
+/* Against the forward pass that stores its output, at every thread count. */
+static void check_dots(const nas_kernels *kernels, nas_conv_geom g)
+{
+    const size_t rows = (size_t)(g.n * g.h * g.w), c = (size_t)g.cout, outputs = rows * c;
+    const size_t sums = (size_t)nas_kernel_chunks(g.n) * 2 * c;
+    float *x = test_floats(rows * (size_t)g.cin, 1), *w = test_floats((size_t)g.cin * c, 2);
+    float *scale = test_floats((size_t)g.cin, 3), *shift = test_floats((size_t)g.cin, 4);
+    float *y = test_floats(outputs, 5), *dy = test_floats(outputs, 6);
+    float *stats = test_floats(2 * sums, 7), *expected = test_floats(2 * sums, 8);
+    float *scratch = test_floats(kernels->pointwise.scratch(&g, 4) / 4 + 1, 9);
+    const nas_view view = {.x = x, .scale = scale, .shift = shift, .act = NAS_ACT_RELU6};
+    const nas_conv_out out = {.y = y, .stats = expected};
+
+    kernels->pointwise.forward(&g, &view, w, NULL, &out, scratch);
+    for (int chunk = 0; chunk < nas_kernel_chunks(g.n); chunk++)
+        for (size_t i = 0; i < c; i++) {
+            const int images = g.n / nas_kernel_chunks(g.n), hw = g.h * g.w;
+            double product = 0, sum = 0;
+
+            for (int row = chunk * images * hw; row < (chunk + 1) * images * hw; row++) {
+                product += (double)y[(size_t)row * c + i] * dy[(size_t)row * c + i];
+                sum += dy[(size_t)row * c + i];
+            }
+            expected[sums + (size_t)chunk * 2 * c + i] = (float)product;
+            expected[sums + ((size_t)chunk * 2 + 1) * c + i] = (float)sum;
+        }
+    for (int threads = 1; threads <= 4; threads++) {
+        omp_set_num_threads(threads);
+        test_fill(stats, 2 * sums, 10);
+        kernels->pointwise_dots(&g, &view, w, dy, stats, stats + sums, scratch);
+        cr_expect_eq(memcmp(stats, expected, sums * sizeof *stats), 0, "%s", kernels->name);
+        cr_expect_lt(test_error(stats + sums, expected + sums, sums), 5e-6, "%s", kernels->name);
+    }
+    float *all[] = {x, w, scale, shift, y, dy, stats, expected, scratch};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+}
+
+Test(ops_pointwise, products_with_an_output_that_is_not_stored)
+{
+    for (const char *const *name = nas_kernels_names(); *name; name++) {
+        const nas_kernels *kernels = nas_kernels_find(*name);
+
+        if (kernels->pointwise_dots == NULL)
+            continue;
+        check_dots(kernels, pointwise(2, 21, 21, 72, 24));
+        check_dots(kernels, pointwise(1, 5, 3, 17, 40));
+        check_dots(kernels, pointwise(32, 3, 3, 10, 9));
     }
 }
 

@@ -300,6 +300,27 @@ Test(ops_layer, output_dot_is_the_dot_product_of_the_output)
     for_each_case(check_output_dot);
 }
 
+static void check_forward_dot(const struct layer_case *c, rig *r)
+{
+    nas_run run = r->run;
+
+    run.keep = false;
+    run.bn_momentum = 0;
+    const size_t mark = nas_arena_mark(run.arena);
+    nas_layer_forward(&r->layer, &run, r->params, r->x, NULL, r->y);
+    const double expected = test_dot(r->y, r->dy, r->ys);
+    const double found = nas_layer_forward_dot(&r->layer, &run, r->params, r->x, r->dy);
+
+    cr_expect_float_eq(found, expected, 1e-5 * (1 + (double)r->ys / 100), "%s: %.9g, not %.9g",
+                       context(c, r), found, expected);
+    cr_expect_eq(nas_arena_mark(run.arena), mark);
+}
+
+Test(ops_layer, forward_dot_is_the_dot_product_of_the_output)
+{
+    for_each_case(check_forward_dot);
+}
+
 /* -- outputs ------------------------------------------------------------------------ */
 
 static void check_keep(const struct layer_case *c, rig *r)
