@@ -83,8 +83,8 @@ typedef struct nas_q8_kernels {
  * there is one, and with every other set the best that run here. */
 const nas_q8_kernels *nas_q8_kernels_of(const nas_kernels *kernels);
 
-/** All that run here, best first, up to NULL: "avx2", "portable"; on 64-bit ARM "dotprod", "neon";
- * everywhere, and last, "reference". */
+/** All that run here, best first, up to NULL: "avx512vnni", "avx2", "portable"; on 64-bit ARM
+ * "dotprod", "neon"; everywhere, and last, "reference". */
 const nas_q8_kernels *const *nas_q8_kernels_all(void);
 
 #endif

@@ -9,10 +9,7 @@
 
 #include "ops/kernel/int8_simd.h"
 
-enum {
-    BAND_BYTES = 128 << 10, /* of laid out lines                            */
-    BLOCK = 2               /* vectors of channels that a task does         */
-};
+enum { BAND_BYTES = 128 << 10 /* of laid out lines */ };
 
 typedef struct lines {
     int lead;      /* cells of padding before a line                           */
@@ -137,22 +134,26 @@ static void lay_lines(const nas_conv_geom *g, const lines *l, const nas_q8_input
 /* ---- sums ---- */
 
 /* `COUNT` neighbouring outputs, of which the first begins at pixel START of the cell at x; filter:
- * its first version, of `rows` rows. */
-NAS_INLINE void sums(const int COUNT, const int STRIDE, const int START, const lines *l, int rows,
-                     const cell *x, const cell *filter, vint *to)
+ * its first version, of `rows` rows; WIDTH: of those, or 0 for any.  `lack` is added to each. */
+NAS_INLINE void sums(const int COUNT, const int STRIDE, const int START, const int WIDTH,
+                     const lines *l, int rows, const cell *x, const cell *filter, vint lack,
+                     vint *to)
 {
+    const int taps = WIDTH > 0 ? (WIDTH + 2 * CELL - 2) / CELL : l->taps;
     vint sum[8];
 
     for (int j = 0; j < COUNT; j++)
-        sum[j] = (vint){0};
+        sum[j] = lack;
     for (int r = 0; r < rows; r++, x += l->length)
-        for (int tap = 0; tap < l->taps; tap++, filter++) {
+        for (int tap = 0; tap < taps; tap++, filter++) {
             cell w[CELL];
 
             for (int start = 0; start < CELL; start++)
                 w[start] = filter[(size_t)start * l->filter];
             for (int j = 0; j < COUNT; j++) {
                 const int from = START + j * STRIDE;
+                if (WIDTH > 0 && tap * CELL >= from % CELL + WIDTH)
+                    continue; /* this version of the filter has ended */
                 sum[j] = v_cells(sum[j], x[from / CELL + tap], w[from % CELL]);
             }
         }
@@ -160,16 +161,19 @@ NAS_INLINE void sums(const int COUNT, const int STRIDE, const int START, const l
         to[j] = sum[j];
 }
 
-typedef void sums_kernel(const lines *l, int rows, const cell *x, const cell *filter, vint *to);
+typedef void sums_kernel(const lines *l, int rows, const cell *x, const cell *filter, vint lack,
+                         vint *to);
 
-#define SUMS(count, stride, start)                                                              \
-    static void sums_##count##_##stride##_##start(const lines *l, int rows, const cell *x,      \
-                                                  const cell *filter, vint *to)                  \
+#define SUMS(count, stride, start, width)                                                        \
+    static void sums_##count##_##stride##_##start##_##width(                                     \
+        const lines *l, int rows, const cell *x, const cell *filter, vint lack, vint *to)        \
     {                                                                                            \
-        sums(count, stride, start, l, rows, x, filter, to);                                      \
+        sums(count, stride, start, width, l, rows, x, filter, lack, to);                         \
     }
-#define SUMS_FROM(start)                                                                         \
-    SUMS(8, 1, start) SUMS(8, 2, start) SUMS(4, 1, start) SUMS(4, 2, start) SUMS(1, 1, start)
+#define SUMS_OF(start, width)                                                                    \
+    SUMS(8, 1, start, width) SUMS(8, 2, start, width) SUMS(4, 1, start, width)                   \
+    SUMS(4, 2, start, width) SUMS(1, 1, start, width)
+#define SUMS_FROM(start) SUMS_OF(start, 0) SUMS_OF(start, 3)
 SUMS_FROM(0)
 #if NAS_Q8_CELL > 1
 SUMS_FROM(1)
@@ -179,10 +183,12 @@ SUMS_FROM(2)
 SUMS_FROM(3)
 #endif
 
-/* [start][8 outputs with stride 1, 2; 4 likewise; one, of any stride]. */
-#define NAMES(start)                                                                             \
-    {sums_8_1_##start, sums_8_2_##start, sums_4_1_##start, sums_4_2_##start, sums_1_1_##start}
-static sums_kernel *const sums_from[CELL][5] = {
+/* [start][any filter, 3x3][8 outputs with stride 1, 2; 4 likewise; one, of any stride]. */
+#define NAMES_OF(start, width)                                                                   \
+    {sums_8_1_##start##_##width, sums_8_2_##start##_##width, sums_4_1_##start##_##width,         \
+     sums_4_2_##start##_##width, sums_1_1_##start##_##width}
+#define NAMES(start) {NAMES_OF(start, 0), NAMES_OF(start, 3)}
+static sums_kernel *const sums_from[CELL][2][5] = {
     NAMES(0),
 #if NAS_Q8_CELL > 1
     NAMES(1),
@@ -192,7 +198,9 @@ static sums_kernel *const sums_from[CELL][5] = {
 #endif
 };
 #undef SUMS
+#undef SUMS_OF
 #undef SUMS_FROM
+#undef NAMES_OF
 #undef NAMES
 
 /* Lines of the input that the output line i sees, from the filter's line `begin` on. */
@@ -209,12 +217,23 @@ static seen lines_seen(const nas_conv_geom *g, int i)
     return s;
 }
 
-/* Sums of the output line i from lines laid out from `first` on.  The last outputs may be done
- * twice: that is cheaper than a narrow rest. */
-static void line_sums(const nas_conv_geom *g, const lines *l, int i, const cell *x, int first,
-                      const cell *filter, vint *to)
+/* What the sums of those lines lack. */
+NAS_INLINE vint line_lack(const lines *l, const seen *s, const cell *filter, int zero)
+{
+    vint weights = {0};
+
+    for (int r = s->begin; CELL_SUMS && r < s->begin + s->rows; r++)
+        weights += vi_load(filter + CELL * l->filter + r);
+    return CELL_SUMS ? v_lack(weights, zero) : weights;
+}
+
+/* Sums of the output line i from lines laid out from `first` on, of codes with that zero.  The last
+ * outputs may be done twice: that is cheaper than a narrow rest. */
+static void line_sums(const nas_conv_geom *g, const lines *l, int i, int zero, const cell *x,
+                      int first, const cell *filter, vint *to)
 {
     const seen s = lines_seen(g, i);
+    const vint lack = line_lack(l, &s, filter, zero);
     const int wide = g->stride > 2 || g->ow < 4 ? 1 : g->ow < 8 ? 4 : 8;
 
     x += (ptrdiff_t)(s.top + s.begin - first) * l->length;
@@ -224,20 +243,8 @@ static void line_sums(const nas_conv_geom *g, const lines *l, int i, const cell 
         const int from = j * g->stride - g->pad + CELL * l->lead;
         const int kind = wide == 1 ? 4 : 2 * (wide == 4) + g->stride - 1;
 
-        sums_from[from % CELL][kind](l, s.rows, x + from / CELL, filter, to + j);
+        sums_from[from % CELL][g->k == 3][kind](l, s.rows, x + from / CELL, filter, lack, to + j);
     }
-}
-
-/* What the sums of that line lack. */
-NAS_INLINE vint line_lack(const nas_conv_geom *g, const lines *l, int i, const cell *filter,
-                          int zero)
-{
-    const seen s = lines_seen(g, i);
-    vint weights = {0};
-
-    for (int r = s.begin; CELL_SUMS && r < s.begin + s.rows; r++)
-        weights += vi_load(filter + CELL * l->filter + r);
-    return CELL_SUMS ? v_lack(weights, zero) : weights;
 }
 
 /* ---- a convolution by itself ---- */
@@ -265,8 +272,8 @@ static band band_of(const nas_conv_geom *g, const lines *l)
     return b;
 }
 
-/* What becomes of a line of sums, which lack `lack`: elements from `at` on. */
-NAS_INLINE void finish_line(const ending KIND, const nas_conv_geom *g, const vint *sum, vint lack,
+/* What becomes of a line of sums: elements from `at` on. */
+NAS_INLINE void finish_line(const ending KIND, const nas_conv_geom *g, const vint *sum,
                             const nas_q8_output *to, int c, size_t at)
 {
     const nas_q8_output f = *to; /* its own: else stores of bytes might change it */
@@ -274,9 +281,9 @@ NAS_INLINE void finish_line(const ending KIND, const nas_conv_geom *g, const vin
     int j = 0;
 
     for (; j + 2 <= g->ow && g->cin - c >= NAS_VL; j += 2, at += 2 * step)
-        finish_two(KIND, &f, sum[j] + lack, sum[j + 1] + lack, c, c, at, at + step);
+        finish_two(KIND, &f, sum[j], sum[j + 1], c, c, at, at + step);
     for (; j < g->ow; j++, at += step)
-        finish(KIND, &f, sum[j] + lack, c, at, g->cin - c);
+        finish(KIND, &f, sum[j], c, at, g->cin - c);
 }
 
 /* Output lines from `first` on, one vector of channels. */
@@ -294,9 +301,8 @@ static void depthwise_band(const nas_conv_geom *g, const lines *l, const band *b
     for (int i = first; i < end; i++) {
         const size_t at = (image * (size_t)g->oh + (size_t)i) * (size_t)g->ow * (size_t)g->cin;
 
-        line_sums(g, l, i, x, top, filter, room);
-        const vint lack = line_lack(g, l, i, filter, in->grid.zero);
-        WITH_KIND(ending_of(out), finish_line(KIND, g, room, lack, out, c, at + (size_t)c));
+        line_sums(g, l, i, in->grid.zero, x, top, filter, room);
+        WITH_KIND(ending_of(out), finish_line(KIND, g, room, out, c, at + (size_t)c));
     }
 }
 

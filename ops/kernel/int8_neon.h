@@ -25,7 +25,7 @@ typedef int16_t cell_term;
 enum { ROWS = 4, CELL_SUMS = 0 };
 #endif
 
-enum { WORD = 4, WEIGHT_SUMS = 1, CELL = NAS_Q8_CELL };
+enum { TALL = ROWS, BLOCK = 2, WORD = 4, WEIGHT_SUMS = 1, CELL = NAS_Q8_CELL };
 
 static inline term term_of(int level, int zero) { return (term)(level + zero - 128); }
 

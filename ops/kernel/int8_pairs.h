@@ -1,5 +1,6 @@
 /* The parts of int8 kernels that are written for pairs of 16-bit terms, for every instruction set
- * but 64-bit ARM's (int8_neon.h).  Included by int8_simd.h alone.
+ * but 64-bit ARM's (int8_neon.h) and AVX-512 with VNNI (int8_vnni.h).  Included by int8_simd.h
+ * alone.
  *
  * Products of 8-bit numbers are summed in pairs: both are widened to 16 bits, two terms lie side
  * by side in 32, and one instruction (pmaddwd) multiplies both and adds them without loss.  (The
@@ -12,7 +13,10 @@
 typedef int16_t term, cell_term; /* a code less its zero, so that sums lack nothing */
 typedef vint cell;
 
-enum { ROWS = 6, WORD = 2, CELL = NAS_Q8_CELL, WEIGHT_SUMS = 0, CELL_SUMS = 0 };
+enum {
+    ROWS = 6, TALL = ROWS, BLOCK = 2, WORD = 2, CELL = NAS_Q8_CELL, SPAN = 2, WEIGHT_SUMS = 0,
+    CELL_SUMS = 0
+};
 
 /* A level (a code less its zero) as a term. */
 static inline term term_of(int level, int zero) { return (term)level; }
@@ -35,7 +39,7 @@ NAS_INLINE vint v_pairs(vint sum, vint a, vint b)
 
 /* Adds `run` pairs of `count` rows, `step` terms apart, times VECTORS of a panel to their sums. */
 NAS_INLINE void tile_run(const int count, const int VECTORS, ptrdiff_t step, int run, const term *a,
-                         const term *b, vint sum[ROWS][2])
+                         const term *b, vint sum[TALL][2])
 {
     for (int t = 0; t < run; t++, b += WORD * PANEL) {
         const vint first = vi_load(b), second = VECTORS > 1 ? vi_load(b + PANEL) : (vint){0};
@@ -170,6 +174,20 @@ NAS_INLINE void v_put_levels(term *to, vint levels, int zero) { v_shorts(to, lev
 NAS_INLINE cell v_cell(const vint level[CELL], int zero)
 {
     return (level[0] & 0xffff) | level[1] << 16;
+}
+
+/* Codes, cut to least..most, as a cell. */
+NAS_INLINE cell v_cut_cell(const vint code[CELL], int least, int most, int zero)
+{
+    return v_cut_pair(code[0], code[1], least, most, zero);
+}
+
+/* Codes of `count` pixels, at most SPAN, cut likewise, as terms: [pixel][channel of BLOCK vectors];
+ * code[1] of one pixel is its own again. */
+NAS_INLINE void v_cut_terms(term *to, const vint code[SPAN], int count, int least, int most,
+                            int zero)
+{
+    v_cut_shorts(to, count < SPAN ? to : to + BLOCK * NAS_VL, code[0], code[1], least, most, zero);
 }
 
 /* Quicker ways from codes to terms and cells: there are none. */

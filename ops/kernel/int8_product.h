@@ -107,6 +107,10 @@ static void gather_pixels(const nas_conv_geom *g, const nas_q8_input *in, const 
 {
     const size_t pixels = (size_t)g->h * (size_t)g->w, c = (size_t)(group * p->terms);
 
+    if (in->gate == NULL && p->terms == g->cin && p->terms == WORD * p->words) {
+        gather(in, NULL, first * (size_t)g->cin, rows * p->terms, to);
+        return;
+    }
     for (int r = 0; r < rows; r++, to += WORD * p->words) {
         const size_t pixel = first + (size_t)r;
         const float *gate =
@@ -149,16 +153,22 @@ NAS_INLINE void copy_pieces(term *to, const term *from, int count)
 static void gather_windows(const nas_conv_geom *g, const product *p, int group, int rows,
                            const term *part, term *to)
 {
-    const int per = g->cin / g->groups, run = g->groups == 1 ? g->k : 1;
+    /* Its own: else stores of bytes might change them. */
+    const int per = g->cin / g->groups, run = g->groups == 1 ? g->k : 1, k = g->k, ow = g->ow;
+    const int terms = p->terms, padded = WORD * p->words, count = run * per;
+    const size_t pixel = (size_t)g->cin, line = (size_t)p->width * pixel;
+    const size_t right = (size_t)g->stride * pixel, down = (size_t)g->stride * line;
+    const term *from = part + (size_t)(group * per);
 
-    for (int r = 0; r < rows; r++) {
-        const int i = r / g->ow * g->stride, j = r % g->ow * g->stride;
-        for (int a = 0; a < g->k; a++)
-            for (int b = 0; b < g->k; b += run, to += run * per)
-                copy_pieces(to, part + ((size_t)(i + a) * (size_t)p->width + (size_t)(j + b)) *
-                                           (size_t)g->cin + (size_t)(group * per), run * per);
-        for (int t = p->terms; t < WORD * p->words; t++)
+    for (int r = 0, j = 0; r < rows; r++) {
+        const term *window = from + (size_t)j * right;
+        for (int a = 0; a < k; a++, window += line)
+            for (int b = 0; b < k; b += run, to += count)
+                copy_pieces(to, window + (size_t)b * pixel, count);
+        for (int t = terms; t < padded; t++)
             *to++ = 0;
+        if (++j == ow)
+            j = 0, from += down;
     }
 }
 
@@ -179,7 +189,7 @@ static left plain_rows(const term *at, int words, int zero)
 
 /* A register tile: `count` rows by VECTORS of a panel. */
 NAS_INLINE void tile_sums(const int count, const int VECTORS, const left *l, const term *a,
-                          const term *b, vint sum[ROWS][2])
+                          const term *b, vint sum[TALL][2])
 {
     const vint first = HEAD > 0 ? v_lack(vi_load(b), l->zero) : (vint){0};
     const vint second = HEAD > 0 ? v_lack(vi_load(b + WORD * NAS_VL), l->zero) : (vint){0};
@@ -200,7 +210,7 @@ NAS_INLINE void tile_rows(const int count, const int VECTORS, const ending KIND,
                           const term *a, const term *b, const nas_q8_output *out, int c,
                           int width, size_t at, size_t stride)
 {
-    vint sum[ROWS][2];
+    vint sum[TALL][2];
 
     tile_sums(count, VECTORS, l, a, b, sum);
     for (int r = 0; r < count; r++, at += stride) {
@@ -226,6 +236,9 @@ NAS_INLINE void multiply(const ending KIND, const nas_conv_geom *g, const left *
     const term *a = l.at;
     size_t at = pixel * stride + (size_t)c;
 
+    for (; (int)TALL > (int)ROWS && width <= NAS_VL && rows >= TALL;
+         rows -= TALL, a += TALL * step, at += TALL * stride)
+        tile_rows(TALL, 1, KIND, &l, a, b, &out, c, width, at, stride);
     for (; rows >= ROWS; rows -= ROWS, a += ROWS * step, at += ROWS * stride) {
         if (width > NAS_VL)
             tile_rows(ROWS, 2, KIND, &l, a, b, &out, c, width, at, stride);
@@ -276,8 +289,10 @@ static void product_conv(const nas_conv_geom *g, const nas_q8_input *in, const t
     const size_t all = (size_t)g->n * (size_t)g->oh * (size_t)g->ow;
     const size_t chain = p.windows ? all / (size_t)g->n : all, chains = all / chain;
     const size_t count = (chain + (size_t)p.rows - 1) / (size_t)p.rows;
-    const int parts = chains * count >= 8 ? 1 : least((int)(8 / (chains * count)), panels);
     const bool worth = all * (size_t)p.terms * (size_t)g->cout > 200000;
+    const int team = worth ? omp_get_max_threads() : 1; /* each part gathers its rows again */
+    const int most_parts = chains * count >= 8 ? 1 : (int)(8 / (chains * count));
+    const int parts = least(least(most_parts, panels), team);
 
 #pragma omp parallel for schedule(dynamic, 1) if (worth)
     for (size_t task = 0; task < chains * count * (size_t)parts; task++) {

@@ -122,7 +122,14 @@ static bool has_dotprod(void) { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 
 extern const nas_q8_kernels nas_q8_kernels_portable;
 #endif
 #ifdef NAS_X86_SETS
-extern const nas_q8_kernels nas_q8_kernels_avx2;
+extern const nas_q8_kernels nas_q8_kernels_avx512vnni, nas_q8_kernels_avx2;
+
+static bool has_avx512vnni(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vnni");
+}
 
 static bool has_avx2(void) { return __builtin_cpu_supports("avx2"); }
 #endif
@@ -137,6 +144,7 @@ static const struct {
     {&nas_q8_kernels_neon, runs_anywhere},
 #else
 #ifdef NAS_X86_SETS
+    {&nas_q8_kernels_avx512vnni, has_avx512vnni},
     {&nas_q8_kernels_avx2, has_avx2},
 #endif
     {&nas_q8_kernels_portable, runs_anywhere},

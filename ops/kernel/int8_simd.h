@@ -2,10 +2,12 @@
  * by int8_simd.c alone.
  *
  * A code becomes a *term*; WORD terms of a sum lie side by side in 32 bits, and a register tile
- * has ROWS rows.  In depthwise convolutions CELL neighbouring pixels of a channel are side by side.
+ * has ROWS rows, or TALL of one vector.  In depthwise convolutions CELL neighbouring pixels of a
+ * channel are side by side; their tasks take BLOCK vectors of channels, and SPAN of their outputs
+ * become terms at once.
  * Where terms are not codes less their zero, a sum lacks something (v_lack) that follows from the
- * sum of its weights, which are packed with them (WEIGHT_SUMS, CELL_SUMS).  int8_neon.h and
- * int8_pairs.h say what all these are. */
+ * sum of its weights, which are packed with them (WEIGHT_SUMS, CELL_SUMS).  int8_neon.h,
+ * int8_pairs.h and int8_vnni.h say what all these are. */
 #ifndef NAS_OPS_KERNEL_INT8_SIMD_H
 #define NAS_OPS_KERNEL_INT8_SIMD_H
 
@@ -29,6 +31,8 @@ enum { PANEL = 2 * NAS_VL /* columns of a register tile */ };
 
 #if defined __aarch64__
 #include "ops/kernel/int8_neon.h"
+#elif defined __AVX512VNNI__
+#include "ops/kernel/int8_vnni.h"
 #else
 #include "ops/kernel/int8_pairs.h"
 #endif
