@@ -113,6 +113,8 @@ static int8_case cases[] = {
     {GEOM(2, 9, 3, 33, 40, 1, 1, 1), true, true, false, true, NAS_ACT_NONE, 128},
     {GEOM(1, 1, 1, 1280, 10, 1, 1, 1), true, false, false, false, NAS_ACT_NONE, 0},
     {GEOM(1, 6, 6, 16, 24, 1, 2, 1), false, false, true, false, NAS_ACT_HSWISH, 128},
+    {GEOM(2, 5, 5, 12, 20, 1, 1, 1), true, false, true, false, NAS_ACT_RELU6, 128},
+    {GEOM(1, 9, 7, 36, 16, 1, 1, 1), true, false, false, true, NAS_ACT_NONE, 128},
     {GEOM(2, 11, 9, 3, 32, 3, 2, 1), true, false, false, false, NAS_ACT_HSWISH, 128},
     {GEOM(1, 8, 8, 12, 20, 3, 1, 4), false, false, true, false, NAS_ACT_RELU, 0},
     {GEOM(1, 5, 5, 1, 1, 3, 1, 1), false, false, false, false, NAS_ACT_NONE, 0},
