@@ -25,7 +25,8 @@ typedef int16_t cell_term;
 enum { ROWS = 4, CELL_SUMS = 0 };
 #endif
 
-enum { TALL = ROWS, BLOCK = 2, WORD = 4, WEIGHT_SUMS = 1, CELL = NAS_Q8_CELL };
+/* Not DIRECT: runs of words would be short, and four at a time are what is quick here. */
+enum { TALL = ROWS, BLOCK = 2, WORD = 4, WEIGHT_SUMS = 1, CELL = NAS_Q8_CELL, DIRECT = 0 };
 
 static inline term term_of(int level, int zero) { return (term)(level + zero - 128); }
 

@@ -15,7 +15,7 @@ typedef vint cell;
 
 enum {
     ROWS = 6, TALL = ROWS, BLOCK = 2, WORD = 2, CELL = NAS_Q8_CELL, SPAN = 2, WEIGHT_SUMS = 0,
-    CELL_SUMS = 0
+    CELL_SUMS = 0, DIRECT = 1
 };
 
 /* A level (a code less its zero) as a term. */

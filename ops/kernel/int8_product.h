@@ -15,6 +15,8 @@ enum {
 
 typedef struct product {
     int terms, words;  /* of a sum                                                     */
+    int run, filled;   /* words of a run of a sum's terms, and terms in it: of all, or  */
+    bool direct;       /* of a row of a window, which is read from the image's part     */
     int columns;       /* of a group                                                   */
     int panels;        /* of a group                                                   */
     bool windows;      /* a pixel's terms are a window of the image, not one pixel's   */
@@ -29,7 +31,11 @@ static product product_of(const nas_conv_geom *g)
     product p = {.terms = g->k * g->k * (g->cin / g->groups), .columns = g->cout / g->groups,
                  .windows = g->k > 1 || g->stride > 1 || g->pad > 0};
 
-    p.words = (p.terms + WORD - 1) / WORD;
+    p.direct = DIRECT && p.windows && g->groups == 1 && g->ow >= ROWS &&
+               g->ow % ROWS % 4 <= g->ow / 8; /* the last rows of a line are done one by one */
+    p.filled = p.direct ? g->k * g->cin : p.terms;
+    p.run = (p.filled + WORD - 1) / WORD;
+    p.words = p.terms / p.filled * p.run;
     p.panels = (p.columns + PANEL - 1) / PANEL;
     p.panel = HEAD + (size_t)p.words * PANEL * WORD;
     p.rows = most(ROWS, least(TILE_BYTES / (4 * p.words) / ROWS, 16) * ROWS);
@@ -57,9 +63,11 @@ static void pack_panel(const nas_conv_geom *g, const product *p, int panel, cons
     for (int t = 0; t < WORD * p->words; t += WORD)
         for (int j = 0; j < PANEL; j++)
             for (int i = 0; i < WORD; i++) {
-                const bool there = first + j < p->columns && t + i < p->terms;
+                const int run = t / (WORD * p->run), nth = t % (WORD * p->run) + i;
+                const bool there = first + j < p->columns && nth < p->filled;
+                const size_t row = (size_t)(run * p->filled + nth) * (size_t)g->cout;
                 const size_t column = (size_t)(group * p->columns + first + j);
-                const term value = there ? w[(size_t)(t + i) * (size_t)g->cout + column] : 0;
+                const term value = there ? w[row + column] : 0;
                 sum[j] += value;
                 *at++ = value;
             }
@@ -253,6 +261,20 @@ NAS_INLINE void multiply(const ending KIND, const nas_conv_geom *g, const left *
         tile_rows(1, 2, KIND, &l, a, b, &out, c, width, at, stride);
 }
 
+/* Lines of windows in an image's part by a panel. */
+NAS_INLINE void multiply_lines(const ending KIND, const nas_conv_geom *g, const product *p,
+                               const term *part, int zero, const term *b, int c, int width,
+                               size_t pixel, int rows, const nas_q8_output *f)
+{
+    const ptrdiff_t step = (ptrdiff_t)g->stride * g->cin, line = (ptrdiff_t)p->width * g->cin;
+
+    for (int done = 0; done < rows; done += g->ow, part += g->stride * line) {
+        const left l = {.at = part, .step = step, .next = line, .words = p->words, .run = p->run,
+                        .zero = zero};
+        multiply(KIND, g, &l, b, c, width, pixel + (size_t)done, g->ow, f);
+    }
+}
+
 /* Panels [begin, end) of all groups, for one tile of `rows` output pixels from `pixel` on. */
 static void product_tile(const nas_conv_geom *g, const product *p, const nas_q8_input *in,
                          const term *packed, const nas_q8_output *f, size_t pixel, int rows,
@@ -269,6 +291,11 @@ static void product_tile(const nas_conv_geom *g, const product *p, const nas_q8_
         const int width = least(PANEL, p->columns - first);
         const term *b = packed + (size_t)panel * p->panel;
 
+        if (p->direct) {
+            WITH_KIND(ending_of(f), multiply_lines(KIND, g, p, room, in->grid.zero, b, first, width,
+                                                   pixel, rows, f));
+            continue;
+        }
         if (group != held && p->windows)
             gather_windows(g, p, group, rows, room, tile);
         else if (group != held)

@@ -4,7 +4,7 @@
  * A code becomes a *term*; WORD terms of a sum lie side by side in 32 bits, and a register tile
  * has ROWS rows, or TALL of one vector.  In depthwise convolutions CELL neighbouring pixels of a
  * channel are side by side; their tasks take BLOCK vectors of channels, and SPAN of their outputs
- * become terms at once.
+ * become terms at once.  DIRECT: windows of other convolutions are read where they lie.
  * Where terms are not codes less their zero, a sum lacks something (v_lack) that follows from the
  * sum of its weights, which are packed with them (WEIGHT_SUMS, CELL_SUMS).  int8_neon.h,
  * int8_pairs.h and int8_vnni.h say what all these are. */

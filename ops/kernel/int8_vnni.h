@@ -15,7 +15,7 @@ typedef vint cell;
 /* A task takes one vector of channels: it has as many as two of AVX2. */
 enum {
     ROWS = 8, TALL = 16, BLOCK = 1, WORD = 4, CELL = NAS_Q8_CELL, SPAN = 4, WEIGHT_SUMS = 1,
-    CELL_SUMS = 1
+    CELL_SUMS = 1, DIRECT = 1
 };
 
 static inline term term_of(int level, int zero) { return (term)(level + zero); }
