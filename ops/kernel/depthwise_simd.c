@@ -58,22 +58,34 @@ typedef struct row_moments {
     vfloat sum, squares;
 } row_moments;
 
-/* One vector of channels of a row, and its moments about `centre`. */
+/* Stores one vector of channels of a pixel, and adds to its moments about `centre`. */
+NAS_INLINE void store_pixel(const bool PART, const float *from, vfloat centre, float *to, int n,
+                            row_moments *m)
+{
+    const vfloat value = v_load(from), off = value - centre;
+
+    v_put(PART, to, value, n);
+    m->sum += off;
+    m->squares += off * off;
+}
+
+/* One vector of channels of a row, the one below it being fetched, and its moments. */
 NAS_INLINE row_moments store_row(const bool PART, const float *from, vfloat centre, int pixels,
                                  int cout, float *to, int n)
 {
     const size_t below = (size_t)pixels * cout;
-    row_moments m = {0};
+    row_moments m[4] = {{{0}, {0}}};
+    int p = 0;
 
-    for (int p = 0; p < pixels; p++, from += NAS_VL, to += cout) {
-        const vfloat value = v_load(from), off = value - centre;
-
-        __builtin_prefetch(to + below, 1);
-        v_put(PART, to, value, n);
-        m.sum += off;
-        m.squares += off * off;
-    }
-    return m;
+    for (; p + 4 <= pixels; p += 4)
+        for (int i = 0; i < 4; i++, from += NAS_VL, to += cout) {
+            __builtin_prefetch(to + below, 1);
+            store_pixel(PART, from, centre, to, n, &m[i]);
+        }
+    for (; p < pixels; p++, from += NAS_VL, to += cout)
+        store_pixel(PART, from, centre, to, n, &m[0]);
+    return (row_moments){(m[0].sum + m[1].sum) + (m[2].sum + m[3].sum),
+                         (m[0].squares + m[1].squares) + (m[2].squares + m[3].squares)};
 }
 
 /* Stores the row raw; its moments are taken about the first value of its part of the image,
@@ -87,13 +99,13 @@ static void finish_training_row(dw_task *task, float *y, bool starts_part)
         const int c = v * NAS_VL, n = task->channels - c;
         const float *from = task->row + (size_t)v * plan->row_columns * NAS_VL;
         const vfloat centre = v_load(starts_part ? from : task->centre + c);
-        const row_moments moments = n < NAS_VL
-                                        ? store_row(true, from, centre, pixels, cout, y + c, n)
-                                        : store_row(false, from, centre, pixels, cout, y + c, n);
+        const vfloat none = {0};
+        const row_moments m = n < NAS_VL ? store_row(true, from, centre, pixels, cout, y + c, n)
+                                         : store_row(false, from, centre, pixels, cout, y + c, n);
 
         v_store(task->centre + c, centre);
-        v_store(task->part[0] + c, starts_part ? moments.sum : v_load(task->part[0] + c) + moments.sum);
-        v_store(task->part[1] + c, starts_part ? moments.squares : v_load(task->part[1] + c) + moments.squares);
+        v_store(task->part[0] + c, (starts_part ? none : v_load(task->part[0] + c)) + m.sum);
+        v_store(task->part[1] + c, (starts_part ? none : v_load(task->part[1] + c)) + m.squares);
     }
     task->part_pixels = (starts_part ? 0 : task->part_pixels) + (float)pixels;
 }

@@ -202,7 +202,8 @@ static void pack_panel(int begin, int end, const gemm_right *b, int j, int width
 
         if (b->col == 1 && scale == NULL) {
             for (int i = 0; i < padded; i += NAS_VL)
-                v_store(to + i, width - i >= NAS_VL ? v_load(from + i) : v_load_n(from + i, width - i));
+                v_store(to + i, width - i >= NAS_VL ? v_load(from + i)
+                                                    : v_load_n(from + i, width - i));
             continue;
         }
         for (int i = 0; i < padded; i++)

@@ -44,8 +44,8 @@ typedef struct gemm_right {
     bool paired; /* row 0: packed by gemm_pack_paired instead */
 } gemm_right;
 
-/** Whether a right operand is better packed in pairs: where its columns fill one and a half vectors,
- * two steps of k lie side by side in three, and no half is idle. */
+/** Whether a right operand is better packed in pairs: where its columns fill one and a half
+ * vectors, two steps of k lie side by side in three, and no half is idle. */
 NAS_INLINE bool gemm_is_paired(int k, int n)
 {
     return NAS_VL == 16 && n > NAS_VL && n <= NAS_VL * 3 / 2 && k % 2 == 0 && k >= 48;
@@ -91,7 +91,7 @@ NAS_INLINE int gemm_panel(int left)
  * Parallel over rows; call it outside of parallel regions. */
 void gemm_pack(int k, int n, const gemm_right *b, const float *scale, float *packed);
 
-/** The same for gemm_is_paired: [k/2][3 vectors], element (p, j) of the row pair p/2 at 2*j + p%2. */
+/** The same for gemm_is_paired: [k/2][3 vectors], element (p, j) in row p/2 at 2*j + p%2. */
 void gemm_pack_paired(int k, int n, const gemm_right *b, const float *scale, float *packed);
 
 /** Columns [j, j + width) of C = A*B, or C += A*B if `add`; width from gemm_panel.
