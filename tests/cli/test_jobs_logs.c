@@ -94,7 +94,11 @@ Test(cli_jobs_logs, a_log_goes_on_when_the_disk_has_room_again_and_tells_what_is
     for (char *line = text; (line = strstr(line, "checkpoint at step ")) != NULL; line++) {
         const int step = atoi(line + sizeof "checkpoint at step " - 1);
 
-        cr_assert(step == ended + 1 || (line > at && begun++ == 0), "step %d after %d", step, ended);
+        /* asked to stop while it writes one, it writes that of the last step again */
+        const bool again = step == ended && strstr(line + 1, "checkpoint at step ") == NULL;
+
+        cr_assert(step == ended + 1 || again || (line > at && begun++ == 0), "step %d after %d: %s",
+                  step, ended, line);
         ended = step;
     }
     cr_assert_eq(begun, 1);
