@@ -1,69 +1,24 @@
 /* Jobs on a real Slurm of three virtual nodes on this machine (scripts/slurm-here): a sweep, its
  * cancellation, preemption, the time limit, and the death of a node. */
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-#include "tests/cli/nas.h"
+#include "tests/cli/jobs.h"
 #include "tests/cli/slurm_here.h"
 #include "tests/search/jobs/payloads.h"
 #include "tests/support/tools.h"
 
-extern char **environ;
-
-static pid_t loop;
-
 static void end(void)
 {
-    if (loop > 0) {
-        kill(loop, SIGKILL);
-        waitpid(loop, NULL, 0);
-    }
     slurm_end();
-    nas_end();
+    jobs_end();
 }
 
 TestSuite(cli_cluster, .init = nas_begin, .fini = end, .timeout = 290);
 
-static void nap(int ms)
+static void start_slurm_loop(void)
 {
-    usleep((useconds_t)ms * 1000);
-}
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text != NULL ? text : "";
-}
-
-/* `nas jobs run --on slurm` beside the test. */
-static void start_loop(void)
-{
-    const char *const argv[] = {NAS_PROGRAM, "jobs", "run", "--on", "slurm", "--watch", "--poll",
-                                "1", "--warn", "60", NULL};
-    posix_spawn_file_actions_t actions;
-
-    setenv("NAS_STORE", nas_file("store"), 1);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 2, nas_file("loop.err"),
-                                     O_WRONLY | O_CREAT | O_APPEND, 0600);
-    cr_assert_eq(posix_spawn(&loop, NAS_PROGRAM, &actions, NULL, (char *const *)argv, environ), 0);
-    posix_spawn_file_actions_destroy(&actions);
-}
-
-static int stop_loop(int number)
-{
-    int status;
-
-    kill(loop, number);
-    waitpid(loop, &status, 0);
-    loop = 0;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    start_loop_with((const char *const[]){"--on", "slurm", "--poll", "1", "--warn", "60", NULL});
 }
 
 static json_t *last_attempt(const char *job)
@@ -140,49 +95,10 @@ static void hurry(const char *job)
     cr_assert(result->code == 0 || !pending(job), "scontrol update %s: %s", which, result->err);
 }
 
-#define SUBMIT(...) expect_exit(NAS("jobs", "submit", __VA_ARGS__), 0, NULL)
-
-#define SEARCH(...)                                                                        \
-    "search", "--data", data, "--space", "tiny", "--table", table, "--target-ms", "3",     \
-        "--batch", "32", "--warmup-epochs", "1", "--checkpoint-seconds", "0.2", __VA_ARGS__
-
-/* Of the same search on this machine, without a disturbance; its seconds go to *took if not NULL. */
-static const char *digest_here(const char *data, const char *table, const char *epochs,
-                               double *took)
+/* For one core: the jobs get one. */
+static long_search make_job(void)
 {
-    static char digest[64];
-    const double begin = nas_clock_seconds();
-
-    const process_result *result = nas_run(&(process_options){.timeout_s = 200},
-                                           SEARCH("--epochs", epochs, "--threads", "1", "--json"),
-                                           NULL);
-
-    expect_exit(result, 0, NULL);
-    if (took != NULL)
-        *took = nas_clock_seconds() - begin;
-    json_t *found = json_loads(result->out, 0, NULL);
-    snprintf(digest, sizeof digest, "%s", text_of(found, "digest"));
-    json_decref(found);
-    return digest;
-}
-
-/* A search that lasts for several seconds on this machine, so that it can be disturbed. */
-typedef struct long_search {
-    const char *data, *table;
-    char epochs[16], digest[64];
-} long_search;
-
-static long_search make_long_search(void)
-{
-    long_search made = {.data = make_data(), .table = make_table()};
-    double took = 0;
-
-    for (int epochs = 24; took < 5; epochs *= 2) {
-        snprintf(made.epochs, sizeof made.epochs, "%d", epochs);
-        snprintf(made.digest, sizeof made.digest, "%s",
-                 digest_here(made.data, made.table, made.epochs, &took));
-    }
-    return made;
+    return make_long_search("1", 5);
 }
 
 static void submit_long(const char *name, const long_search *search)
@@ -217,7 +133,7 @@ Test(cli_cluster, a_sweep_is_one_array_and_ends_as_on_one_machine)
         1, 2, 3);
     char slurm_of_first[64], digest[64];
 
-    snprintf(digest, sizeof digest, "%s", digest_here(data, table, "2", NULL));
+    snprintf(digest, sizeof digest, "%s", digest_here(data, table, "2", "1"));
     cr_assert_eq(json_dump_file(file, nas_file("f.json"), 0), 0);
     json_decref(file);
     const process_result *shown = NAS("jobs", "submit", "--file", nas_file("f.json"), "--on",
@@ -249,7 +165,7 @@ Test(cli_cluster, cancelled_jobs_leave_the_cluster)
     SUBMIT("--name", "runs", "--group", "g", "--", SEARCH("--epochs", "2000"));
     SUBMIT("--name", "waits", "--group", "g", "--cores", "2", "--memory-mib", "4000", "--",
            SEARCH("--epochs", "2000"));
-    start_loop();
+    start_slurm_loop();
     await_checkpoint("runs", 1);
     expect_exit(NAS("jobs", "cancel", "--group", "g"), 0, NULL);
     await_state("runs", "cancelled");
@@ -269,16 +185,16 @@ Test(cli_cluster, cancelled_jobs_leave_the_cluster)
 Test(cli_cluster, a_preempted_job_goes_on_to_the_same_network)
 {
     slurm_need();
-    const long_search search = make_long_search();
+    const long_search search = make_job();
 
     submit_long("s", &search);
-    start_loop();
+    start_slurm_loop();
     await_checkpoint("s", 1);
     cr_assert_eq(RUN_TOOL("sbatch", "--partition=urgent", "--nodes=3", "--exclusive",
                           "--output=/dev/null", "--wrap=sleep 1")->code, 0);
     nap(300);
     cr_assert_eq(stop_loop(SIGKILL), 128 + SIGKILL);
-    start_loop();
+    start_slurm_loop();
     hurry("s");
     await_state("s", "done");
     cr_assert_str_eq(digest_of("s"), search.digest);
@@ -292,11 +208,11 @@ Test(cli_cluster, a_preempted_job_goes_on_to_the_same_network)
 Test(cli_cluster, a_warned_job_queues_itself_again)
 {
     slurm_need();
-    const long_search search = make_long_search();
+    const long_search search = make_job();
     char first[64];
 
     submit_long("s", &search);
-    start_loop();
+    start_slurm_loop();
     await_checkpoint("s", 1);
     snprintf(first, sizeof first, "%s", slurm_id("s"));
     cr_assert_eq(RUN_TOOL("scancel", "--batch", "--signal=USR1", first)->code, 0);
@@ -313,11 +229,11 @@ Test(cli_cluster, a_warned_job_queues_itself_again)
 Test(cli_cluster, after_a_node_died_the_new_attempt_wins_and_the_zombie_ends)
 {
     slurm_need();
-    const long_search search = make_long_search();
+    const long_search search = make_job();
     char node[32], path[512], what[64];
 
     submit_long("s", &search);
-    start_loop();
+    start_slurm_loop();
     await_checkpoint("s", 1);
     snprintf(node, sizeof node, "%.3s", RUN_TOOL("squeue", "-h", "-o", "%N")->out);
     node[strcspn(node, "\n")] = '\0';

@@ -5,7 +5,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "tests/cli/jobs.h"
 
 TestSuite(cli_jobs, .init = nas_begin, .fini = jobs_end, .timeout = 120);
@@ -276,31 +275,10 @@ Test(cli_jobs, a_loop_of_another_host_is_not_taken_for_dead)
 
 /* ---- stopping ---- */
 
-/* A search that lasts for some seconds on this machine, so that it can be disturbed. */
-typedef struct long_search {
-    char epochs[16], digest[64]; /* undisturbed */
-    int runs;                    /* that were made to find out */
-} long_search;
-
-static long_search make_long_search(const char *data, const char *table)
-{
-    long_search made = {.runs = 0};
-    double begin, took = 0;
-
-    for (int epochs = 30; took < 4; epochs *= 2, made.runs++) {
-        snprintf(made.epochs, sizeof made.epochs, "%d", epochs);
-        begin = nas_clock_seconds();
-        snprintf(made.digest, sizeof made.digest, "%s",
-                 text_of(NAS_JSON(SEARCH("--epochs", made.epochs)), "digest"));
-        took = nas_clock_seconds() - begin;
-    }
-    return made;
-}
-
 Test(cli_jobs, a_killed_loop_is_continued_to_the_same_network)
 {
-    const char *data = make_data(), *table = make_table();
-    const long_search search = make_long_search(data, table);
+    const long_search search = make_long_search("2", 4);
+    const char *data = search.data, *table = search.table;
 
     SUBMIT("--name", "s", "--", SEARCH("--epochs", search.epochs, "--json", "--name",
                                                                   "disturbed"));
@@ -425,8 +403,8 @@ Test(cli_jobs, a_killed_loop_is_continued_by_one_of_more_or_fewer_processes)
 
 Test(cli_jobs, a_killed_job_is_lost_and_goes_on_from_its_checkpoint)
 {
-    const char *data = make_data(), *table = make_table();
-    const long_search search = make_long_search(data, table);
+    const long_search search = make_long_search("2", 4);
+    const char *data = search.data, *table = search.table;
 
     SUBMIT("--name", "s", "--", SEARCH("--epochs", search.epochs, "--json"));
     start_loop();
