@@ -26,27 +26,29 @@ typedef struct preset {
     nas_phase common;
     pace teacher, kernel, first, last; /* first, last: of depth's and ratio's phases       */
     int64_t expand_subnets;
-    bool sandwich;                     /* one phase alone, paced as `teacher`              */
+    const char *alone;                 /* one phase of this name, of everything, paced as
+                                          `teacher`, by common's rule                      */
 } preset;
 
-#define COMMON                                                                                   \
-    .distill = NAS_DISTILL_CROSS_ENTROPY, .distill_ratio = 1.0, .momentum = 0.9, .decay = 3e-5,  \
-    .label_smoothing = 0.1, .batch = 64
+#define COMMON .momentum = 0.9, .decay = 3e-5, .label_smoothing = 0.1, .batch = 64
+#define TAUGHT .distill = NAS_DISTILL_CROSS_ENTROPY, .distill_ratio = 1.0
 #define CIFAR                                                                                    \
     COMMON, .augment = "cifar", .brightness = -1, .contrast = -1, .saturation = -1, .hue = -1
 
 static const preset presets[] = {
-    {.common = {COMMON, .augment = "imagenet", .brightness = 32.0 / 255.0,
+    {.common = {COMMON, TAUGHT, .augment = "imagenet", .brightness = 32.0 / 255.0,
                 .saturation = 0.5, .validate_every = 1}, /* contrast and hue: 0 */
      .teacher = {180, 0, 1, 2.6 / 32}, .kernel = {120, 5, 1, 3e-2}, .first = {25, 0, 2, 2.5e-3},
      .last = {120, 5, 2, 7.5e-3}, .expand_subnets = 4},
-    {.common = {CIFAR},
+    {.common = {CIFAR, TAUGHT},
      .teacher = {28, 1, 1, 0.08}, .kernel = {10, 0, 1, 0.03}, .first = {2, 0, 2, 0.01},
      .last = {9, 0, 2, 0.02}, .expand_subnets = 2},
-    {.common = {CIFAR},
-     .teacher = {40, 1, 4, 0.05}, .sandwich = true},
+    {.common = {CIFAR, TAUGHT, .rule = NAS_RULE_SANDWICH},
+     .teacher = {40, 1, 4, 0.05}, .alone = "sandwich"},
+    {.common = {CIFAR, .rule = NAS_RULE_UNIFORM, .faded_kernels = true},
+     .teacher = {30, 1, 2, 0.1}, .alone = "labels"},
 };
-const char *const nas_ofa_schedule_presets[] = {"ofa", "cifar-small", "sandwich", NULL};
+const char *const nas_ofa_schedule_presets[] = {"ofa", "cifar-small", "sandwich", "uniform", NULL};
 
 static nas_phase *add_phase(nas_ofa_schedule *s, const preset *p, const pace *at, const char *name,
                             const nas_elastic_dims *limits)
@@ -129,13 +131,12 @@ nas_status nas_ofa_schedule_preset(nas_ofa_schedule *out, const char *name, cons
         return status;
     if (at < 0) {
         nas_fail(err, NAS_E_CONFIG, "no schedule is called \"%.64s\"", name);
-        nas_hint(err, "there are ofa, cifar-small and sandwich; --schedule takes a file");
+        nas_hint(err, "there are ofa, cifar-small, sandwich and uniform; --schedule takes a file");
         return NAS_E_CONFIG;
     }
     snprintf(out->name, sizeof out->name, "%s", name);
-    if (presets[at].sandwich)
-        add_phase(out, &presets[at], &presets[at].teacher, "sandwich", &all)->rule =
-            NAS_RULE_SANDWICH;
+    if (presets[at].alone != NULL)
+        add_phase(out, &presets[at], &presets[at].teacher, presets[at].alone, &all);
     else
         fill_progressive(out, &presets[at], &all);
     for (int i = 0; i < out->count; i++)
