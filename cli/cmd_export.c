@@ -86,9 +86,9 @@ static nas_status export_run(const cli_context *context, const void *options, na
         info.mean = data->mean;
         info.std = data->std;
     }
-    if ((o->onnx != NULL && (status = nas_onnx_write(model, arch, &info, o->onnx, err))) ||
-        ((o->net_config != NULL || o->weights != NULL) &&
-         (status = nas_torch_write(model, arch, o->net_config, o->weights, err))))
+    if (((o->net_config != NULL || o->weights != NULL) && /* first: it may be unable to say all */
+         (status = nas_torch_write(model, arch, o->net_config, o->weights, err))) ||
+        (o->onnx != NULL && (status = nas_onnx_write(model, arch, &info, o->onnx, err))))
         goto done;
     status = cli_emit(context,
                       json_pack("{s:s*, s:s*, s:s*, s:i, s:i, s:i, s:I}", "onnx", o->onnx,

@@ -136,15 +136,10 @@ static nas_status write_net_config(const nas_arch *arch, const char *path, nas_e
 static nas_status check_outputs(const extract_options *o, nas_err *err)
 {
     const char *const read[] = {o->subnet.model, o->subnet.data, o->arch};
-    nas_status status = o->dry_run ? NAS_OK : nas_file_writable(o->out, err);
+    nas_status status = cli_check_output(read, 3, o->out, o->dry_run, err);
 
-    if (status == NAS_OK && o->net_config != NULL &&
-        (status = cli_check_out(o->out, o->net_config, err)) == NAS_OK && !o->dry_run)
-        status = nas_file_writable(o->net_config, err);
-    for (size_t i = 0; i < sizeof read / sizeof *read && status == NAS_OK; i++)
-        if (read[i] != NULL && (status = cli_check_out(read[i], o->out, err)) == NAS_OK &&
-            o->net_config != NULL)
-            status = cli_check_out(read[i], o->net_config, err);
+    if (status == NAS_OK && (status = cli_check_out(o->out, o->net_config, err)) == NAS_OK)
+        status = cli_check_output(read, 3, o->net_config, o->dry_run, err);
     return status;
 }
 

@@ -393,7 +393,8 @@ static nas_status pipeline_run(const cli_context *context, const void *options, 
     int found;
     nas_status status = folder != NULL ? NAS_OK : nas_fail_errno(err, "this directory");
 
-    if (status != NAS_OK || (status = cli_pipeline_load(&w.pipeline, w.file, folder, err)))
+    if (status != NAS_OK || (status = cli_pipeline_load(&w.pipeline, w.file, folder, o->common.seed,
+                                                       err)))
         goto done;
     if (o->dry_run) {
         status = dry_run(context, &w, err);

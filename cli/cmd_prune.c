@@ -115,6 +115,14 @@ static nas_status check(const void *options, nas_err *err)
                              : "leave --ratio, --macs, --params, --target-ms and --max-memory out");
         return NAS_E_USAGE;
     }
+    if (o->reward == REWARD_GUARANTEED && o->agent == (int)NAS_AGENT_UNIFORM) {
+        nas_fail(err, NAS_E_USAGE, "--agent uniform looks for the largest share within a budget, "
+                 "and --reward guaranteed has none");
+        nas_hint(err, "say --agent ddpg, or a budget");
+        return NAS_E_USAGE;
+    }
+    if (o->warmup > 0 && o->agent != (int)NAS_AGENT_DDPG)
+        return nas_fail(err, NAS_E_USAGE, "--warmup-episodes: only --agent ddpg has them");
     if (o->ratio > 0 && o->macs > 0)
         return nas_fail(err, NAS_E_USAGE,
                         "--ratio and --macs are the same budget: say one of them");
@@ -126,14 +134,6 @@ static nas_status check(const void *options, nas_err *err)
         return NAS_E_USAGE;
     }
     return NAS_OK;
-}
-
-static nas_status check_out(const prune_options *o, nas_err *err)
-{
-    if (o->out == NULL)
-        return NAS_OK;
-    const nas_status status = cli_check_out(o->model, o->out, err);
-    return status == NAS_OK && !o->dry_run ? nas_file_writable(o->out, err) : status;
 }
 
 /* The first budget that is given is the one that costs are told of. */
@@ -344,14 +344,17 @@ static nas_status check_trainer(work *w, nas_err *err)
     return status;
 }
 
+/* Steps count on from the agent's episodes: a step names a checkpoint. */
 static nas_status tune(work *w, nas_train_result *trained, nas_err *err)
 {
+    nas_later later = {&w->session.observer, w->o->episodes};
+    const nas_observer observer = nas_observe_later(&later);
     nas_status status;
 
     if ((status = new_trainer(w, w->model, err)) ||
         (status = cli_session_restore(&w->session, load_training, w->trainer, err)))
         return status;
-    return nas_trainer_run(w->trainer, &w->session.observer, trained, err);
+    return nas_trainer_run(w->trainer, &observer, trained, err);
 }
 
 static nas_status report(work *w, const nas_train_result *trained, nas_err *err)
@@ -497,7 +500,8 @@ static nas_status prune_run(const cli_context *context, const void *options, nas
     const prune_options *o = options;
     const cli_prune_config config = config_of(o);
     work w = {.o = o, .result = json_object()};
-    nas_status status = check_out(o, err);
+    const char *const read[] = {o->model, o->data, o->table};
+    nas_status status = cli_check_output(read, 3, o->out, o->dry_run, err);
 
     if (status == NAS_OK &&
         (status = cli_prune_load(&w.task, o->model, o->data, &config, err)) == NAS_OK &&

@@ -43,19 +43,22 @@ static const nas_option quantize_table[] = {
     {"--out", NAS_OPT_STRING, AT(out), NULL, 0, 0, NULL, "FILE",
      "copy of the quantised network, which the run keeps", false, true},
     {"--bits", NAS_OPT_INT, AT(bits), "8", 1, 8, NULL, "N",
-     "of every weight and (linear) of every input; with --agent: at most; linear: at least 2"},
+     "of every weight and (linear) of every input; linear: at least 2; with --agent: at most, but "
+     "(linear) 8 in the first and the last layer"},
     {"--input-bits", NAS_OPT_INT, AT(input_bits), NULL, 2, 8, NULL, "N",
-     "linear: of every input, whatever --bits says; an agent then chooses those of weights alone"},
+     "linear: of every input, whatever --bits says; an agent then chooses those of weights alone, "
+     "and the first and the last layer have 8"},
     {"--agent", NAS_OPT_CHOICE, AT(agent), "none", 0, 0, "none|ddpg|random|uniform|evolution", NULL,
      "who chooses the bits of each layer, under --size-ratio, --bitops or --table"},
     {"--episodes", NAS_OPT_INT, AT(episodes), "100", 1, 1e6, NULL, "N", "policies that it tries"},
-    {"--warmup-episodes", NAS_OPT_INT, AT(warmup_episodes), "20", 0, 1e6, NULL, "N",
-     "ddpg: of these, at the start, at random"},
+    {"--warmup-episodes", NAS_OPT_INT, AT(warmup_episodes), NULL, 1, 1e6, NULL, "N",
+     "ddpg: of these, at the start, at random; default: a quarter, at most 20"},
     {"--start", NAS_OPT_CHOICE, AT(start), "none", 0, 0, "none|harm", NULL,
      "the agent's first policy; harm: bits go where rounding a layer alone harms most"},
     {"--agent-seed", NAS_OPT_INT, AT(agent_seed), NULL, 1, 9007199254740992.0, NULL, "N",
      "of the agent's choices alone; default: --seed, which draws the images held out, too"},
-    {"--least-bits", NAS_OPT_INT, AT(least_bits), "2", 1, 8, NULL, "N", "that it may choose"},
+    {"--least-bits", NAS_OPT_INT, AT(least_bits), NULL, 1, 8, NULL, "N",
+     "that it may choose; default: 2"},
     {"--size-ratio", NAS_OPT_REAL, AT(size_ratio), NULL, 1e-6, 1, NULL, "R",
      "weights may take this share of their bytes as floats"},
     {"--bitops", NAS_OPT_REAL, AT(bitops), NULL, 1e-6, 1, NULL, "R",
@@ -111,9 +114,26 @@ typedef struct work {
     json_t *result;
 } work;
 
+static int64_t least_bits(const quantize_options *o)
+{
+    return o->least_bits > 0 ? o->least_bits : 2;
+}
+
 /* Options that would do nothing where they are given. */
 static nas_status check_effects(const quantize_options *o, nas_err *err)
 {
+    const char *const of_agents = o->agent_seed > 0  ? "--agent-seed"
+                                  : o->least_bits > 0 ? "--least-bits"
+                                                      : NULL;
+
+    if (o->agent == AGENT_NONE && of_agents != NULL) {
+        nas_fail(err, NAS_E_USAGE, "%s: is for an agent, which chooses the bits of each layer",
+                 of_agents);
+        nas_hint(err, "say --agent ddpg and a budget, or --bits N for the same everywhere");
+        return NAS_E_USAGE;
+    }
+    if (o->warmup_episodes > 0 && o->agent != AGENT_FIRST + NAS_AGENT_DDPG)
+        return nas_fail(err, NAS_E_USAGE, "--warmup-episodes: only --agent ddpg has them");
     if (o->agent == AGENT_NONE && o->tune_steps > 0) {
         nas_fail(err, NAS_E_USAGE, "--tune-steps: is of the policies that an agent tries");
         nas_hint(err, "say --finetune-epochs N, or --agent ddpg");
@@ -162,25 +182,24 @@ static nas_status check_budget(const quantize_options *o, nas_err *err)
     if (o->method == NAS_QUANT_KMEANS && (o->bitops > 0 || o->table != NULL))
         return nas_fail(err, NAS_E_USAGE, "--method kmeans makes a network smaller, not faster: "
                         "its budget is --size-ratio");
-    if (o->agent != AGENT_NONE && o->least_bits > o->bits)
+    if (o->agent != AGENT_NONE && least_bits(o) > o->bits)
         return nas_fail(err, NAS_E_USAGE, "--least-bits %lld is above --bits %lld",
-                        (long long)o->least_bits, (long long)o->bits);
+                        (long long)least_bits(o), (long long)o->bits);
     return NAS_OK;
 }
 
-static nas_status check(const quantize_options *o, nas_err *err)
+static nas_status check(const void *options, nas_err *err)
 {
+    const quantize_options *o = options;
     nas_status status;
 
     if ((status = check_budget(o, err)) || (status = check_effects(o, err)))
         return status;
     if (o->method == NAS_QUANT_LINEAR &&
-        (o->bits < 2 || (o->agent != AGENT_NONE && o->least_bits < 2)))
+        (o->bits < 2 || (o->agent != AGENT_NONE && least_bits(o) < 2)))
         return nas_fail(err, NAS_E_USAGE, "--method linear needs at least 2 bits: minus, zero, "
                         "plus");
-    if (o->out != NULL && (status = cli_check_out(o->model, o->out, err)) != NAS_OK)
-        return status;
-    return o->out != NULL && !o->dry_run ? nas_file_writable(o->out, err) : NAS_OK;
+    return NAS_OK;
 }
 
 /* ---- the agent ---- */
@@ -224,7 +243,7 @@ static nas_status load_budget(work *w, nas_err *err)
                 : o->bitops > 0  ? NAS_BUDGET_BITOPS
                                  : NAS_BUDGET_SIZE,
         .count = nas_quantizer_count(w->task.quantizer),
-        .site = nas_quantizer_sites(w->task.quantizer), .least = (int)o->least_bits,
+        .site = nas_quantizer_sites(w->task.quantizer), .least = (int)least_bits(o),
         .most = (int)o->bits, .inputs = o->method == NAS_QUANT_LINEAR && o->input_bits == 0,
         .input = (int)o->input_bits,
         .pin_ends = o->method == NAS_QUANT_LINEAR};
@@ -253,7 +272,10 @@ static nas_status load_agent(work *w, nas_err *err)
     w->env = nas_haq_env(w->haq);
     nas_agent_config config = nas_agent_haq((nas_agent_kind)(o->agent - AGENT_FIRST), w->env.steps,
                                             agent_seed(o));
-    config.warmup = o->warmup_episodes;
+    if (o->warmup_episodes > 0)
+        config.warmup = o->warmup_episodes;
+    else if (config.warmup > o->episodes / 4)
+        config.warmup = o->episodes / 4;
     nas_agent_fade(&config, o->episodes);
     return nas_agent_new(&w->agent, &w->env, &config, err);
 }
@@ -287,6 +309,37 @@ static nas_status start_agent(work *w, nas_err *err)
     return status;
 }
 
+static const char episode_file[] = "episode.json";
+
+/* Which episode the policy is of; a run that goes on in its fine-tuning tells of it, too. */
+static nas_status keep_episode(work *w, const nas_agent_episode *best, nas_err *err)
+{
+    json_t *episode = json_pack("{s:I, s:f}", "best_episode", (json_int_t)best->number, "reward",
+                                best->reward);
+    char *path = cli_session_path(&w->session, episode_file);
+    nas_status status = NAS_E_NOMEM;
+
+    if (episode == NULL || path == NULL)
+        nas_fail(err, status, "quantisation: out of memory");
+    else if ((status = nas_json_save(episode, path, err)) == NAS_OK)
+        status = cli_session_artifact(&w->session, "episode", episode_file, w->o->episodes, err);
+    json_decref(episode);
+    free(path);
+    return status;
+}
+
+/* Members best_episode and reward of the result; runs of older versions may not have kept them. */
+static void tell_episode(work *w)
+{
+    char *path = cli_session_path(&w->session, episode_file);
+    json_t *episode = NULL;
+
+    if (path != NULL && nas_path_exists(path) && nas_json_load(&episode, path, NULL) == NAS_OK)
+        json_object_update(w->result, episode);
+    json_decref(episode);
+    free(path);
+}
+
 /* The best policy of all episodes. */
 static nas_status choose_bits(work *w, nas_err *err)
 {
@@ -300,9 +353,10 @@ static nas_status choose_bits(work *w, nas_err *err)
         (status = nas_agent_run(w->agent, w->o->episodes, &w->session.observer, &watch, err)))
         return status;
     const nas_agent_episode best = nas_agent_best(w->agent);
-    if ((status = nas_agent_replay(&w->env, &best, &outcome, err)) == NAS_OK)
-        memcpy(w->bits, nas_haq_bits(w->haq), (size_t)w->budget.count * sizeof *w->bits);
-    return status;
+    if ((status = nas_agent_replay(&w->env, &best, &outcome, err)) != NAS_OK)
+        return status;
+    memcpy(w->bits, nas_haq_bits(w->haq), (size_t)w->budget.count * sizeof *w->bits);
+    return keep_episode(w, &best, err);
 }
 
 /* ---- the network ---- */
@@ -371,45 +425,10 @@ static nas_status restore(void *self, const char *path, nas_err *err)
 }
 
 /* Fine-tuning counts its steps on from the agent's episodes: a step names a checkpoint. */
-static void tuning_progress(void *user, const nas_progress *at)
-{
-    const work *w = user;
-    nas_progress later = *at;
-
-    later.step += w->agent != NULL ? w->o->episodes : 0;
-    nas_observe_progress(&w->session.observer, &later);
-}
-
-static nas_status tuning_metrics(void *user, int64_t step, int64_t epoch,
-                                 const nas_metric *metrics, int count, nas_err *err)
-{
-    const work *w = user;
-
-    return nas_observe_metrics(&w->session.observer, step + (w->agent ? w->o->episodes : 0), epoch,
-                               metrics, count, err);
-}
-
-static nas_status tuning_checkpoint(void *user, int64_t step, double score, nas_save_fn *save,
-                                    void *self, nas_err *err)
-{
-    const work *w = user;
-
-    return nas_observe_checkpoint(&w->session.observer, step + (w->agent ? w->o->episodes : 0),
-                                  score, save, self, err);
-}
-
-static bool tuning_stop(void *user) { return nas_observe_stop(&((work *)user)->session.observer); }
-
-static bool tuning_checkpoint_due(void *user)
-{
-    return nas_observe_checkpoint_due(&((work *)user)->session.observer);
-}
-
 static nas_status finetune(work *w, nas_train_result *trained, nas_err *err)
 {
-    const nas_observer observer = {.user = w, .progress = tuning_progress,
-                                   .metrics = tuning_metrics, .checkpoint = tuning_checkpoint,
-                                   .stop = tuning_stop, .checkpoint_due = tuning_checkpoint_due};
+    nas_later later = {&w->session.observer, w->agent != NULL ? w->o->episodes : 0};
+    const nas_observer observer = nas_observe_later(&later);
 
     return w->trainer != NULL ? nas_trainer_run(w->trainer, &observer, trained, err) : NAS_OK;
 }
@@ -424,13 +443,8 @@ static void describe(work *w, const nas_train_result *trained, double top1, doub
 {
     static const char *const calibrations[] = {"auto", "max", "kl"};
     const int64_t bytes = nas_quant_size_bytes(w->task.model);
-    const nas_agent_episode best =
-        w->agent != NULL ? nas_agent_best(w->agent) : (nas_agent_episode){.number = -1};
-    if (best.number >= 0) /* not after a resume behind the episodes */
-        json_object_update_new(w->result, json_pack("{s:I, s:f}", "best_episode",
-                                                    (json_int_t)best.number, "reward",
-                                                    best.reward));
-    if (w->agent != NULL)
+    if (w->agent != NULL) {
+        tell_episode(w);
         json_object_update_new(
             w->result,
             json_pack("{s:s, s:I, s:f, s:f}", "agent",
@@ -438,6 +452,7 @@ static void describe(work *w, const nas_train_result *trained, double top1, doub
                       (json_int_t)w->o->episodes, "budget_ratio",
                       w->budget.target / nas_budget_full(&w->budget), "cost_ratio",
                       nas_budget_cost(&w->budget, w->bits) / nas_budget_full(&w->budget)));
+    }
     json_object_update_new(
         w->result,
         json_pack("{s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:f, s:f, s:I, s:f, s:f, s:o}", "method",
@@ -546,9 +561,10 @@ static json_t *inputs(const work *w)
 static nas_status quantize_run(const cli_context *context, const void *options, nas_err *err)
 {
     work w = {.o = options, .result = json_object()};
-    nas_status status;
+    const char *const read[] = {w.o->model, w.o->data, w.o->table};
+    nas_status status = cli_check_output(read, 3, w.o->out, w.o->dry_run, err);
 
-    if ((status = check(w.o, err)) != NAS_OK || (status = load(&w, err)) != NAS_OK)
+    if (status != NAS_OK || (status = load(&w, err)) != NAS_OK)
         goto done;
     if (w.o->dry_run) {
         status = dry_run(context, &w, err);
@@ -582,5 +598,5 @@ const cli_command cmd_quantize = {
     .example = "quantize --model .nas/runs/2/model.safetensors --data photos.nasd --bits 8 "
                "--finetune-epochs 2",
     .tables = {quantize_table, cli_run_table}, .size = sizeof(quantize_options),
-    .stop = CLI_STOP_RESUMES, .run = quantize_run,
+    .stop = CLI_STOP_RESUMES, .check = check, .run = quantize_run,
 };

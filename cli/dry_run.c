@@ -49,10 +49,20 @@ void cli_probe_init(cli_probe *probe, int wanted)
     probe->observer = (nas_observer){.user = probe, .progress = on_progress, .stop = on_stop};
 }
 
+static bool stopped; /* this process did not keep anything */
+
+bool cli_dry_run_stopped(void) { return stopped; }
+
+static nas_status stop(nas_err *err)
+{
+    stopped = true;
+    return nas_fail(err, NAS_E_INTERRUPTED, "dry run: stopped");
+}
+
 nas_status cli_probe_status(const cli_probe *probe, nas_status status, nas_err *err)
 {
     if (cli_stop_requested())
-        return nas_fail(err, NAS_E_INTERRUPTED, "dry run: stopped");
+        return stop(err);
     return status == NAS_E_INTERRUPTED ? NAS_OK : status;
 }
 
@@ -114,7 +124,7 @@ nas_status cli_ask(json_t **out, const char *const *argv, double seconds, nas_er
             *out = cli_stored_json(line);
         }
         if (status == NAS_OK && cli_stop_requested())
-            status = nas_fail(err, NAS_E_INTERRUPTED, "dry run: stopped");
+            status = stop(err);
         else if (status == NAS_OK && nas_clock_seconds() > deadline)
             status = nas_fail(err, NAS_E_IO, "dry run: no answer of 'nas %s' in %.0f s", argv[1],
                               seconds);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/dry_run.h"
 #include "cli/output.h"
 #include "cli/ranks.h"
 #include "cli/signals.h"
@@ -96,7 +97,8 @@ int main(int argc, char **argv)
         err = late;
     }
     status = cli_ranks_close(status, &err);
-    return status == NAS_E_INTERRUPTED && ran != NULL && ran->stop == CLI_STOP_ENDS
+    const bool kept = ran == NULL || (ran->stop != CLI_STOP_ENDS && !cli_dry_run_stopped());
+    return status == NAS_E_INTERRUPTED && !kept
                ? cli_signal_exit_code()
                : (int)status;
 }

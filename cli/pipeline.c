@@ -28,6 +28,7 @@ typedef struct reader {
     cli_pipeline *out;
     const char *path; /* of the file */
     const char *data, *space, *table;
+    int64_t seed;
     json_t *jobs;
 } reader;
 
@@ -104,6 +105,8 @@ static json_t *given(const reader *r, int stage, const char *before, const json_
     if (r->table != NULL && (searches || (strcmp(stages[stage].name, "prune") == 0 &&
                                           json_object_get(own, "target_ms") != NULL)))
         json_object_set_new(options, "table", json_string(r->table));
+    if (r->seed != 1 && json_object_get(own, "seed") == NULL) /* 1 is every command's own */
+        json_object_set_new(options, "seed", json_integer(r->seed));
     if (before != NULL)
         json_object_set_new(options, stages[stage].input,
                             json_sprintf("{%s:%s}", before, stages[stage].file));
@@ -258,9 +261,9 @@ static nas_status read_json(reader *r, json_t *json, const char *folder, nas_err
 }
 
 nas_status cli_pipeline_load(cli_pipeline *pipeline, const char *path, const char *folder,
-                             nas_err *err)
+                             int64_t seed, nas_err *err)
 {
-    reader r = {.out = pipeline, .path = path, .jobs = json_array()};
+    reader r = {.out = pipeline, .path = path, .seed = seed, .jobs = json_array()};
     json_t *json = NULL;
     nas_status status;
 

@@ -15,11 +15,12 @@ typedef struct cli_pipeline {
     nas_arch *before;        /* of the network that the first stage starts from; NULL: none */
 } cli_pipeline;
 
-/** Reads the file and checks all of it, with what it names; `folder` is where the jobs run.
+/** Reads the file and checks all of it, with what it names; `folder` is where the jobs run; `seed`
+ * is of the stages that have none of their own.
  * NAS_E_DATA or NAS_E_CONFIG for what is wrong in it or missing; NAS_E_IO if it cannot be read
  * itself.  After an error too it needs _fini. */
 nas_status cli_pipeline_load(cli_pipeline *pipeline, const char *path, const char *folder,
-                             nas_err *err);
+                             int64_t seed, nas_err *err);
 void cli_pipeline_fini(cli_pipeline *pipeline);
 
 #endif

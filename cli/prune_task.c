@@ -50,7 +50,8 @@ static nas_status split(cli_prune_task *t, nas_err *err)
         if (train.count < NAS_PRUNE_LEAST_IMAGES) {
             status = nas_fail(err, NAS_E_CONFIG, "%s: calibration needs %d training images, there "
                               "are %u", t->data->path, NAS_PRUNE_LEAST_IMAGES, train.count);
-            nas_hint(err, "use a larger data set");
+            nas_hint(err, "use a larger data set, or a smaller --valid-fraction than %g",
+                     t->config.valid_fraction);
         } else if ((status = open_loader(&t->calibration, t, &train,
                                        (uint32_t)t->config.calibration_images, err)) == NAS_OK &&
                  (status = open_loader(&t->judged, t, &valid, valid.count, err)) == NAS_OK)

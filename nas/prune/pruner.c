@@ -8,9 +8,11 @@
 #include "base/spd.h"
 #include "nas/prune/private.h"
 
-/* The correction of the weights is held back by this share of the inputs' mean square, which
- * also covers that x'x is summed up in float. */
+/* The correction of the weights is held back by this share of the inputs' mean square, which as a
+ * rule also covers that x'x is summed up in float; where it does not, ten times as much is tried,
+ * and so on up to a tenth. */
 static const double damping = 1e-5;
+enum { DAMPINGS = 5 };
 
 /* Axes of a parameter's rows and columns, by the part of its name before the dot. */
 typedef struct part_axes {
@@ -233,10 +235,9 @@ static size_t column(const nas_prune__reader *r, const int *list, int count, int
     return (size_t)(i / count) * (size_t)r->in + (size_t)list[i % count];
 }
 
-/* With S the columns kept and R those that go, the weights W that minimise
- * |X_S W - X (W_S; W_R)|^2 are W_S + G_SS^-1 G_SR W_R, G = X'X. */
-static bool reconstruct(const nas_prune__reader *r, const float *w, const int *list, int count,
-                        double *a, double *b, float *out)
+/* a = G_SS + damped mean square, b = G_SR W_R of reconstruct(); false if G is not finite. */
+static bool set_up(const nas_prune__reader *r, const float *w, const int *list, int count,
+                   double damped, double *a, double *b)
 {
     const int n = r->taps * count, gone = r->in - count, rest = r->taps * gone;
     const size_t width = (size_t)r->taps * (size_t)r->in, outputs = (size_t)r->out;
@@ -257,8 +258,26 @@ static bool reconstruct(const nas_prune__reader *r, const float *w, const int *l
         }
     }
     for (int i = 0; i < n; i++) /* inputs that are all 0 need no correction */
-        a[(size_t)i * (size_t)n + (size_t)i] += damping * trace / n + 1e-30;
-    if (!nas_spd_solve(n, r->out, a, b))
+        a[(size_t)i * (size_t)n + (size_t)i] += damped * trace / n + 1e-30;
+    return isfinite(trace);
+}
+
+/* With S the columns kept and R those that go, the weights W that minimise
+ * |X_S W - X (W_S; W_R)|^2 are W_S + G_SS^-1 G_SR W_R, G = X'X. */
+static bool reconstruct(const nas_prune__reader *r, const float *w, const int *list, int count,
+                        double *a, double *b, float *out)
+{
+    const int n = r->taps * count;
+    const size_t outputs = (size_t)r->out;
+    double damped = damping;
+    bool solved = false;
+
+    for (int i = 0; i < DAMPINGS && !solved; i++, damped *= 10) {
+        if (!set_up(r, w, list, count, damped, a, b))
+            return false;
+        solved = nas_spd_solve(n, r->out, a, b);
+    }
+    if (!solved)
         return false;
     for (int i = 0; i < n; i++) {
         const float *from = w + column(r, list, count, i) * outputs;

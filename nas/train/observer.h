@@ -59,4 +59,13 @@ bool nas_observe_stop(const nas_observer *observer);
 nas_status nas_observe_go_on(const nas_observer *observer, const char *doing, nas_err *err);
 bool nas_observe_checkpoint_due(const nas_observer *observer);
 
+/* What follows other work of the same run: its steps count on from those. */
+typedef struct nas_later {
+    const nas_observer *observer;
+    int64_t steps; /* of what came before */
+} nas_later;
+
+/** Tells later->observer, which both outlive; probabilities have no steps and pass as they are. */
+nas_observer nas_observe_later(nas_later *later);
+
 #endif

@@ -73,6 +73,8 @@ static double cost_at(const nas_budget *b, int bits)
 nas_status nas_budget_load(nas_budget *budget, const nas_latency_table *table, const char *name,
                            nas_err *err)
 {
+    const bool given = !budget->inputs && budget->input > 0 && budget->input < budget->least;
+    const int low = given ? budget->input : budget->least; /* of inputs */
     char key[NAS_LATENCY_KEY_SIZE];
 
     budget->table = calloc((size_t)budget->count, sizeof *budget->table);
@@ -80,13 +82,13 @@ nas_status nas_budget_load(nas_budget *budget, const nas_latency_table *table, c
         return nas_fail(err, NAS_E_NOMEM, "%s: out of memory", name);
     for (int i = 0; i < budget->count; i++)
         for (int w = budget->least; w <= NAS_BUDGET_BITS; w++)
-            for (int a = budget->least; a <= NAS_BUDGET_BITS; a++) {
+            for (int a = low; a <= NAS_BUDGET_BITS; a++) {
                 const nas_latency_stat *stat = entry(table, i, w, a, key);
                 if (stat == NULL) {
                     nas_fail(err, NAS_E_INFEASIBLE, "%s: no entry %s (%s); the network has %d "
                              "layers", name, key, budget->site[i].name, budget->count);
                     nas_hint(err, "a table needs every layer of the network with %d to %d bits",
-                             budget->least, NAS_BUDGET_BITS);
+                             low, NAS_BUDGET_BITS);
                     return NAS_E_INFEASIBLE;
                 }
                 budget->table[i][w - 1][a - 1] = stat->mean;

@@ -182,6 +182,18 @@ Test(cli_pipeline, a_chain_starts_anywhere_and_a_failed_stage_is_tried_again)
     free(model);
 }
 
+/* For the stages that have none of their own. */
+Test(cli_pipeline, a_seed_is_passed_on)
+{
+    const char *path = put_stages("chain.json", "\"search\": {\"target_ms\": 5, \"seed\": 3}, "
+                                                "\"train\": {\"epochs\": 2}");
+
+    expect_exit(NAS("pipeline", path, "--seed", "7", "--submit-only"), 0, NULL);
+    cr_expect_not_null(strstr(NAS("jobs", "show", "chain.search")->out, "--seed=3"));
+    cr_expect_not_null(strstr(NAS("jobs", "show", "chain.train")->out, "--seed=7"));
+    expect_exit(NAS("pipeline", path, "--seed", "8", "--submit-only"), 78, "already");
+}
+
 Test(cli_pipeline, what_is_wrong_in_its_file_is_said_before_anything_is_queued)
 {
     static const struct {
@@ -208,6 +220,8 @@ Test(cli_pipeline, what_is_wrong_in_its_file_is_said_before_anything_is_queued)
         {"\"train\": {\"arch\": \"none.json\"}", 78, "there is no none.json"},
         {"\"prune\": {\"ratio\": 0.5}", 78, "--model is required"},
         {"\"quantize\": {\"model\": \"none.safetensors\"}", 78, "none.safetensors"},
+        {"\"search\": {\"target_ms\": 5}, \"train\": {\"epochs\": 2}, "
+         "\"quantize\": {\"bits\": 1}", 78, "at least 2 bits"},
         {"\"train\": {\"from\": \"{search:model.safetensors}\"}", 65, "no job 'search'"},
     };
 

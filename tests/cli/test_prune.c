@@ -210,7 +210,11 @@ Test(cli_prune, what_makes_no_sense_is_refused_with_the_reason)
     expect_exit(NAS(PRUNE("--ratio", "0.5", "--reward", "guaranteed")), 2, "has no budget");
     expect_exit(NAS(PRUNE("--target-ms", "1")), 2, "go together");
     expect_exit(NAS(PRUNE("--ratio", "0.5", "--out", model)), 2, "over what is read");
+    expect_exit(NAS(PRUNE("--ratio", "0.5", "--out", data)), 2, "over what is read");
     expect_exit(NAS(PRUNE("--ratio", "0.001")), 3, "the least is");
+    expect_exit(NAS(PRUNE("--reward", "guaranteed", "--agent", "uniform")), 2, "has none");
+    expect_exit(NAS(PRUNE("--ratio", "0.5", "--agent", "random", "--warmup-episodes", "2")), 2,
+                "only --agent ddpg");
     expect_exit(NAS(PRUNE("--ratio", "0.5", "--warmup-episodes", "0")), 2, "--warmup-episodes");
     expect_exit(NAS(PRUNE("--ratio", "0.5", "--tune-steps", "100000")), 78, "--tune-steps of at most");
     expect_exit(NAS(PRUNE("--ratio", "0.5", "--distill", "0.5")), 2, "nothing is learnt");

@@ -1,5 +1,6 @@
 /* nas quantize from the outside: what a quantised network is good for, and what is refused. */
 #include <math.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "tests/cli/nas.h"
@@ -79,6 +80,27 @@ Test(cli_quantize, an_agent_keeps_its_budget)
         cr_expect_eq(json_integer_value(json_object_get(layer, "input_bits")), 8);
     cr_expect_gt(i, 2);
     cr_expect_leq(real_of(run, "cost_ratio"), 0.15);
+}
+
+/* Also of the episodes, which are over when it goes on. */
+Test(cli_quantize, a_run_that_goes_on_in_its_fine_tuning_tells_the_same)
+{
+    const char *model = make_model(), *data = nas_file("task.nasd");
+    const process_options stopped = {.signal_on = "train_loss", .signal = SIGTERM,
+                                     .timeout_s = 120};
+#define TUNED                                                                              \
+    "quantize", "--model", model, "--data", data, "--agent", "ddpg", "--bitops", "0.4",    \
+        "--episodes", "4", "--finetune-epochs", "3", "--batch", "32"
+    const json_t *run = NAS_JSON(TUNED, "--quiet");
+    const double reward = real_of(run, "reward");
+    const json_int_t episode = json_integer_value(json_object_get(run, "best_episode"));
+
+    cr_assert(json_is_integer(json_object_get(run, "best_episode")));
+    expect_exit(nas_run(&stopped, TUNED, "--name", "s", "--checkpoint-seconds", "0", NULL), 75,
+                NULL);
+    run = NAS_JSON("resume", "s", "--quiet");
+    cr_expect_eq(real_of(run, "reward"), reward);
+    cr_expect_eq(json_integer_value(json_object_get(run, "best_episode")), episode);
 }
 
 static void expect_same_files(const char *a, const char *b, bool same)
@@ -173,6 +195,11 @@ Test(cli_quantize, mistakes_are_named_and_leave_nothing)
     expect_exit(NAS("quantize", "--model", data, "--data", data), 65, "task.nasd");
     expect_exit(NAS("quantize", "--model", model, "--data", model), 65, "model.safetensors");
     REFUSED(2, "over what is read", "--out", model);
+    REFUSED(2, "over what is read", "--out", data);
+    REFUSED(2, "--least-bits: is for an agent", "--least-bits", "4");
+    REFUSED(2, "--agent-seed: is for an agent", "--agent-seed", "4");
+    REFUSED(2, "only --agent ddpg", "--agent", "random", "--bitops", "0.5", "--warmup-episodes",
+            "2");
     cr_expect_eq(nas_count(), before);
     const char *made = model_of(
         NAS_JSON("quantize", "--model", model, "--data", data, "--bits", "4", "--quiet"));

@@ -211,6 +211,42 @@ Test(nas_pruner, least_squares_agree_with_lapack_and_pytorch)
     network_free(&net);
 }
 
+/* Inputs that are nearly alike: rounded, X'X may have eigenvalues below 0. */
+Test(nas_pruner, inputs_that_are_nearly_alike_are_reconstructed_and_infinite_ones_are_not)
+{
+    network net = network_of_text(two_convolutions);
+    const int kept[] = {KEPT, OUT}, fewer[] = {KEPT - 1, OUT};
+    const size_t width = TAPS * IN;
+    uint32_t items[IMAGES];
+    nas_dataset *data;
+    nas_loader *loader = open_images(&data, items, IMAGES);
+    nas_prune_plan *plan;
+    nas_pruner *pruner;
+    nas_arch *arch;
+    nas_model *small;
+
+    cr_assert_eq(nas_prune_plan_new(&plan, net.arch, &err), NAS_OK);
+    cr_assert_eq(nas_pruner_new(&pruner, net.model, plan, &err), NAS_OK);
+    cr_assert_eq(nas_pruner_calibrate(pruner, loader, IMAGES, 4, 1, NULL, &err), NAS_OK);
+    double *gram = pruner->reader[0].gram;
+    cr_assert(pruner->reader[0].group == 0 && gram != NULL);
+    for (size_t i = 0; i < width * width; i++)
+        gram[i] = i % (width + 1) == 0 ? 1 - 5e-5 : 1;
+    cr_assert_eq(nas_pruner_apply(pruner, kept, &arch, &small, &err), NAS_OK, "%s", err.message);
+    for (size_t i = 0; i < small->floats; i++)
+        cr_assert(isfinite(small->params[i]));
+    nas_model_free(small);
+    nas_arch_free(arch);
+    gram[0] = NAN;
+    cr_expect_eq(nas_pruner_apply(pruner, fewer, &arch, &small, &err), NAS_E_FAIL);
+
+    nas_pruner_free(pruner);
+    nas_prune_plan_free(plan);
+    nas_loader_close(loader);
+    nas_dataset_close(data);
+    network_free(&net);
+}
+
 static float *pruned_params(int threads, size_t *floats)
 {
     network net = network_of_space("tiny", SIDE, 4, 3);

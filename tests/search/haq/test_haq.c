@@ -100,6 +100,25 @@ Test(search_haq, a_table_by_which_fewer_bits_cost_more_is_refused)
     }
 }
 
+/* Inputs of fewer bits than an agent may choose have costs of their own. */
+Test(search_haq, a_table_tells_what_given_inputs_cost)
+{
+    nas_latency_table *table = NULL;
+    nas_quant_site *site = made_up(1);
+    nas_budget b = {.kind = NAS_BUDGET_TABLE, .count = 1, .site = site, .least = 4, .most = 8,
+                    .input = 2};
+    const char *path = scratch("table.npy");
+    const nas_bits bits = {5, 2};
+
+    write_table(path, 1000, 100000);
+    cr_assert_eq(nas_latency_table_import(&table, path, 1.0, &err), NAS_OK, "%s", err.message);
+    cr_assert_eq(nas_budget_load(&b, table, "table", &err), NAS_OK, "%s", err.message);
+    cr_expect_float_eq(nas_budget_cost(&b, &bits), 701.0, 1e-9);
+    free(b.table);
+    nas_latency_table_free(table);
+    free(site);
+}
+
 /* The policies that HAQ's README gives, by its own way of counting. */
 Test(search_haq, the_published_policy_costs_what_it_should)
 {
