@@ -322,12 +322,37 @@ bool nas_path_is_link(const char *path)
     return lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
 }
 
-bool nas_path_same(const char *a, const char *b)
+static bool same_file(const char *a, const char *b)
 {
     struct stat x, y;
 
-    return strcmp(a, b) == 0 || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-                                 x.st_ino == y.st_ino);
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* The folder that a file would be in, and *name, its name there; NULL: no memory. */
+static char *split_path(const char *path, const char **name)
+{
+    const char *slash = strrchr(path, '/');
+
+    *name = slash != NULL ? slash + 1 : path;
+    return slash == NULL ? strdup(".") : slash == path ? strdup("/")
+                                                       : strndup(path, (size_t)(slash - path));
+}
+
+bool nas_path_same(const char *a, const char *b)
+{
+    const char *name_a, *name_b;
+
+    if (strcmp(a, b) == 0 || same_file(a, b))
+        return true;
+    if (nas_path_exists(a) || nas_path_exists(b))
+        return false;
+    char *in_a = split_path(a, &name_a), *in_b = split_path(b, &name_b); /* not there yet */
+    const bool same =
+        in_a != NULL && in_b != NULL && strcmp(name_a, name_b) == 0 && same_file(in_a, in_b);
+    free(in_a);
+    free(in_b);
+    return same;
 }
 
 bool nas_path_is_dir(const char *path)

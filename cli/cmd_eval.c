@@ -134,10 +134,12 @@ static nas_status eval_run(const cli_context *context, const void *options, nas_
     const nas_data_split *split;
     nas_score score = {0};
     record r = {0};
+    const char *const read[] = {o->model, o->data, o->arch, o->table};
     double ms = 0;
     nas_status status;
 
-    if ((status = load_network(&model, &arch, o, err)) ||
+    if ((status = cli_check_output(read, 4, o->logits, false, err)) ||
+        (status = load_network(&model, &arch, o, err)) ||
         (status = nas_dataset_open(&data, o->data, err)) ||
         (status = pick_split(&split, data, o->split, err)))
         goto done;

@@ -151,9 +151,10 @@ static nas_status evolve_run(const cli_context *context, const void *options, na
     cli_evolve_task task = {0};
     nas_status status;
 
+    const char *const read[] = {o->predictor, o->space.space, o->space.data, o->limits.table,
+                                o->limits.targets};
     if ((status = cli_limits_check(&o->limits, o->out, err)) ||
-        (o->out != NULL && ((status = cli_check_out(o->predictor, o->out, err)) ||
-                            (!o->dry_run && (status = nas_file_writable(o->out, err))))))
+        (status = cli_check_output(read, 5, o->out, o->dry_run, err)))
         goto done;
     if ((status = cli_evolve_prepare(&task, &o->space, o->predictor, &o->limits, err)) != NAS_OK) {
         status = status == NAS_E_INFEASIBLE ? cli_evolve_refuse(context, &task) : status;

@@ -13,6 +13,7 @@
 #include "cli/outcome.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/signals.h"
 #include "cli/subnet.h"
 #include "nas/train/train.h"
 
@@ -85,6 +86,27 @@ static nas_status new_trainer(nas_trainer **out, const extract_options *o,
     return nas_trainer_new(out, model, subnets->data, &config, err);
 }
 
+static nas_status write_net_config(const nas_arch *arch, const char *path, nas_err *err)
+{
+    json_t *json = NULL;
+    nas_status status = nas_arch_to_net_config(&json, arch, err);
+
+    if (status == NAS_OK)
+        status = nas_json_save(json, path, err);
+    json_decref(json);
+    return status;
+}
+
+static nas_status write_outputs(const extract_options *o, const nas_model *model,
+                                const nas_arch *arch, nas_err *err)
+{
+    const nas_status status = nas_model_save(model, arch, o->out, err);
+
+    return status == NAS_OK && o->net_config != NULL ? write_net_config(arch, o->net_config, err)
+                                                     : status;
+}
+
+/* The run is done when all is written: otherwise it can be continued. */
 static nas_status tune_in_run(cli_session *session, const extract_options *o, nas_trainer *trainer,
                               nas_model *model, const nas_arch *arch, json_t *result, nas_err *err)
 {
@@ -93,7 +115,8 @@ static nas_status tune_in_run(cli_session *session, const extract_options *o, na
 
     if ((status = cli_session_restore(session, load_checkpoint, trainer, err)) == NAS_OK &&
         (status = nas_trainer_run(trainer, &session->observer, &trained, err)) == NAS_OK &&
-        (status = cli_outcome_save(session, model, arch, trained.steps, result, err)) == NAS_OK) {
+        (status = cli_outcome_save(session, model, arch, trained.steps, result, err)) == NAS_OK &&
+        (status = write_outputs(o, model, arch, err)) == NAS_OK) {
         json_object_set_new(result, "epochs", json_integer(o->epochs));
         json_object_set_new(result, "valid_top1_tuned", cli_real(trained.valid_top1));
     }
@@ -118,17 +141,6 @@ static nas_status tune(const cli_context *context, const extract_options *o,
     }
     json_decref(inputs);
     nas_trainer_free(trainer);
-    return status;
-}
-
-static nas_status write_net_config(const nas_arch *arch, const char *path, nas_err *err)
-{
-    json_t *json = NULL;
-    nas_status status = nas_arch_to_net_config(&json, arch, err);
-
-    if (status == NAS_OK)
-        status = nas_json_save(json, path, err);
-    json_decref(json);
     return status;
 }
 
@@ -188,6 +200,8 @@ static nas_status extract_run(const cli_context *context, const void *options, n
     cli_progress_init(&progress, context->common);
     const nas_observer observer = cli_progress_observer(&progress);
     const char *idle = o->epochs == 0 ? cli_option_changed(tune_table, o, sizeof *o) : NULL;
+    if (idle == NULL && o->epochs == 0 && o->run.name != NULL)
+        idle = "--name"; /* of a run */
     if (idle != NULL) {
         status = nas_fail(err, NAS_E_USAGE, "%s is of fine-tuning: it goes with --epochs", idle);
         goto done;
@@ -198,16 +212,18 @@ static nas_status extract_run(const cli_context *context, const void *options, n
         goto done;
     nas_log(NAS_LOG_DEBUG, "judging the subnet at %d pixels", size);
     status = cli_subnet_take(&model, &arch, &score, &subnets, choice, size, &observer, err);
-    if (status == NAS_E_INTERRUPTED)
+    if (status == NAS_E_INTERRUPTED) {
         nas_hint(err, "nothing was written; to do it: the same command again");
+        cli_keeps_nothing();
+    }
     if (status == NAS_OK && o->dry_run) {
         status = dry_run(context, o, &subnets, model, arch, started, err);
         goto done;
     }
-    if (status != NAS_OK ||
-        (o->epochs > 0 && (status = tune(context, o, &subnets, model, arch, result, err))) ||
-        (status = nas_model_save(model, arch, o->out, err)) ||
-        (o->net_config != NULL && (status = write_net_config(arch, o->net_config, err))))
+    if (status == NAS_OK)
+        status = o->epochs > 0 ? tune(context, o, &subnets, model, arch, result, err)
+                               : write_outputs(o, model, arch, err);
+    if (status != NAS_OK)
         goto done;
     const nas_op_cost cost = nas_arch_cost(arch, 0);
     json_object_update_new(

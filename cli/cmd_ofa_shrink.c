@@ -14,6 +14,7 @@
 #include "cli/output.h"
 #include "cli/run_session.h"
 #include "cli/subnet.h"
+#include "search/jobs/worker.h"
 #include "search/ofa/shrink.h"
 
 typedef struct shrink_options {
@@ -304,19 +305,26 @@ static nas_status child_context(cli_context *out, json_t **config, const chain *
     return NAS_OK;
 }
 
+enum { PHASE_RUN_NAME_SIZE = NAS_STORE_NAME_SIZE + NAS_PHASE_NAME_SIZE + 1 };
+
+static void phase_run_name(char out[PHASE_RUN_NAME_SIZE], const char *prefix,
+                           const nas_phase *phase)
+{
+    snprintf(out, PHASE_RUN_NAME_SIZE, "%.*s-%s", NAS_STORE_NAME_SIZE, prefix, phase->name);
+}
+
 /* Opens the run of a phase, which ends that of the phase before. */
 static nas_status open_phase(chain *c, cli_session *session, const nas_supernet *net, int index,
                              nas_err *err)
 {
     const char *prefix = c->options->run.name;
-    char full[NAS_STORE_NAME_SIZE + NAS_PHASE_NAME_SIZE];
+    char full[PHASE_RUN_NAME_SIZE];
     const char *name = prefix != NULL ? full : NULL;
     cli_context *context = &c->child[session - c->session];
     json_t *inputs = NULL, *config = NULL;
     nas_status status;
 
-    snprintf(full, sizeof full, "%s-%s", prefix != NULL ? prefix : "",
-             c->schedule.phase[index].name);
+    phase_run_name(full, prefix != NULL ? prefix : "", &c->schedule.phase[index]);
     if ((status = make_inputs(&inputs, c, net, index, err)) == NAS_OK &&
         (status = child_context(context, &config, c, err)) == NAS_OK)
         status = c->count > 0
@@ -379,6 +387,35 @@ static nas_status run_phase(chain *c, nas_supernet *net, int index, nas_err *err
 
 /* ---- all of them ---- */
 
+/* The phases' runs must not fail for their names, hours later.  A job finds those that it has
+ * finished. */
+static nas_status check_names(const chain *c, int next, nas_err *err)
+{
+    const char *prefix = c->options->run.name, *dir = c->options->run.common.store;
+    nas_store *store = NULL;
+    nas_status status = NAS_OK;
+
+    if (prefix == NULL || c->context->run != NULL)
+        return NAS_OK;
+    if (!nas_worker_is() && nas_store_open(&store, dir, NAS_STORE_READ, NULL) != NAS_OK)
+        store = NULL; /* there is none yet, or its own error follows */
+    for (int i = next; i < c->schedule.count && status == NAS_OK; i++) {
+        char name[PHASE_RUN_NAME_SIZE];
+        nas_store_run *run = NULL;
+
+        phase_run_name(name, prefix, &c->schedule.phase[i]);
+        status = nas_store_name_check(name, "run name", err);
+        if (status == NAS_OK && store != NULL &&
+            nas_store_run_get(store, name, &run, NULL) == NAS_OK) {
+            status = nas_fail(err, NAS_E_USAGE, "--name: there is a run '%s' already", name);
+            nas_hint(err, "nas resume %s, if it has stopped; otherwise give another name", name);
+        }
+        nas_store_run_free(run);
+    }
+    nas_store_close(store);
+    return status;
+}
+
 static nas_status run_next(chain *c, bool *done, nas_err *err)
 {
     nas_supernet *net = NULL;
@@ -392,6 +429,8 @@ static nas_status run_next(chain *c, bool *done, nas_err *err)
     *done = next >= c->schedule.count;
     for (int i = next; i < c->schedule.count && c->count == 0 && status == NAS_OK; i++)
         status = nas_shrink_check(net, c->data, &c->schedule.phase[i], err); /* before any run */
+    if (status == NAS_OK && c->count == 0)
+        status = check_names(c, next, err);
     if (status == NAS_OK && !*done && c->schedule.phase[next].batch > NAS_JUDGE_BATCH) {
         nas_supernet_free(net); /* planned for too small batches */
         status = load_net(&net, c, (int)c->schedule.phase[next].batch, err);
@@ -473,6 +512,8 @@ static nas_status time_phase(const chain *c, nas_supernet *net, const nas_phase 
     nas_shrink_free(shrink);
     if (status != NAS_OK)
         return status;
+    net->trained = phase->limits; /* the next ones have a teacher, and sort what this one trained */
+    snprintf(net->phase[net->phases++], NAS_PHASE_NAME_SIZE, "%s", phase->name);
     const double step = cli_probe_step(&probe), steps = epochs * (double)probe.batches;
     cli_demand_add(demand, steps, step);
     demand->seconds += judged_images(c, net, phase) * step /
@@ -550,6 +591,24 @@ static nas_status show_schedule(chain *c, nas_err *err)
     return status;
 }
 
+/* The supernet that the phases start from.  A run that goes on finds that of the phase before in
+ * its own store, which may have been moved or be a copy. */
+static nas_status find_from(chain *c, nas_err *err)
+{
+    const int64_t before = c->context->run != NULL ? c->context->run->parent : 0;
+    nas_store *store = NULL;
+    char *own = NULL;
+
+    if (before > 0 &&
+        nas_store_open(&store, c->options->run.common.store, NAS_STORE_READ, NULL) == NAS_OK)
+        own = nas_store_path(store, before, supernet_file);
+    nas_store_close(store);
+    c->from = own != NULL && nas_path_exists(own) ? own : strdup(c->options->from);
+    if (c->from != own)
+        free(own);
+    return c->from != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "out of memory");
+}
+
 static nas_status shrink_run(const cli_context *context, const void *options, nas_err *err)
 {
     const shrink_options *o = options;
@@ -564,8 +623,8 @@ static nas_status shrink_run(const cli_context *context, const void *options, na
         status = nas_fail(err, NAS_E_USAGE, "--data is required");
     else if (o->data != NULL)
         status = nas_dataset_open(&c.data, o->data, err);
-    if (status == NAS_OK && o->from != NULL && (c.from = strdup(o->from)) == NULL)
-        status = nas_fail(err, NAS_E_NOMEM, "out of memory");
+    if (status == NAS_OK && o->from != NULL)
+        status = find_from(&c, err);
     if (status == NAS_OK)
         status = o->show_schedule ? show_schedule(&c, err)
                  : o->dry_run     ? dry_run(&c, err)

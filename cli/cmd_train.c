@@ -24,6 +24,9 @@ typedef struct train_options {
 
 #define AT(field) offsetof(train_options, field)
 
+#define DISTILL "0.5"
+static const double default_distill = 0.5;
+
 static const nas_option train_table[] = {
     {"--data", NAS_OPT_STRING, AT(data), NULL, 0, 0, NULL, "FILE", "packed images", true},
     {"--arch", NAS_OPT_STRING, AT(arch), NULL, 0, 0, NULL, "FILE",
@@ -40,7 +43,7 @@ static const nas_option train_table[] = {
      "share of the label given to all classes"},
     {"--teacher", NAS_OPT_STRING, AT(teacher), NULL, 0, 0, NULL, "FILE",
      "trained network whose answers it learns beside the labels; default: none"},
-    {"--distill", NAS_OPT_REAL, AT(distill), "0.5", 0, 1, NULL, "X",
+    {"--distill", NAS_OPT_REAL, AT(distill), DISTILL, 0, 1, NULL, "X",
      "share of the teacher's answers in what is learnt"},
     {"--augment", NAS_OPT_STRING, AT(augment), "cifar", 0, 0, NULL, "PRESET",
      "none, cifar (shift, flip) or imagenet (crop, flip, colour)"},
@@ -51,18 +54,42 @@ static const nas_option train_table[] = {
     {0},
 };
 
-/* A network of the architecture, with the weights that training starts from. */
-static nas_status build(nas_model **model, nas_arch **arch, const train_options *o, nas_err *err)
+static nas_status check(const void *options, nas_err *err)
 {
-    nas_model *from = NULL;
-    nas_arch *from_arch = NULL;
-    nas_status status = NAS_OK;
+    const train_options *o = options;
 
     if (o->arch == NULL && o->from == NULL) {
         nas_fail(err, NAS_E_USAGE, "--arch is required, or --from");
         nas_hint(err, "nas search ends with an architecture; nas space sample draws one");
         return NAS_E_USAGE;
     }
+    return o->teacher == NULL && o->distill != default_distill
+               ? nas_fail(err, NAS_E_USAGE, "--distill: is of what a --teacher says")
+               : NAS_OK;
+}
+
+/* A net.config alone does not tell the size of its images: those that it is trained on. */
+static void fit_size(nas_arch *arch, const nas_arch *from, const nas_dataset *data)
+{
+    const int side = data->height == data->width ? data->height : 0; /* 0: of several sizes */
+
+    if (arch->size_assumed && (from != NULL || side > 0)) {
+        arch->image_size = from != NULL ? from->image_size : side;
+        nas_log(NAS_LOG_INFO, "%s does not tell its image size: %d pixels", arch->name,
+                arch->image_size);
+    }
+    if (side > 0 && arch->image_size > side)
+        nas_log(NAS_LOG_WARN, "images of %d pixels are enlarged to %d", side, arch->image_size);
+}
+
+/* A network of the architecture, with the weights that training starts from. */
+static nas_status build(nas_model **model, nas_arch **arch, const train_options *o,
+                        const nas_dataset *data, nas_err *err)
+{
+    nas_model *from = NULL;
+    nas_arch *from_arch = NULL;
+    nas_status status = NAS_OK;
+
     if ((o->from != NULL && (status = nas_model_load(&from, &from_arch, o->from, err))) ||
         (o->arch != NULL && (status = nas_arch_load(arch, o->arch, err))))
         goto done;
@@ -80,6 +107,7 @@ static nas_status build(nas_model **model, nas_arch **arch, const train_options 
         from = NULL;
         goto done;
     }
+    fit_size(*arch, from_arch, data);
     if ((status = nas_model_new_arch(model, *arch, err)) != NAS_OK)
         goto done;
     nas_model_reset(*model, (uint64_t)o->run.common.seed);
@@ -215,10 +243,10 @@ static nas_status train_run(const cli_context *context, const void *options, nas
     nas_status status;
 
     if ((!o->dry_run || (status = cli_ranks_alone("--dry-run", err)) == NAS_OK) &&
-        (status = build(&w.model, &w.arch, o, err)) == NAS_OK &&
+        (status = nas_dataset_open(&w.data, o->data, err)) == NAS_OK &&
+        (status = build(&w.model, &w.arch, o, w.data, err)) == NAS_OK &&
         (o->teacher == NULL ||
          (status = nas_model_load(&w.teacher, &w.teacher_arch, o->teacher, err)) == NAS_OK) &&
-        (status = nas_dataset_open(&w.data, o->data, err)) == NAS_OK &&
         (status = open_trainer(&w, err)) == NAS_OK) {
         if (o->dry_run)
             status = dry_run(&w, context, err);
@@ -239,5 +267,5 @@ const cli_command cmd_train = {
     .name = "train", .summary = "train one architecture on images",
     .example = "train --data photos.nasd --arch .nas/runs/1/arch.json --epochs 60",
     .tables = {train_table, cli_run_table}, .size = sizeof(train_options),
-    .stop = CLI_STOP_RESUMES, .shared = true, .run = train_run,
+    .stop = CLI_STOP_RESUMES, .shared = true, .check = check, .run = train_run,
 };

@@ -49,13 +49,9 @@ void cli_probe_init(cli_probe *probe, int wanted)
     probe->observer = (nas_observer){.user = probe, .progress = on_progress, .stop = on_stop};
 }
 
-static bool stopped; /* this process did not keep anything */
-
-bool cli_dry_run_stopped(void) { return stopped; }
-
 static nas_status stop(nas_err *err)
 {
-    stopped = true;
+    cli_keeps_nothing();
     return nas_fail(err, NAS_E_INTERRUPTED, "dry run: stopped");
 }
 

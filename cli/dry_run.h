@@ -32,8 +32,6 @@ void cli_probe_init(cli_probe *probe, int wanted);
 /** What came of a computation that was run with the probe: NAS_OK where the probe stopped it or it
  * ended; NAS_E_INTERRUPTED after a signal. */
 nas_status cli_probe_status(const cli_probe *probe, nas_status status, nas_err *err);
-/** Whether a signal ended a dry run of this process: it has kept nothing to go on from. */
-bool cli_dry_run_stopped(void);
 /** Mean seconds of the steps for which batch % every == 0, or (`other`) of the others; NAN where
  * there are none. */
 double cli_probe_mean(const cli_probe *probe, int every, bool other);

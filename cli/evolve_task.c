@@ -219,13 +219,29 @@ static nas_status load_tables(cli_evolve_task *task, nas_err *err)
     return NAS_OK;
 }
 
+/* Whether all targets have one table each, of one image size. */
+static bool tables_agree(const cli_evolve_task *task)
+{
+    const nas_latency_set *first = task->targets->tables;
+
+    for (int i = 0; i < task->count; i++) {
+        const nas_latency_set *set = task->targets[i].tables;
+
+        if (set == NULL || (task->count > 1 && set->count > 1) ||
+            nas_latency_table_image_size(set->tables[0]) !=
+                nas_latency_table_image_size(first->tables[0]))
+            return false;
+    }
+    return true;
+}
+
 /* The space for the images that the options name, or else those of the predictor or the table. */
 static nas_status load_space(cli_evolve_task *task, const cli_space_options *options,
                              nas_err *err)
 {
     const bool open = options->data == NULL && options->image_size == 0;
     const nas_predictor *p = task->predictor;
-    nas_status status = task->count == 1 && task->targets->tables != NULL
+    nas_status status = tables_agree(task)
                             ? cli_space_load_for(&task->space, options, task->targets->tables, err)
                             : cli_space_load(&task->space, options, err);
 

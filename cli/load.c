@@ -127,7 +127,7 @@ nas_status cli_check_out(const char *in, const char *out, nas_err *err)
 {
     if (in == NULL || out == NULL || !nas_path_same(in, out))
         return NAS_OK;
-    nas_fail(err, NAS_E_USAGE, "--out would write %s over what is read", out);
+    nas_fail(err, NAS_E_USAGE, "would write %s over what is read", out);
     nas_hint(err, "give the output a name of its own");
     return NAS_E_USAGE;
 }

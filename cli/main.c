@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "cli/command.h"
-#include "cli/dry_run.h"
 #include "cli/output.h"
 #include "cli/ranks.h"
 #include "cli/signals.h"
@@ -97,7 +96,7 @@ int main(int argc, char **argv)
         err = late;
     }
     status = cli_ranks_close(status, &err);
-    const bool kept = ran == NULL || (ran->stop != CLI_STOP_ENDS && !cli_dry_run_stopped());
+    const bool kept = ran == NULL || (ran->stop != CLI_STOP_ENDS && !cli_kept_nothing());
     return status == NAS_E_INTERRUPTED && !kept
                ? cli_signal_exit_code()
                : (int)status;

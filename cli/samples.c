@@ -117,6 +117,11 @@ static nas_status read_file(reader *r, const char *path, nas_err *err)
         (status = check_judged(r, json, path, err)))
         goto done;
     const json_t *samples = json_object_get(json, "samples");
+    if (!json_is_array(samples)) {
+        status = nas_fail(err, NAS_E_DATA, "%s: samples: should be a list", path);
+        nas_hint(err, "nas ofa sample writes such files");
+        goto done;
+    }
     const size_t count = json_array_size(samples);
     nas_candidate *list = realloc(s->list, ((size_t)s->count + count + 1) * sizeof *list);
     if (list == NULL) {

@@ -50,6 +50,18 @@ bool cli_stop_requested(void)
     return received != 0;
 }
 
+static bool nothing_kept;
+
+void cli_keeps_nothing(void)
+{
+    nothing_kept = true;
+}
+
+bool cli_kept_nothing(void)
+{
+    return nothing_kept;
+}
+
 int cli_signal_exit_code(void)
 {
     return received != 0 ? 128 + received : 0;

@@ -13,6 +13,10 @@ void cli_signals_init(void);
 void cli_signals_catch(bool patient);
 /** True once a signal came. */
 bool cli_stop_requested(void);
+/** Of a command that else writes checkpoints: what a signal ends now has kept nothing to go on
+ * from, so its exit code is that of a signal. */
+void cli_keeps_nothing(void);
+bool cli_kept_nothing(void);
 /** 128 + the signal that came, 0 if none did. */
 int cli_signal_exit_code(void);
 

@@ -1,6 +1,7 @@
 /* From a supernet's file to subnets. */
 #include "cli/subnet.h"
 
+#include <stdio.h>
 #include <string.h>
 
 bool cli_is_supernet(const char *path)
@@ -26,8 +27,11 @@ nas_status cli_subnets_open(cli_subnets *out, const cli_subnet_options *options,
 
     memset(out, 0, sizeof *out);
     if ((status = nas_supernet_load(&out->net, options->model, NAS_JUDGE_BATCH,
-                                    NAS_MEMORY_BALANCED, err)) == NAS_OK &&
-        (status = nas_dataset_open(&out->data, options->data, err)) == NAS_OK &&
+                                    NAS_MEMORY_BALANCED, err)) == NAS_OK) {
+        nas_supernet_narrow(out->net);
+        status = nas_dataset_open(&out->data, options->data, err);
+    }
+    if (status == NAS_OK &&
         (others || (status = nas_judge_check_data(out->net, out->data, err)) == NAS_OK) &&
         (status = nas_judge_split(out->net, out->data, &train, &valid, err)) == NAS_OK) {
         config.augment = out->net->augment;
@@ -51,27 +55,47 @@ nas_status cli_subnets_inputs(json_t **out, const cli_subnets *s, nas_err *err)
     return *out != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "supernet: out of memory");
 }
 
+/* Is it a size that it was trained on? */
+static nas_status check_size(const nas_space *space, int size, nas_err *err)
+{
+    char known[256] = "";
+    size_t used = 0;
+
+    for (int i = 0; i < space->resolutions; i++) {
+        if (space->resolution[i] == size)
+            return NAS_OK;
+        if (used < sizeof known)
+            used += (size_t)snprintf(known + used, sizeof known - used, "%s%d",
+                                     i > 0 ? ", " : "", space->resolution[i]);
+    }
+    if (space->resolutions == 0) {
+        if (space->image_size == size)
+            return NAS_OK;
+        snprintf(known, sizeof known, "%d", space->image_size);
+    }
+    nas_fail(err, NAS_E_CONFIG, "images of %d pixels: the supernet was trained on images of %s",
+             size, known);
+    nas_hint(err, "--image-size takes another size");
+    return NAS_E_CONFIG;
+}
+
 nas_status cli_subnet_find(const cli_subnets *s, const char *path, int image_size, int *choice,
                            int *size, nas_err *err)
 {
     const nas_space *space = s->net->space;
-    const int largest = nas_space_largest_size(space);
     nas_arch *arch = NULL;
     nas_status status = NAS_OK;
 
-    *size = largest;
+    *size = nas_space_largest_size(space);
     for (int i = 0; i < space->count; i++)
         choice[i] = nas_elastic_largest(&space->slots[i]);
     if (path != NULL && (status = nas_arch_load(&arch, path, err)) == NAS_OK) {
-        *size = arch->image_size;
+        *size = arch->size_assumed ? *size : arch->image_size;
         status = nas_supernet_choice(s->net, arch, choice, err);
     }
     *size = image_size > 0 ? image_size : *size;
-    if (status == NAS_OK && *size > largest) {
-        status = nas_fail(err, NAS_E_CONFIG,
-                          "images of %d pixels: the supernet's largest are of %d", *size, largest);
-        nas_hint(err, "--image-size takes another size");
-    }
+    if (status == NAS_OK)
+        status = check_size(space, *size, err);
     nas_arch_free(arch);
     return status;
 }

@@ -44,7 +44,7 @@ void cli_subnets_close(cli_subnets *subnets);
 nas_status cli_subnets_inputs(json_t **out, const cli_subnets *subnets, nas_err *err);
 
 /** Choice of an architecture file (NULL: the largest subnet that was trained) and its image size,
- * which the supernet must be able to take; `image_size` above 0 is taken instead. */
+ * which the supernet must have been trained on; `image_size` above 0 is taken instead. */
 nas_status cli_subnet_find(const cli_subnets *subnets, const char *arch, int image_size,
                            int *choice, int *size, nas_err *err);
 /** The subnet as a model of its own, re-calibrated, and its score on the held-out images (NULL:

@@ -60,6 +60,54 @@ nas_status nas_supernet_keep_teacher(nas_supernet *n, nas_err *err)
     return n->teacher != NULL ? NAS_OK : new_teacher(n, err);
 }
 
+/* ---- image sizes ---- */
+
+static int ascending(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+void nas_supernet_add_sizes(nas_supernet *n, int sizes, const int *size)
+{
+    for (int i = 0; i < sizes; i++) {
+        int k = 0;
+
+        while (k < n->sizes && n->size[k] != size[i])
+            k++;
+        if (k == n->sizes && k < NAS_SUPERNET_SIZES)
+            n->size[n->sizes++] = size[i];
+    }
+    qsort(n->size, (size_t)n->sizes, sizeof *n->size, ascending);
+}
+
+void nas_supernet_narrow(nas_supernet *n)
+{
+    if (n->sizes == 0 || n->space->resolutions == 0)
+        return;
+    n->space->resolutions = n->sizes;
+    memcpy(n->space->resolution, n->size, (size_t)n->sizes * sizeof *n->size);
+}
+
+static nas_status read_sizes(nas_supernet *n, const json_t *state, const char *path, nas_err *err)
+{
+    const json_t *list = json_object_get(state, "sizes"), *size;
+    size_t i;
+
+    if (list == NULL) /* of before they were noted */
+        return NAS_OK;
+    if (!json_is_array(list) || json_array_size(list) > NAS_SUPERNET_SIZES)
+        return nas_fail(err, NAS_E_DATA, "%s: 'sizes' must be a list of at most %d", path,
+                        NAS_SUPERNET_SIZES);
+    json_array_foreach(list, i, size) {
+        const json_int_t value = json_integer_value(size);
+
+        if (value < 1 || value > NAS_MAX_IMAGE_SIZE)
+            return nas_fail(err, NAS_E_DATA, "%s: sizes[%zu] is not a size of images", path, i);
+        nas_supernet_add_sizes(n, 1, &(int){(int)value});
+    }
+    return NAS_OK;
+}
+
 /* ---- tensors ---- */
 
 void nas_supernet_add_tensors(nas_safetensors_builder *builder, const nas_supernet *n,
@@ -182,12 +230,14 @@ nas_status nas_elastic_dims_read(nas_elastic_dims *dims, const json_t *json, con
 
 static json_t *state_json(const nas_supernet *n)
 {
-    json_t *phases = json_array();
+    json_t *phases = json_array(), *sizes = json_array();
 
     for (int i = 0; i < n->phases; i++)
         json_array_append_new(phases, json_string(n->phase[i]));
-    return json_pack("{s:o, s:o, s:o, s:I, s:f, s:s, s:s, s:b}", "space",
-                     nas_space_to_json(n->space), "phases", phases, "trained",
+    for (int i = 0; i < n->sizes; i++)
+        json_array_append_new(sizes, json_integer(n->size[i]));
+    return json_pack("{s:o, s:o, s:o, s:o, s:I, s:f, s:s, s:s, s:b}", "space",
+                     nas_space_to_json(n->space), "phases", phases, "sizes", sizes, "trained",
                      nas_elastic_dims_json(&n->trained), "seed", (json_int_t)n->seed,
                      "valid_fraction", n->valid_fraction, "augment", n->augment, "data", n->data,
                      "teacher", n->teacher != NULL);
@@ -232,6 +282,7 @@ static nas_status read_state(nas_supernet *n, const json_t *state, const char *p
     nas_status status;
 
     if ((status = read_phases(n, state, path, err)) ||
+        (status = read_sizes(n, state, path, err)) ||
         (status = nas_json_int(state, path, "seed", true, INT64_MIN, INT64_MAX, &seed, err)) ||
         (status = nas_json_real(state, path, "valid_fraction", true, 0, 1, &n->valid_fraction,
                                 err)) ||

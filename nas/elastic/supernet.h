@@ -6,7 +6,8 @@
 #include "nas/elastic/elastic.h"
 #include "nas/train/checkpoint.h"
 
-enum { NAS_MAX_PHASES = 24, NAS_PHASE_NAME_SIZE = 32, NAS_AUGMENT_NAME_SIZE = 16 };
+enum { NAS_MAX_PHASES = 24, NAS_PHASE_NAME_SIZE = 32, NAS_AUGMENT_NAME_SIZE = 16,
+       NAS_SUPERNET_SIZES = 64 };
 
 typedef struct nas_supernet {
     nas_space *space;            /* fitted to the images it was trained on              */
@@ -14,6 +15,7 @@ typedef struct nas_supernet {
     nas_elastic_dims trained;    /* what the phases so far allowed; kernels 0: none yet  */
     int phases;                  /* done so far                                         */
     char phase[NAS_MAX_PHASES][NAS_PHASE_NAME_SIZE];
+    int sizes, size[NAS_SUPERNET_SIZES]; /* of images in them, ascending; 0: not known   */
     uint64_t seed;               /* of the split of the training images                  */
     double valid_fraction;       /* of them held out                                    */
     char augment[NAS_AUGMENT_NAME_SIZE]; /* preset that the last phase saw them through: batch
@@ -27,6 +29,11 @@ typedef struct nas_supernet {
 nas_status nas_supernet_new(nas_supernet **out, nas_space *space, int max_batch,
                             nas_memory memory, uint64_t seed, nas_err *err);
 void nas_supernet_free(nas_supernet *supernet);
+/** Notes image sizes of a phase beside those of the ones before. */
+void nas_supernet_add_sizes(nas_supernet *supernet, int sizes, const int *size);
+/** Leaves its space the image sizes that it was trained on, where these are known: for those who
+ * take subnets out. */
+void nas_supernet_narrow(nas_supernet *supernet);
 /** Makes the largest network, as it is now, the teacher, unless there is one. */
 nas_status nas_supernet_keep_teacher(nas_supernet *supernet, nas_err *err);
 

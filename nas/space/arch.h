@@ -21,6 +21,7 @@ typedef struct nas_block_spec {
 typedef struct nas_arch {
     char name[64];
     int image_size;        /* pixels, square input it was made for            */
+    bool size_assumed;     /* its file does not tell: a net.config alone      */
     int channels, classes;
     float bn_momentum;     /* PyTorch's convention: new = (1-m)*old + m*batch  */
     float bn_eps;

@@ -50,6 +50,7 @@ static nas_status read_run_config(nas_arch *arch, const char *path, nas_err *err
         status = nas_json_int(json, beside, "image_size", false, 1, NAS_MAX_IMAGE_SIZE,
                               &image_size, err);
     arch->image_size = (int)image_size;
+    arch->size_assumed = json_object_get(json, "image_size") == NULL;
     json_decref(json);
     free(beside);
     return status;

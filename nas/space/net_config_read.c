@@ -269,6 +269,7 @@ nas_status nas_space__net_config_read(nas_arch **out, const json_t *json, const 
     for (int i = 0; i < arch->count; i++)
         arch->blocks[i].stage = -1;
     arch->image_size = PUBLISHED_IMAGE_SIZE;
+    arch->size_assumed = true;
     arch->bn_momentum = 0.1f;
     arch->bn_eps = 1e-3f;
     if ((status = nas_space__bn_read(json, where, &arch->bn_momentum, &arch->bn_eps, err)) ||

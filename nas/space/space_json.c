@@ -205,6 +205,8 @@ static nas_status read_resolutions(nas_space *space, const json_t *json, const c
             return nas_fail(err, NAS_E_DATA, "%s[%zu]: must be a whole number from 1 to %d", inside,
                             i, NAS_MAX_IMAGE_SIZE);
         space->resolution[space->resolutions++] = (int)json_integer_value(size);
+        if (i > 0 && space->resolution[i] <= space->resolution[i - 1])
+            return nas_fail(err, NAS_E_DATA, "%s[%zu]: must be above the one before", inside, i);
     }
     return NAS_OK;
 }

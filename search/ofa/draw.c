@@ -73,12 +73,14 @@ nas_status nas_ofa_draw(nas_candidate *out, const nas_space *space, const nas_el
                                                                (uint32_t)space->resolutions)];
             nas_elastic_sample(space, mask, &rng, c.choice);
         } while (!add(&d, &c) && ++tries < TRIES);
-        if (tries == TRIES)
+        if (tries == TRIES) {
             status = nas_fail(err, NAS_E_INFEASIBLE,
                               "space %s has hardly more than %lld subnets that are trained",
                               space->name, (long long)i);
-        else if (i >= first)
+            nas_hint(err, "ask for fewer, or train with more kernels, ratios, depths or sizes");
+        } else if (i >= first) {
             out[i - first] = c;
+        }
     }
     close_drawn(&d);
     return status;

@@ -385,12 +385,6 @@ static nas_status check_step(const nas_phase *phase, const nas_phase *before, na
     const int kernels = b->kernels - a->kernels, expands = b->expands - a->expands;
     const int skip = b->skip - a->skip;
 
-    if (!nas_elastic_dims_cover(b, a)) {
-        nas_fail(err, NAS_E_CONFIG, "phase %s takes back what phase %s allows", phase->name,
-                 before->name);
-        nas_hint(err, "each phase lists all kernels and ratios of the one before, and its own");
-        return NAS_E_CONFIG;
-    }
     if ((kernels > 0) + (expands > 0) + (skip > 0) <= 1 && expands <= 1 && skip <= 1)
         return NAS_OK;
     nas_fail(err, NAS_E_CONFIG, "phase %s skips a phase: it adds %d kernels, %d expand ratios and "
@@ -398,6 +392,23 @@ static nas_status check_step(const nas_phase *phase, const nas_phase *before, na
     nas_hint(err, "kernels, depth and width in phases of their own, depth and width one value at a "
              "time; or rule \"uniform\" or \"sandwich\" for all at once");
     return NAS_E_CONFIG;
+}
+
+/* What was trained once stays trained, the largest network first of all: it is what teaches. */
+static nas_status check_growth(const nas_phase *phase, const nas_phase *before,
+                               const nas_elastic_dims *all, nas_err *err)
+{
+    const nas_elastic_dims *limits = &phase->limits;
+
+    if (before != NULL && !nas_elastic_dims_cover(limits, &before->limits)) {
+        nas_fail(err, NAS_E_CONFIG, "takes back what phase %s allows", before->name);
+        nas_hint(err, "each phase lists all kernels and ratios of the one before, and its own");
+        return NAS_E_CONFIG;
+    }
+    if (limits->kernel[limits->kernels - 1] == all->kernel[all->kernels - 1] &&
+        limits->expand[limits->expands - 1] == all->expand[all->expands - 1])
+        return NAS_OK;
+    return nas_fail(err, NAS_E_CONFIG, "every phase has the largest kernel and ratio");
 }
 
 static nas_status check_sizes(const nas_phase *phase, const nas_space *space, nas_err *err)
@@ -451,6 +462,8 @@ static nas_status check_phase(const nas_ofa_schedule *s, int i, const nas_space 
             return nas_fail(err, NAS_E_CONFIG, "two phases are called %s", phase->name);
     if (!nas_elastic_dims_cover(&all, &phase->limits))
         status = nas_fail(err, NAS_E_CONFIG, "allows more than space %s has", space->name);
+    else if ((status = check_growth(phase, i > 0 ? &s->phase[i - 1] : NULL, &all, err)) != NAS_OK)
+        goto done;
     else if (phase->rule == NAS_RULE_SANDWICH)
         status = phase->subnets >= 2 ? NAS_OK
                                      : nas_fail(err, NAS_E_CONFIG, "sandwich needs 2 subnets");
@@ -460,9 +473,6 @@ static nas_status check_phase(const nas_ofa_schedule *s, int i, const nas_space 
         return check_step(phase, &s->phase[i - 1], err);
     else if (phase->limits.kernels > 1 || phase->limits.expands > 1 || phase->limits.skip > 0)
         status = nas_fail(err, NAS_E_CONFIG, "the first phase is the largest network alone");
-    else if (phase->limits.kernel[0] != all.kernel[all.kernels - 1] ||
-             phase->limits.expand[0] != all.expand[all.expands - 1])
-        status = nas_fail(err, NAS_E_CONFIG, "the first phase has the largest kernel and ratio");
 done:
     if (status != NAS_OK)
         nas_err_prefix(err, "phase %s", phase->name);

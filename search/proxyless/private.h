@@ -42,6 +42,7 @@ struct nas_search {
     double baseline;            /* REINFORCE                                */
     double seconds;             /* of earlier attempts                      */
     bool out_of_time;
+    int64_t left_out;           /* batches of the epoch in which the time was up */
     double started;             /* monotonic: this attempt                   */
 };
 

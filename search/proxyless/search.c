@@ -410,6 +410,12 @@ static nas_status run_epoch(nas_search *s, const nas_observer *observer, nas_err
     return status;
 }
 
+/* Weight steps, between epochs. */
+static int64_t steps_done(const nas_search *s)
+{
+    return s->epoch * s->batches - s->left_out;
+}
+
 static nas_status end_epoch(nas_search *s, const nas_observer *observer, nas_err *err)
 {
     int choice[NAS_MAX_SLOTS];
@@ -428,17 +434,18 @@ static nas_status end_epoch(nas_search *s, const nas_observer *observer, nas_err
         return status;
     list_metrics(&m, s, choice, &score);
     s->epoch++;
+    s->left_out = s->batches - s->batch; /* 0 but where the time was up */
     s->batch = 0;
     s->arch_due = false; /* where the time was up */
     s->loss_sum = 0.0;
     s->loss_images = 0;
-    const int64_t step = s->epoch * s->batches;
-    status = nas_observe_metrics(observer, step, s->epoch, m.list, m.count, err);
+    status = nas_observe_metrics(observer, steps_done(s), s->epoch, m.list, m.count, err);
     if (status == NAS_OK && observer != NULL && observer->probabilities != NULL)
         status = observer->probabilities(observer->user, s->epoch, s->alphas.slots, s->alphas.count,
                                          s->alphas.p, err);
     return status == NAS_OK
-               ? nas_observe_checkpoint(observer, step, NAN, nas_search__save, s, err)
+               ? nas_observe_checkpoint(observer, s->epoch * s->batches, NAN, nas_search__save, s,
+                                        err)
                : status;
 }
 
@@ -459,7 +466,7 @@ nas_status nas_search_run(nas_search *s, const nas_observer *observer, nas_searc
     }
     if (status == NAS_OK)
         status = nas_search__derive(s, observer, result, err);
-    result->steps = s->epoch * s->batches;
+    result->steps = steps_done(s);
     result->seconds = elapsed(s);
     return status;
 }

@@ -10,11 +10,12 @@ static json_t *state_json(const nas_search *s)
 {
     const double seconds = s->seconds + (s->started > 0.0 ? nas_clock_seconds() - s->started : 0.0);
 
-    return json_pack("{s:I, s:I, s:I, s:b, s:f, s:I, s:b, s:f, s:f, s:b}", "epoch",
+    return json_pack("{s:I, s:I, s:I, s:b, s:f, s:I, s:b, s:f, s:f, s:b, s:I}", "epoch",
                      (json_int_t)s->epoch, "batch", (json_int_t)s->batch, "arch_steps",
                      (json_int_t)s->arch_steps, "arch_due", s->arch_due, "loss_sum", s->loss_sum,
                      "loss_images", (json_int_t)s->loss_images, "has_baseline", s->has_baseline,
-                     "baseline", s->baseline, "seconds", seconds, "out_of_time", s->out_of_time);
+                     "baseline", s->baseline, "seconds", seconds, "out_of_time", s->out_of_time,
+                     "left_out", (json_int_t)s->left_out);
 }
 
 /* The arrays of the alphas that are state, by name. */
@@ -74,7 +75,9 @@ static nas_status read_state(nas_search *s, const json_t *state, const char *pat
         (status =
              nas_json_real(state, path, "baseline", true, -1e300, 1e300, &next.baseline, err)) ||
         (status = nas_json_real(state, path, "seconds", true, 0, 1e12, &next.seconds, err)) ||
-        (status = nas_json_bool(state, path, "out_of_time", true, &next.out_of_time, err)))
+        (status = nas_json_bool(state, path, "out_of_time", true, &next.out_of_time, err)) ||
+        (status = nas_json_int(state, path, "left_out", false, 0, s->batches, &next.left_out,
+                               err)))
         return status;
     *s = next;
     return NAS_OK;

@@ -269,3 +269,18 @@ Test(base_file, what_cannot_be_written_is_told_beforehand)
     cr_expect_eq(nas_file_writable(scratch("absent/file"), NULL), NAS_E_IO);
     cr_expect_eq(nas_file_writable(scratch(""), NULL), NAS_E_IO);
 }
+
+Test(base_file, one_file_has_many_spellings_also_before_it_is_there)
+{
+    char plain[512], dotted[512], other[512];
+
+    snprintf(plain, sizeof plain, "%s", scratch("new"));
+    snprintf(dotted, sizeof dotted, "%s", scratch("./new"));
+    snprintf(other, sizeof other, "%s", scratch("./newer"));
+    for (int i = 0; i < 2; i++) {
+        cr_expect(nas_path_same(plain, dotted));
+        cr_expect_not(nas_path_same(plain, other));
+        fclose(fopen(plain, "w"));
+    }
+    cr_expect_not(nas_path_same(other, scratch("none/newer")));
+}

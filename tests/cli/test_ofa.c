@@ -88,6 +88,52 @@ Test(cli_ofa, a_stopped_and_a_killed_chain_goes_on_to_the_same_bits)
     digest_of(text(end, "supernet"), again);
     cr_expect_str_eq(straight, again);
     cr_expect(state_of("again-depth", parent) && strcmp(parent, "5") == 0, "%s", parent);
+
+    /* a name that a later phase cannot have, before the first one is trained */
+    expect_exit(NAS("train", "--data", data, "--arch", make_arch(), "--epochs", "1", "--name",
+                    "third-kernel"), 0, NULL);
+    expect_exit(NAS(FRESH, "--name", "third"), 2, "third-kernel");
+    expect_exit(NAS(FRESH, "--name", "a23456789-123456789-123456789-123456789-123456789-12345678"),
+                2, "run name");
+}
+
+/* The phase before is that of the same store, wherever that is now. */
+Test(cli_ofa, a_chain_goes_on_in_a_store_that_was_moved)
+{
+    const process_options stop = {.signal_on = "phase 2 of 3", .signal = SIGTERM};
+    char straight[64], again[64];
+
+    prepare();
+    digest_of(text(NAS_JSON(FRESH, "--name", "straight"), "supernet"), straight);
+    expect_exit(nas_run(&stop, FRESH, "--name", "moved", NULL), 75, NULL);
+    cr_assert_eq(rename(nas_file("store"), nas_file("elsewhere")), 0);
+    digest_of(text(NAS_JSON("resume", "--store", nas_file("elsewhere")), "supernet"), again);
+    cr_expect_str_eq(straight, again);
+}
+
+/* Sizes that no phase has seen are as strange to a supernet as kernels that none has. */
+Test(cli_ofa, subnets_have_image_sizes_that_were_trained)
+{
+    prepare();
+    plan = nas_put("small.json", "{\"phases\": [{\"rule\": \"uniform\", \"subnets\": 1, "
+                                 "\"expand\": [3, 6], \"resolutions\": [12]}]}");
+    char *net = strdup(text(NAS_JSON(FRESH), "supernet"));
+    const char *out = nas_file("out.safetensors"), *drawn = nas_file("drawn.json");
+
+    expect_exit(NAS("ofa", "sample", "--model", net, "--count", "4", "--out", drawn, QUICK), 0,
+                NULL);
+    json_t *file = json_load_file(drawn, 0, NULL);
+    const json_t *sample, *list = json_object_get(file, "samples");
+    size_t i;
+    json_array_foreach(list, i, sample)
+        cr_expect_eq(number(json_object_get(sample, "arch"), "image_size"), 12);
+    cr_expect_eq(i, 4);
+    json_decref(file);
+    expect_exit(NAS("ofa", "extract", "--model", net, "--image-size", "16", "--out", out, QUICK),
+                78, "trained on images of 12");
+    cr_expect_eq(number(NAS_JSON("ofa", "extract", "--model", net, "--out", out, QUICK),
+                        "image_size"), 12);
+    free(net);
 }
 
 Test(cli_ofa, a_chain_can_be_done_in_parts)
@@ -427,7 +473,8 @@ Test(cli_ofa, networks_that_are_not_trained_or_not_there_are_refused)
     expect_exit(NAS("ofa", "sample", "--model", net, "--out", data, QUICK), 2, "write");
     const process_options stop = {.signal_on = "judging the subnet", .signal = SIGTERM};
     expect_exit(nas_run(&stop, "ofa", "extract", "-v", "--model", net, "--out", out, "--data", data,
-                        "--recalibrate-images", "100000", NULL), 75, "the same command again");
+                        "--recalibrate-images", "100000", NULL), 128 + SIGTERM,
+                "the same command again"); /* no checkpoint: there is nothing to resume */
     expect_exit(NAS("train", "--from", net, "--data", data), 65, "supernet");
     cr_expect_eq(access(out, R_OK), -1);
     free(net);

@@ -148,6 +148,9 @@ Test(search_ofa_schedule, what_makes_no_sense_is_refused_with_its_place)
          "more than"},
         {PHASES("{\"rule\": \"sandwich\"}"), NAS_E_CONFIG, "2 subnets"},
         {PHASES("{\"rule\": \"uniform\", \"skip\": 3}"), NAS_E_CONFIG, "more than"},
+        {PHASES("{\"rule\": \"uniform\", \"kernel\": [3]}"), NAS_E_CONFIG, "largest kernel"},
+        {PHASES("{\"rule\": \"uniform\", \"kernel\": [5, 7]}, {\"rule\": \"uniform\"}"),
+         NAS_E_CONFIG, "takes back"},
         {PHASES("{\"faded_kernels\": 1}"), NAS_E_DATA, "faded_kernels"},
     };
 
