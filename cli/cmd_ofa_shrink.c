@@ -416,6 +416,15 @@ static nas_status check_names(const chain *c, int next, nas_err *err)
     return status;
 }
 
+static nas_status fail_done(const chain *c, nas_err *err)
+{
+    nas_fail(err, NAS_E_USAGE, "%s: has done all phases of the schedule%s%s", c->options->from,
+             c->options->until != NULL ? " up to " : "",
+             c->options->until != NULL ? c->options->until : "");
+    nas_hint(err, "next: nas ofa search, or nas ofa extract");
+    return NAS_E_USAGE;
+}
+
 static nas_status run_next(chain *c, bool *done, nas_err *err)
 {
     nas_supernet *net = NULL;
@@ -424,6 +433,8 @@ static nas_status run_next(chain *c, bool *done, nas_err *err)
 
     if (status == NAS_OK && c->schedule.count == 0)
         status = load_schedule(c, net->space, err);
+    if (status == NAS_OK && net->phases > c->schedule.count && c->options->until != NULL)
+        status = fail_done(c, err);
     if (status == NAS_OK)
         status = nas_ofa_schedule_next(&next, &c->schedule, net, err);
     *done = next >= c->schedule.count;
@@ -439,13 +450,6 @@ static nas_status run_next(chain *c, bool *done, nas_err *err)
         status = run_phase(c, net, next, err);
     nas_supernet_free(net);
     return status;
-}
-
-static nas_status fail_done(const chain *c, nas_err *err)
-{
-    nas_fail(err, NAS_E_USAGE, "%s: has done all phases of the schedule", c->options->from);
-    nas_hint(err, "next: nas ofa search, or nas ofa extract");
-    return NAS_E_USAGE;
 }
 
 static nas_status run_chain(chain *c, nas_err *err)

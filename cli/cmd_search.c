@@ -142,6 +142,9 @@ static nas_status check(const void *options, nas_err *err)
         nas_hint(err, "training presses for what is above its limit: give %s", flags[k]);
         return NAS_E_USAGE;
     }
+    if (o->epochs + o->warmup_epochs == 0)
+        return nas_fail(err, NAS_E_USAGE,
+                        "--epochs and --warmup-epochs: one of them must be at least 1");
     if (!any) {
         nas_fail(err, NAS_E_USAGE, "a limit is required: what may the network cost?");
         nas_hint(err, "say --table FILE --target-ms MS, --max-macs N, --max-parameters N, "

@@ -172,7 +172,9 @@ static nas_status check_limits(const cli_evolve_task *task, const cli_evolve_tar
         if (t->limit[k] > 0.0)
             return NAS_OK;
     nas_fail(err, wrong, "%s: no limit is given", name);
-    nas_hint(err, "give a table and target_ms, max_macs, max_parameters or max_memory_mib");
+    nas_hint(err, named ? "give a table and target_ms, max_macs, max_parameters or max_memory_mib"
+                        : "say --table FILE --target-ms MS, --max-macs N, --max-parameters N, "
+                          "--max-memory MIB, or several of them");
     return wrong;
 }
 

@@ -129,6 +129,7 @@ nas_status nas_split_make(const nas_dataset *data, uint32_t valid_count, uint64_
         status = nas_fail(err, NAS_E_CONFIG,
                           "%u validation images cannot be held out of %u training images",
                           valid_count, whole->count);
+        nas_hint(err, "their share is --valid-fraction");
         goto done;
     }
     for (uint32_t i = 0; i < whole->count; i++)

@@ -39,10 +39,12 @@ static bool has_teacher(const nas_shrink *s)
 
 static nas_status check_batch(const nas_phase *p, const nas_index *train, nas_err *err)
 {
-    return train->count >= (uint32_t)p->batch
-               ? NAS_OK
-               : nas_fail(err, NAS_E_CONFIG, "phase %s: batch of %lld images, but only %u to "
-                          "train on", p->name, (long long)p->batch, train->count);
+    if (train->count >= (uint32_t)p->batch)
+        return NAS_OK;
+    nas_fail(err, NAS_E_CONFIG, "phase %s: batch of %lld images, but only %u to train on", p->name,
+             (long long)p->batch, train->count);
+    nas_hint(err, "--show-schedule prints the schedule; with a smaller \"batch\" --schedule reads it");
+    return NAS_E_CONFIG;
 }
 
 nas_status nas_shrink_check(const nas_supernet *supernet, const nas_dataset *data,
