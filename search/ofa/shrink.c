@@ -43,7 +43,7 @@ static nas_status check_batch(const nas_phase *p, const nas_index *train, nas_er
         return NAS_OK;
     nas_fail(err, NAS_E_CONFIG, "phase %s: batch of %lld images, but only %u to train on", p->name,
              (long long)p->batch, train->count);
-    nas_hint(err, "--show-schedule prints the schedule; with a smaller \"batch\" --schedule reads it");
+    nas_hint(err, "--show-schedule prints it; with a smaller \"batch\" --schedule reads it");
     return NAS_E_CONFIG;
 }
 
