@@ -130,23 +130,35 @@ static nas_status check_what_is_given(const cli_context *context, const submit_o
     return NAS_OK;
 }
 
-static nas_status emit(const cli_context *context, const nas_job_spec *specs, const int64_t *ids,
-                       int count, nas_err *err)
+/* The name that the job was given; the store makes one up where none was, and another where that is
+ * taken. */
+static json_t *name_of(nas_store *store, const nas_job_spec *spec, int64_t id)
+{
+    char number[32];
+    nas_job *job = NULL;
+
+    if (spec->name != NULL || id == 0)
+        return json_string(spec->name != NULL ? spec->name : "");
+    snprintf(number, sizeof number, "%lld", (long long)id);
+    json_t *name = nas_store_job_get(store, number, &job, NULL) == NAS_OK ? json_string(job->name)
+                                                                          : json_null();
+    nas_job_free(job);
+    return name;
+}
+
+static nas_status emit(const cli_context *context, nas_store *store, const nas_job_spec *specs,
+                       const int64_t *ids, int count, nas_err *err)
 {
     json_t *rows = json_array();
     const int shown = context->common->json || count <= SHOWN ? count : 0;
 
-    for (int i = 0; i < shown; i++) {
-        char made_up[32];
-
-        snprintf(made_up, sizeof made_up, "job-%lld", (long long)ids[i]);
+    for (int i = 0; i < shown; i++)
         json_array_append_new(
-            rows, json_pack("{s:o, s:s, s:i, s:i, s:o}", "id",
+            rows, json_pack("{s:o, s:o, s:i, s:i, s:o}", "id",
                             ids[i] > 0 ? json_integer(ids[i]) : json_null(), "name",
-                            specs[i].name != NULL ? specs[i].name : ids[i] > 0 ? made_up : "",
-                            "cores", specs[i].cores, "waits_for", specs[i].need_count, "args",
+                            name_of(store, &specs[i], ids[i]), "cores", specs[i].cores,
+                            "waits_for", specs[i].need_count, "args",
                             json_deep_copy(specs[i].args)));
-    }
     return cli_emit(context,
                     json_pack("{s:i, s:b, s:s?, s:o}", "jobs_count", count, "queued", ids[0] > 0,
                               "group", specs[0].group, "jobs", rows),
@@ -209,7 +221,7 @@ static nas_status queue(const cli_context *context, const submit_options *o, nas
     if (status == NAS_OK && o->dry_run && o->cluster.on == CLI_ON_SLURM)
         status = show_scripts(context, o, store, specs, count, err);
     else if (status == NAS_OK)
-        status = emit(context, specs, ids, count, err);
+        status = emit(context, store, specs, ids, count, err);
     free(ids);
     return status;
 }

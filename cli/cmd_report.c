@@ -28,7 +28,9 @@ static nas_status report_run(const cli_context *context, const void *options, na
     int runs;
     nas_status status = nas_store_open(&store, o->common.store, NAS_STORE_READ, err);
 
-    if (status == NAS_OK && (status = nas_report_write(store, o->out, &what, &runs, err)) == NAS_OK)
+    if (status == NAS_OK &&
+        (status = nas_store_check_output(store, o->out, false, err)) == NAS_OK &&
+        (status = nas_report_write(store, o->out, &what, &runs, err)) == NAS_OK)
         status = cli_emit(context, json_pack("{s:s, s:i}", "report", o->out, "runs", runs), err);
     nas_store_close(store);
     return status;

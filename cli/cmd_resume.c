@@ -28,8 +28,17 @@ static nas_status restore_options(cli_parsed *out, const cli_command *command,
 
     if ((status = cli_session_config(&config, run, err)) != NAS_OK)
         return status;
+    if (now->common.seed != 1 && json_integer_value(json_object_get(config, "seed")) !=
+                                     now->common.seed) {
+        json_decref(config);
+        nas_fail(err, NAS_E_USAGE, "--seed: run %s goes on with its own", run->name);
+        nas_hint(err, "leave it out, or begin another run");
+        return NAS_E_USAGE;
+    }
     if (now->dry_run)
         json_object_set_new(config, "dry_run", json_true());
+    json_object_set_new(config, "store", json_string(now->common.store));
+    json_object_set_new(config, "threads", json_integer(now->common.threads));
     status = cli_parse(out, command, config, 0, NULL, err);
     json_decref(config);
     if (status != NAS_OK)

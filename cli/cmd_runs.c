@@ -208,20 +208,32 @@ const cli_command cmd_runs_show = {
 
 /* ---- delete ---- */
 
+static nas_status named_before(nas_store_run *const *run, int at, nas_err *err)
+{
+    for (int i = 0; i < at; i++)
+        if (run[i]->id == run[at]->id)
+            return nas_fail(err, NAS_E_USAGE, "run %s is named twice", run[at]->name);
+    return NAS_OK;
+}
+
 static nas_status delete_run(const cli_context *context, const void *options, nas_err *err)
 {
     nas_store *store = NULL;
     json_t *deleted = json_array();
+    nas_store_run *run[CLI_MAX_ARGS] = {NULL};
     nas_status status = nas_store_open(&store, context->common->store, NAS_STORE_EXISTING, err);
 
-    for (int i = 0; i < context->count && status == NAS_OK; i++) {
-        nas_store_run *run = NULL;
-
-        if ((status = nas_store_run_get(store, context->args[i], &run, err)) == NAS_OK &&
-            (status = nas_store_run_delete(store, run->id, err)) == NAS_OK)
-            json_array_append_new(deleted, json_string(run->name));
-        nas_store_run_free(run);
-    }
+    for (int i = 0; i < context->count && status == NAS_OK; i++) /* all of them are there */
+        if ((status = nas_store_run_get(store, context->args[i], &run[i], err)) == NAS_OK)
+            status = named_before(run, i, err);
+    for (int i = 0; i < context->count && status == NAS_OK; i++)
+        if ((status = nas_store_run_delete(store, run[i]->id, err)) == NAS_OK)
+            json_array_append_new(deleted, json_string(run[i]->name));
+    if (status != NAS_OK && json_array_size(deleted) > 0)
+        nas_hint(err, "%zu runs are deleted, up to %s", json_array_size(deleted),
+                 json_string_value(json_array_get(deleted, json_array_size(deleted) - 1)));
+    for (int i = 0; i < context->count; i++)
+        nas_store_run_free(run[i]);
     if (status == NAS_OK)
         status = cli_emit(context, json_pack("{s:O}", "deleted", deleted), err);
     json_decref(deleted);

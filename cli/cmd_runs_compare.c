@@ -44,6 +44,23 @@ static bool says_something(const json_t *row, const char *name, const json_t *co
     return false;
 }
 
+/* A row tells "what" it is about, so that no run's column may be called so. */
+static const char *column_name(const char *run)
+{
+    return strcmp(run, "what") == 0 ? "what (run)" : run;
+}
+
+static nas_status check_new(const json_t *columns, const char *run, nas_err *err)
+{
+    const json_t *column;
+    size_t i;
+
+    json_array_foreach(columns, i, column)
+        if (strcmp(json_string_value(column), column_name(run)) == 0)
+            return nas_fail(err, NAS_E_USAGE, "run %s is named twice", run);
+    return NAS_OK;
+}
+
 static nas_status compare_run(const cli_context *context, const void *options, nas_err *err)
 {
     json_t *rows = json_object(), *columns = json_array(), *list = json_array(), *row;
@@ -54,12 +71,14 @@ static nas_status compare_run(const cli_context *context, const void *options, n
     for (int i = 0; i < context->count && status == NAS_OK; i++) {
         nas_store_run *run = NULL;
 
-        if ((status = nas_store_run_get(store, context->args[i], &run, err)) == NAS_OK) {
+        if ((status = nas_store_run_get(store, context->args[i], &run, err)) == NAS_OK &&
+            (status = check_new(columns, run->name, err)) == NAS_OK) {
             json_t *config = cli_stored_json(run->config), *summary = cli_stored_json(run->summary);
+            const char *column = column_name(run->name);
 
-            json_array_append_new(columns, json_string(run->name));
-            add_column(rows, config, "config.", run->name);
-            add_column(rows, summary, "", run->name);
+            json_array_append_new(columns, json_string(column));
+            add_column(rows, config, "config.", column);
+            add_column(rows, summary, "", column);
             json_decref(config);
             json_decref(summary);
         }

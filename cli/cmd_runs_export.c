@@ -34,8 +34,10 @@ static const nas_option export_table[] = {
 };
 
 typedef struct sink {
-    nas_writer *writer; /* NULL: stdout */
-    const char *table;  /* csv          */
+    nas_writer *writer; /* NULL: stdout     */
+    const char *table;  /* csv              */
+    json_t *list;       /* NULL: text comes */
+    int64_t rows;
     bool jsonl, begun;
 } sink;
 
@@ -106,13 +108,19 @@ static nas_status visit(void *user, const char *table, const json_t *row, nas_er
 {
     sink *to = user;
 
-    if (!to->jsonl) {
-        if (strcmp(table, to->table) == 0)
-            put_csv_row(to, row);
+    if (!to->jsonl && strcmp(table, to->table) != 0)
+        return NAS_OK;
+    to->rows++;
+    if (!to->jsonl && to->list == NULL) {
+        put_csv_row(to, row);
         return NAS_OK;
     }
     json_t *line = json_pack("{s:s}", "table", table);
     json_object_update(line, (json_t *)row);
+    if (to->list != NULL)
+        return json_array_append_new(to->list, line) == 0
+                   ? NAS_OK
+                   : nas_fail(err, nas_json_fault(), "export: out of memory");
     char *text = json_dumps(line, JSON_REAL_PRECISION(17) | JSON_COMPACT);
     json_decref(line);
     if (text == NULL)
@@ -123,24 +131,34 @@ static nas_status visit(void *user, const char *table, const json_t *row, nas_er
     return NAS_OK;
 }
 
-/* CSV or JSON lines; `run` NULL: of all runs. */
-static nas_status export_rows(const export_options *o, nas_store *store, const nas_store_run *run,
-                              nas_err *err)
+/* CSV or JSON lines; `run` NULL: of all runs.  With --json stdout is one object: of the rows, or
+ * of the file that they are in. */
+static nas_status export_rows(const cli_context *context, const export_options *o,
+                              nas_store *store, const nas_store_run *run, nas_err *err)
 {
     static const char *const tables[] = {"run", "metric", "evaluation", "artifact", "probability",
                                          "entropy"};
-    sink to = {.table = tables[o->table], .jsonl = o->format == FORMAT_JSONL};
+    sink to = {.table = tables[o->table], .jsonl = o->format == FORMAT_JSONL,
+               .list = context->common->json && o->out == NULL ? json_array() : NULL};
     nas_status status = o->out != NULL ? nas_writer_open(&to.writer, o->out, err) : NAS_OK;
 
     if (status != NAS_OK)
         return status;
     status = nas_store_export(store, run != NULL ? run->id : 0, visit, &to, err);
+    if (to.list != NULL && status == NAS_OK)
+        return cli_emit(context, json_pack("{s:o}", "rows", to.list), err);
+    json_decref(to.list);
     if (to.writer == NULL)
         return status == NAS_OK ? cli_flush(err) : status;
-    if (status == NAS_OK)
-        return nas_writer_commit(to.writer, err);
-    nas_writer_abort(to.writer);
-    return status;
+    if (status != NAS_OK) {
+        nas_writer_abort(to.writer);
+        return status;
+    }
+    status = nas_writer_commit(to.writer, err);
+    return status == NAS_OK && context->common->json
+               ? cli_emit(context, json_pack("{s:s, s:I}", "out", o->out, "rows",
+                                             (json_int_t)to.rows), err)
+               : status;
 }
 
 /* TensorBoard and Optuna; `run` NULL: all runs. */
@@ -168,6 +186,17 @@ static nas_status export_views(const cli_context *context, const export_options 
     return status;
 }
 
+static nas_status check_places(const export_options *o, const nas_store *store, nas_err *err)
+{
+    const char *const place[] = {o->out, o->optuna, o->tensorboard};
+    nas_status status = NAS_OK;
+
+    for (int i = 0; i < 3 && status == NAS_OK; i++)
+        if (place[i] != NULL)
+            status = nas_store_check_output(store, place[i], place[i] == o->tensorboard, err);
+    return status;
+}
+
 static nas_status export_run(const cli_context *context, const void *options, nas_err *err)
 {
     const export_options *o = options;
@@ -185,9 +214,10 @@ static nas_status export_run(const cli_context *context, const void *options, na
     }
     if ((status = nas_store_open(&store, o->common.store, NAS_STORE_READ, err)) == NAS_OK &&
         (context->count == 0 ||
-         (status = nas_store_run_get(store, context->args[0], &run, err)) == NAS_OK))
+         (status = nas_store_run_get(store, context->args[0], &run, err)) == NAS_OK) &&
+        (status = check_places(o, store, err)) == NAS_OK)
         status = views ? export_views(context, o, store, run, err)
-                       : export_rows(o, store, run, err);
+                       : export_rows(context, o, store, run, err);
     nas_store_run_free(run);
     nas_store_close(store);
     return status;

@@ -84,11 +84,15 @@ static nas_status gc_run(const cli_context *context, const void *options, nas_er
 
     if ((status = nas_store_open(&store, o->common.store, NAS_STORE_EXISTING, err)) == NAS_OK &&
         (status = nas_store_gc(store, o->dry_run, &health, collect, findings, err)) == NAS_OK)
-        status = cli_emit(context, json_pack("{s:b, s:i, s:I, s:O}", "removed", !o->dry_run,
-                                             "orphans", health.orphans, "orphan_bytes",
+        status = cli_emit(context, json_pack("{s:b, s:i, s:i, s:I, s:O}", "removed",
+                                             !o->dry_run && health.kept == 0, "orphans",
+                                             health.orphans, "kept", health.kept, "orphan_bytes",
                                              (json_int_t)health.orphan_bytes, "findings",
                                              findings),
                           err);
+    if (status == NAS_OK && health.kept > 0)
+        status = nas_fail(err, NAS_E_IO, "%s: %d files could not be removed", o->common.store,
+                          health.kept);
     json_decref(findings);
     nas_store_close(store);
     return status;

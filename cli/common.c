@@ -196,8 +196,9 @@ nas_status cli_parse(cli_parsed *out, const cli_command *command, const json_t *
     if (count > command->max_args) {
         nas_fail(err, NAS_E_USAGE, "%s: unexpected argument '%.100s'", command->name,
                  out->args[command->max_args]);
-        nas_hint(err, "usage: nas %s %s[OPTIONS]; options begin with --", command->name,
-                 command->arguments != NULL ? command->arguments : "");
+        nas_hint(err, "usage: nas %s %s%s[OPTIONS]; options begin with --", command->name,
+                 command->arguments != NULL ? command->arguments : "",
+                 command->arguments != NULL ? " " : "");
         return NAS_E_USAGE;
     }
     if (count < command->min_args) {

@@ -232,8 +232,11 @@ nas_status cli_emit(const cli_context *context, json_t *result, nas_err *err)
 {
     if (result == NULL || nas_json_out_of_memory()) {
         json_decref(result);
-        return nas_fail(err, NAS_E_NOMEM, "%s: out of memory for the result",
-                        context->command->name);
+        return nas_json_out_of_memory()
+                   ? nas_fail(err, NAS_E_NOMEM, "%s: out of memory for the result",
+                              context->command->name)
+                   : nas_fail(err, NAS_E_DATA, "%s: its result holds text that is not UTF-8",
+                              context->command->name);
     }
     if (nas_comm_rank(context->comm) > 0) { /* process 0 prints it */
         json_decref(result);

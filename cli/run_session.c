@@ -541,6 +541,10 @@ static nas_store_state state_after(nas_status status)
     }
 }
 
+/* What a shell takes as it is. */
+static const char plain_letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                    "_-./+:@%,=";
+
 nas_status cli_session_close(cli_session *session, nas_status status, const json_t *result,
                              nas_err *err)
 {
@@ -568,8 +572,10 @@ nas_status cli_session_close(cli_session *session, nas_status status, const json
     }
     if (state_after(status) == NAS_STORE_INTERRUPTED) {
         const bool usual = strcmp(store, ".nas") == 0;
-        nas_hint(err, "to continue: nas resume %s%s%s", session->name, usual ? "" : " --store ",
-                 usual ? "" : store);
+        const bool plain = strspn(store, plain_letters) == strlen(store);
+        nas_hint(err, "to continue: nas resume %s%s%s%s", session->name,
+                 usual ? "" : plain ? " --store " : " --store '", usual ? "" : store,
+                 usual || plain ? "" : "'");
     }
     return status;
 }

@@ -345,6 +345,7 @@ nas_jobs__process *nas_jobs__process_start(uv_loop_t *loop, const nas_jobs__comm
     const int failed = command->refused ? 0 : spawn(p, loop, command);
     if (command->refused || failed) {
         p->exited = true;
+        p->code = -1; /* none */
         snprintf(p->tail, sizeof p->tail, "cannot start in %.1000s: %.500s\n", command->folder,
                  command->refused ? command->refused : uv_strerror(failed));
         if (p->open > 3)

@@ -41,8 +41,11 @@ nas_status nas_token_load(const char *path, char out[NAS_TOKEN_SIZE], nas_err *e
 
     if (fd < 0 && errno == EEXIST)
         return read_token(path, out, err);
-    if (fd < 0)
-        return nas_fail_errno(err, "%s", path);
+    if (fd < 0) {
+        status = nas_fail_errno(err, "%s", path);
+        nas_hint(err, "--token-file FILE puts it elsewhere");
+        return status;
+    }
     if (getrandom(bits, sizeof bits, 0) != (ssize_t)sizeof bits) {
         status = nas_fail_errno(err, "%s: no random numbers", path);
     } else {

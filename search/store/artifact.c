@@ -64,8 +64,8 @@ static nas_status list_where(nas_store *store, const char *where, int64_t run, c
 
 /* XXH3-128 and size of a file.  A link is none of ours: a store that came from somebody else
  * shall not have us read what is beside it. */
-static nas_status digest_file(const char *path, int64_t *bytes, char digest[NAS_DIGEST_SIZE],
-                              nas_err *err)
+nas_status nas_store__digest_file(const char *path, int64_t *bytes, char digest[NAS_DIGEST_SIZE],
+                                  nas_err *err)
 {
     nas_map map;
     const nas_status status =
@@ -90,7 +90,7 @@ nas_status nas_store_artifact_check(const nas_store *store, const nas_store_arti
 
     if (!path)
         return nas_fail(err, NAS_E_NOMEM, "%s", artifact->path);
-    if (!(status = digest_file(path, &bytes, digest, err))) {
+    if (!(status = nas_store__digest_file(path, &bytes, digest, err))) {
         if (bytes != artifact->bytes)
             status = nas_fail(err, NAS_E_DATA, "%s: %lld bytes, but %lld were recorded", path,
                               (long long)bytes, (long long)artifact->bytes);
@@ -132,7 +132,7 @@ static nas_status examine(nas_store *store, nas_store_attempt attempt, const cha
         return status;
     if (!(path = nas_store_path(store, attempt.run, file)))
         return nas_fail(err, NAS_E_NOMEM, "%s", file);
-    status = digest_file(path, bytes, digest, err);
+    status = nas_store__digest_file(path, bytes, digest, err);
     free(path);
     return status;
 }

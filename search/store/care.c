@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/system.h"
 #include "search/store/private.h"
 
 /* One walk over a store: what it counts and whom it tells. */
@@ -101,6 +102,7 @@ static void orphan(walk *w, int dir_fd, const char *name, const char *where, con
     const bool kept = w->remove && unlinkat(dir_fd, name, directory ? AT_REMOVEDIR : 0) != 0;
 
     w->health->orphans++;
+    w->health->kept += kept;
     w->health->orphan_bytes += directory ? 0 : (int64_t)info.st_size;
     if (w->report)
         w->report(w->user, "orphan", where, kept ? strerror(errno) : why);
@@ -142,7 +144,16 @@ static nas_status walk_run(walk *w, int64_t run, bool known, nas_err *err)
     return status;
 }
 
-/* 1 for a known run, 2 for one that lives, 0 for none. */
+/* Nobody here can tell of a process on another host. */
+static bool may_live(const char *host, int64_t pid, int64_t pid_start)
+{
+    char here[256];
+
+    nas_system_host(here, sizeof here);
+    return strcmp(here, host) != 0 || nas_store__process_alive(host, pid, pid_start);
+}
+
+/* 1 for a known run, 2 for one that may live, 0 for none. */
 static nas_status run_standing(nas_store *store, int64_t run, int *out, nas_err *err)
 {
     static const char what[] = "look for the run";
@@ -154,9 +165,8 @@ static nas_status run_standing(nas_store *store, int64_t run, int *out, nas_err 
     if (!status && !(status = nas_store__step(stmt, what, &row, err)))
         *out = !row ? 0
                : strcmp((const char *)sqlite3_column_text(stmt, 0), "running") == 0 &&
-                       nas_store__process_alive((const char *)sqlite3_column_text(stmt, 1),
-                                                sqlite3_column_int64(stmt, 2),
-                                                sqlite3_column_int64(stmt, 3))
+                       may_live((const char *)sqlite3_column_text(stmt, 1),
+                                sqlite3_column_int64(stmt, 2), sqlite3_column_int64(stmt, 3))
                    ? 2 : 1;
     sqlite3_finalize(stmt);
     return status;
@@ -236,7 +246,7 @@ nas_status nas_store__copy_database(const char *path, const char *copy, nas_err 
     nas_status status = NAS_OK;
 
     if (sqlite3_open_v2(path, &from, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL)) {
-        status = nas_store__fail(from, "open", err);
+        status = nas_store__fail(from, path, err);
         goto done;
     }
     sqlite3_busy_timeout(from, 10000);
@@ -256,26 +266,74 @@ done:
     return status;
 }
 
-/* Copies a file the backup names; one that has gone since leaves the backup's list. */
+/* What the store says of a file now: whether it names it at all, and as the backup has it. */
+static nas_status look_again(nas_store *store, const nas_store_artifact *a, bool *named,
+                             bool *same, nas_err *err)
+{
+    static const char look[] = "look for a file";
+    sqlite3_stmt *stmt;
+    nas_status status = nas_store__query(store, &stmt, look, err, "SELECT digest FROM artifact "
+                                         "WHERE run = ? AND file = ?", "it", a->run, a->file);
+
+    *named = *same = false;
+    if (!status && !(status = nas_store__step(stmt, look, named, err)) && *named)
+        *same = strcmp((const char *)sqlite3_column_text(stmt, 0), a->digest) == 0;
+    sqlite3_finalize(stmt);
+    return status;
+}
+
+/* A file that is not what the backup names: one that went or was written anew meanwhile is no
+ * damage.  *lost counts the others; *why tells of the last one.  `copied` NULL: is not there. */
+static nas_status settle(nas_store *store, nas_store *copy, const nas_store_artifact *a,
+                         const char *copied, const nas_err *found, int *lost, nas_err *why,
+                         nas_err *err)
+{
+    nas_store_artifact now = *a;
+    bool named, same;
+    nas_status status = look_again(store, a, &named, &same, err);
+
+    if (status)
+        return status;
+    if (named && same) {
+        ++*lost;
+        *why = *found;
+    }
+    if (copied == NULL)
+        return nas_store__exec(copy, "leave out a file", err, "DELETE FROM artifact WHERE id = ?",
+                               "i", a->id);
+    if (named && same)
+        return NAS_OK;
+    if ((status = nas_store__digest_file(copied, &now.bytes, now.digest, err)))
+        return status;
+    return nas_store__exec(copy, "note a file", err, "UPDATE artifact SET bytes = ?, digest = ? "
+                           "WHERE id = ?", "iti", now.bytes, now.digest, a->id);
+}
+
+/* Copies a file the backup names. */
 static nas_status copy_artifact(nas_store *store, nas_store *copy, const nas_store_artifact *a,
-                                nas_err *err)
+                                int *lost, nas_err *why, nas_err *err)
 {
     char *from = nas_path_join(store->dir, a->path), *to = nas_path_join(copy->dir, a->path);
     char *dir = nas_store_path(copy, a->run, NULL);
     nas_map map = {0};
+    struct stat info;
+    nas_err found;
     nas_status status = from && to && dir ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "%s", a->path);
 
     if (status)
         goto done;
-    if (!nas_path_exists(from) || nas_path_is_link(from)) {
-        status = nas_store__exec(copy, "leave out a file", err, "DELETE FROM artifact WHERE id = ?",
-                                 "i", a->id);
+    const bool gone = lstat(from, &info) != 0 && (errno == ENOENT || errno == ENOTDIR);
+    if (gone || nas_path_is_link(from)) {
+        nas_fail(&found, NAS_E_DATA, "%s: %s", from, gone ? "is missing" : "is a link");
+        status = settle(store, copy, a, NULL, &found, lost, why, err);
         goto done;
     }
     if (!(status = nas_dir_make(dir, err)) && !(status = nas_map_open(&map, from, err))) {
         status = nas_file_write(to, map.data, map.size, err);
         nas_map_close(&map);
     }
+    if (!status && nas_store_artifact_check(copy, a, &found))
+        status = settle(store, copy, a, to, &found, lost, why, err);
 done:
     free(from);
     free(to);
@@ -283,16 +341,44 @@ done:
     return status;
 }
 
-static nas_status copy_files(nas_store *store, nas_store *copy, nas_err *err)
+static nas_status copy_files(nas_store *store, nas_store *copy, int *lost, nas_err *why,
+                             nas_err *err)
 {
     nas_store_artifact *artifacts = NULL;
     int count = 0;
     nas_status status = nas_store_artifact_list(copy, 0, NULL, &artifacts, &count, err);
 
     for (int i = 0; i < count && !status; i++)
-        status = copy_artifact(store, copy, &artifacts[i], err);
+        status = copy_artifact(store, copy, &artifacts[i], lost, why, err);
     free(artifacts);
     return status;
+}
+
+/* SQLite tells of a page that it could not read as of damage. */
+static void note_unreadable(void *user, const char *what, const char *where, const char *why)
+{
+    bool *unreadable = user;
+
+    *unreadable = *unreadable || strstr(why, "error code=") != NULL;
+}
+
+static nas_status check_copy(nas_store *copy, const char *dir, nas_err *err)
+{
+    nas_store_health health = {0};
+    bool unreadable = false;
+    walk w = {.store = copy, .health = &health, .report = note_unreadable, .user = &unreadable};
+    const nas_status status = check_integrity(&w, err);
+
+    if (status || !health.problems)
+        return status;
+    if (unreadable) {
+        nas_fail(err, NAS_E_IO, "%s: the copy of the database cannot be read", dir);
+        nas_hint(err, "do it again, or give a directory on another disk");
+        return NAS_E_IO;
+    }
+    nas_fail(err, NAS_E_DATA, "%s: the store's database is damaged, and so would be its copy", dir);
+    nas_hint(err, "nas store verify tells more");
+    return NAS_E_DATA;
 }
 
 /* The new name lasts only when its directory is on the disk. */
@@ -311,8 +397,12 @@ nas_status nas_store_backup(nas_store *store, const char *dir, nas_err *err)
 {
     char *partial = nas_path_join(dir, "store.db.partial"), *final = nas_path_join(dir, "store.db");
     nas_store copy = {.dir = (char *)dir};
-    nas_status status = NAS_OK;
+    nas_err why = {0};
+    int lost = 0;
+    nas_status status = nas_store_check_output(store, dir, true, err);
 
+    if (status)
+        goto done;
     if (!partial || !final) {
         status = nas_fail(err, NAS_E_NOMEM, "backup to %s", dir);
         goto done;
@@ -333,11 +423,14 @@ nas_status nas_store_backup(nas_store *store, const char *dir, nas_err *err)
         goto done;
     if (sqlite3_open_v2(partial, &copy.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL))
         status = nas_store__fail(copy.db, "open", err);
-    else
-        status = copy_files(store, &copy, err);
+    else if (!(status = check_copy(&copy, dir, err)))
+        status = copy_files(store, &copy, &lost, &why, err);
     sqlite3_close(copy.db);
-    if (!status)
-        status = rename_durably(partial, final, dir, err);
+    if (!status && !(status = rename_durably(partial, final, dir, err)) && lost > 0) {
+        status = nas_fail(err, NAS_E_DATA, "%s: is a whole backup but for %d files that the store "
+                          "has lost or has damaged, such as %s", dir, lost, why.message);
+        nas_hint(err, "nas store verify lists them");
+    }
 done:
     free(partial);
     free(final);

@@ -186,8 +186,38 @@ nas_status nas_optuna_trial_add(nas_optuna *optuna, const nas_optuna_trial *tria
     return status;
 }
 
+/* An earlier export may have got studies of others since, or be of other runs: they stay. */
+static nas_status check_studies(nas_optuna *optuna, const char *path, nas_err *err)
+{
+    nas_store there = {0};
+    sqlite3_stmt *stmt = NULL;
+    bool row = false;
+    nas_status status = NAS_OK;
+
+    if (sqlite3_open_v2(path, &there.db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) ==
+            SQLITE_OK &&
+        nas_store__query(&there, &stmt, what, NULL, "SELECT study_name FROM studies", "") ==
+            NAS_OK)
+        while (status == NAS_OK && nas_store__step(stmt, what, &row, NULL) == NAS_OK && row) {
+            const char *name = (const char *)sqlite3_column_text(stmt, 0);
+            int64_t known = 0;
+
+            status = nas_store__int(&optuna->store, what, &known, err,
+                                    "SELECT count(*) FROM studies WHERE study_name = ?", "t",
+                                    name);
+            if (status == NAS_OK && known == 0) {
+                status = nas_fail(err, NAS_E_USAGE, "%s: has study '%.100s', which this export has "
+                                  "not: it would be lost", path, name);
+                nas_hint(err, "name another file; Optuna can copy studies from one into the other");
+            }
+        }
+    sqlite3_finalize(stmt);
+    sqlite3_close(there.db);
+    return status;
+}
+
 /* Nothing is there, or an earlier export: SQLite keeps an application's number at byte 68. */
-static nas_status check_place(const char *path, nas_err *err)
+static nas_status check_place(nas_optuna *optuna, const char *path, nas_err *err)
 {
     static const unsigned char ours[] = {APPLICATION >> 24, APPLICATION >> 16 & 255,
                                          APPLICATION >> 8 & 255, APPLICATION & 255};
@@ -199,7 +229,7 @@ static nas_status check_place(const char *path, nas_err *err)
     const size_t got = fread(head, 1, sizeof head, file);
     fclose(file);
     if (got == sizeof head && memcmp(head + 68, ours, sizeof ours) == 0)
-        return NAS_OK;
+        return check_studies(optuna, path, err);
     nas_fail(err, NAS_E_USAGE, "%s is there, and is no earlier export for Optuna", path);
     nas_hint(err, "name another file; Optuna can copy studies from one into the other");
     return NAS_E_USAGE;
@@ -208,7 +238,7 @@ static nas_status check_place(const char *path, nas_err *err)
 nas_status nas_optuna_save(nas_optuna *optuna, const char *path, nas_err *err)
 {
     sqlite3_int64 size = 0;
-    nas_status status = check_place(path, err);
+    nas_status status = check_place(optuna, path, err);
 
     if (status != NAS_OK ||
         (status = nas_store__script(optuna->store.db, what, "COMMIT", err)) != NAS_OK)

@@ -99,6 +99,9 @@ int64_t nas_store__process_start(int64_t pid);
 const char *nas_store__network_name(uint64_t type);
 /** Opens the directory of a run without following a link; -1 with errno. */
 int nas_store__run_dir_open(const nas_store *store, int64_t run);
+/** Size and digest of a file. */
+nas_status nas_store__digest_file(const char *path, int64_t *bytes, char digest[NAS_DIGEST_SIZE],
+                                  nas_err *err);
 /** Copies the database at `path`, as of one moment, to the new file `copy` through SQLite:
  * opening and closing it in any other way would drop this process's locks on it. */
 nas_status nas_store__copy_database(const char *path, const char *copy, nas_err *err);

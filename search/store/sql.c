@@ -51,13 +51,13 @@ nas_status nas_store__fail(sqlite3 *db, const char *what, nas_err *err)
 
     for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++)
         if (meanings[i].code == (code & 0xff)) {
-            nas_fail(err, meanings[i].status, "store %s: %s: %s (SQLite %d)",
-                     path && *path ? path : "?", what, text, code);
+            nas_fail(err, meanings[i].status, "store %s%s%s: %s (SQLite %d)", path ? path : "",
+                     path && *path ? ": " : "", what, text, code);
             nas_hint(err, "%s", meanings[i].hint);
             return meanings[i].status;
         }
-    return nas_fail(err, NAS_E_FAIL, "store %s: %s: %s (SQLite %d)", path && *path ? path : "?",
-                    what, text, code);
+    return nas_fail(err, NAS_E_FAIL, "store %s%s%s: %s (SQLite %d)", path ? path : "",
+                    path && *path ? ": " : "", what, text, code);
 }
 
 static int bind_one(sqlite3_stmt *stmt, int index, char type, va_list *args)

@@ -65,7 +65,7 @@ static nas_status open_database(nas_store *store, nas_store_mode mode, nas_err *
     const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
                       (mode == NAS_STORE_CREATE ? SQLITE_OPEN_CREATE : 0);
     if (sqlite3_open_v2(path, &store->db, flags, NULL) != SQLITE_OK) {
-        status = nas_store__fail(store->db, "open", err);
+        status = nas_store__fail(store->db, path, err);
         goto done;
     }
     if (!(status = configure(store->db, mode, err)))
@@ -179,6 +179,44 @@ char *nas_store_path(const nas_store *store, int64_t run, const char *file)
                  file ? file : "") < 0)
         return NULL;
     return path;
+}
+
+/* The absolute path of what is there, or could be made in a folder that is; NULL: of neither. */
+static char *absolute(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char *there = realpath(path, NULL), *folder = NULL, *joined = NULL;
+
+    if (there)
+        return there;
+    folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    there = folder ? realpath(folder, NULL) : NULL;
+    joined = there ? nas_path_join(there, name) : NULL;
+    free(folder);
+    free(there);
+    return joined;
+}
+
+nas_status nas_store_check_output(const nas_store *store, const char *path, bool folder,
+                                  nas_err *err)
+{
+    char *own = realpath(store->dir, NULL), *to = absolute(path);
+    const size_t length = own ? strlen(own) : 0;
+    nas_status status = NAS_OK;
+
+    if (own && to && strncmp(own, to, length) == 0 && (to[length] == '/' || to[length] == '\0')) {
+        const char *inside = to + length + (to[length] == '/');
+
+        if ((*inside == '\0' && folder) || strncmp(inside, "store.db", 8) == 0 ||
+            strcmp(inside, "serve.token") == 0 || strcmp(inside, "runs") == 0 ||
+            strncmp(inside, "runs/", 5) == 0) {
+            status = nas_fail(err, NAS_E_USAGE, "%s: is the store's own", path);
+            nas_hint(err, "write to another place");
+        }
+    }
+    free(own);
+    free(to);
+    return status;
 }
 
 int nas_store__run_dir_open(const nas_store *store, int64_t run)

@@ -60,6 +60,11 @@ nas_status nas_store_name_check(const char *name, const char *what, nas_err *err
  * NULL when out of memory.  The caller checks `file` with nas_store_name_check. */
 char *nas_store_path(const nas_store *store, int64_t run, const char *file);
 
+/** Whether something else may be written to `path`: NAS_E_USAGE for the store's own database, token
+ * and runs, and (`folder`) for the store itself. */
+nas_status nas_store_check_output(const nas_store *store, const char *path, bool folder,
+                                  nas_err *err);
+
 /* ---- runs ---- */
 
 typedef enum nas_store_state {
@@ -283,6 +288,7 @@ typedef struct nas_store_health {
     int64_t runs, artifacts, bytes; /* looked at */
     int problems;                   /* damage: database, references, files   */
     int orphans;                    /* files that no row names: nas_store_gc */
+    int kept;                       /* of them, that could not be removed    */
     int64_t orphan_bytes;
 } nas_store_health;
 
@@ -294,12 +300,15 @@ typedef void nas_store_problem_fn(void *user, const char *what, const char *wher
  * when there are findings. */
 nas_status nas_store_verify(nas_store *store, nas_store_health *out, nas_store_problem_fn *report,
                             void *user, nas_err *err);
-/** Removes orphans (with `dry` only reports them).  Runs whose process lives are left alone. */
+/** Removes orphans (with `dry` only reports them).  Runs whose process lives, or may live on
+ * another host, are left alone. */
 nas_status nas_store_gc(nas_store *store, bool dry, nas_store_health *out,
                         nas_store_problem_fn *report, void *user, nas_err *err);
 /** Writes a whole store into `dir` (must not hold one yet) while others may go on writing:
  * the database as of one moment, and the files it names; a checkpoint that was dropped
- * meanwhile is left out. To restore, put the directory in the store's place. */
+ * meanwhile is left out. To restore, put the directory in the store's place.  NAS_E_DATA after a
+ * backup that is whole but for files that the store has lost; without a backup if its database is
+ * damaged. */
 nas_status nas_store_backup(nas_store *store, const char *dir, nas_err *err);
 
 /** Calls `visit` for every row of what the store knows about `run` (0: all runs), as an

@@ -158,6 +158,9 @@ Test(cli_export, runs_go_to_tensorboard_and_optuna)
     cr_assert_not(there("x.db"));
     expect_exit(NAS("runs", "export", "--optuna", nas_file("o.db")), 0, NULL);
     expect_exit(NAS("runs", "export", "--optuna", nas_file("store/store.db")), 2,
+                "the store's own");
+    expect_exit(NAS("store", "backup", nas_file("copy")), 0, NULL);
+    expect_exit(NAS("runs", "export", "--optuna", nas_file("copy/store.db")), 2,
                 "no earlier export");
     expect_exit(NAS("runs", "list"), 0, NULL);
     expect_exit(NAS("runs", "export", "--optuna", nas_file("x.db"), "--table", "run"), 2,

@@ -80,7 +80,13 @@ Test(cli_main_job, a_search_meets_its_target_and_its_network_is_trained_and_judg
     cr_assert_gt(json_array_size(json_object_get(shown, "metrics")), 1);
     cr_assert_eq(number(json_object_get(shown, "config"), "epochs"), 2);
     expect_exit(NAS("runs", "compare", "search-1", "finish"), 0, NULL);
+    expect_exit(NAS("runs", "compare", "finish", "finish"), 2, "named twice");
     expect_exit(NAS("runs", "show", "finsh"), 2, "finish");
+    expect_exit(NAS("runs", "delete", "finish", "nope"), 2, "nope"); /* and finish stays */
+    expect_exit(NAS("report", "--out", nas_file("store/store.db")), 2, "the store's own");
+    expect_exit(NAS("runs", "export", "--out", nas_file("store/runs/1/arch.json")), 2,
+                "the store's own");
+    cr_assert_gt(json_array_size(json_object_get(NAS_JSON("runs", "export"), "rows")), 1);
     const process_result *csv = NAS("runs", "export", "finish");
     expect_exit(csv, 0, NULL);
     cr_assert_not_null(strstr(csv->out, "train_loss"));

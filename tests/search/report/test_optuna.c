@@ -139,6 +139,12 @@ Test(search_optuna, the_file_appears_whole_or_not_at_all)
     ok(nas_optuna_write(store, NULL, 0, scratch("o.db"), &trials, &err));
     cr_assert_eq(trials, 0);
     cr_assert_str_eq(rows("SELECT count(*) FROM studies"), "0\n");
+    ok(nas_optuna_write(store, runs.runs, runs.count, scratch("o.db"), &trials, &err));
+    ok(nas_optuna_write(store, runs.runs, runs.count, scratch("o.db"), &trials, &err));
+    cr_assert_gt(trials, 0);
+    /* studies that this export has not are somebody's */
+    cr_assert_eq(nas_optuna_write(store, NULL, 0, scratch("o.db"), &trials, &err), NAS_E_USAGE);
+    cr_assert(strstr(err.message, "would be lost") != NULL, "%s", err.message);
 }
 
 Test(search_optuna, optuna_reads_it)

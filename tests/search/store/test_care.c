@@ -107,8 +107,10 @@ Test(store_care, orphans_are_listed_and_collected_and_living_runs_left_alone)
     put_file(store, 1, "left-over.tmp", "12345");
     ok(nas_dir_make(scratch("store/runs/77"), &err)); /* of a deleted run */
     put_file(store, 77, "model", "x");
-    const nas_store_attempt alive = begin(store, "alive");
+    const nas_store_attempt alive = begin(store, "alive"), far = begin(store, "far");
     put_file(store, alive.run, "being-written", "x");
+    put_file(store, far.run, "being-written", "x");
+    raw_sql("UPDATE run SET host = 'another' WHERE name = 'far'");
 
     found = verify(store, &health);
     cr_assert_eq(found.count, 3);
@@ -125,6 +127,7 @@ Test(store_care, orphans_are_listed_and_collected_and_living_runs_left_alone)
     cr_assert_not(has_file(store, 1, "left-over.tmp"));
     cr_assert_not(nas_path_exists(scratch("store/runs/77")));
     cr_assert(has_file(store, alive.run, "being-written"));
+    cr_assert(has_file(store, far.run, "being-written")); /* nobody here knows */
     cr_assert(has_file(store, 1, "model"));
     cr_assert_eq(verify(store, &health).count, 0);
     nas_store_close(store);
@@ -173,17 +176,53 @@ Test(store_care, a_backup_is_a_whole_store)
     nas_store_close(copy);
 }
 
-Test(store_care, a_backup_leaves_out_what_went_meanwhile)
+/* ... and says so: the store still names it. */
+Test(store_care, a_backup_leaves_out_what_is_lost)
 {
     nas_store *store = open_example(), *copy;
     nas_store_health health;
 
     cr_assert_eq(unlink(scratch("store/runs/1/report")), 0);
-    ok(nas_store_backup(store, scratch("backup"), &err));
+    cr_assert_eq(nas_store_backup(store, scratch("backup"), &err), NAS_E_DATA);
+    says("but for 1 files");
     ok(nas_store_open(&copy, scratch("backup"), NAS_STORE_EXISTING, &err));
     cr_assert_eq(verify(copy, &health).count, 0);
     cr_assert_eq(health.artifacts, 1);
     nas_store_close(copy);
+    nas_store_close(store);
+}
+
+Test(store_care, a_backup_tells_of_damage)
+{
+    nas_store *store = open_example(), *copy;
+    nas_store_health health;
+
+    scratch_put("store/runs/1/report", "something else");
+    cr_assert_eq(nas_store_backup(store, scratch("backup"), &err), NAS_E_DATA);
+    says("but for 1 files");
+    ok(nas_store_open(&copy, scratch("backup"), NAS_STORE_EXISTING, &err));
+    cr_assert_eq(verify(copy, &health).count, 1);
+    nas_store_close(copy);
+    cr_assert_eq(nas_store_backup(store, scratch("store/runs/copy"), &err), NAS_E_USAGE);
+    says("the store's own");
+    nas_store_close(store);
+}
+
+Test(store_care, outputs_are_not_written_over_the_store)
+{
+    nas_store *store = open_example();
+    static const struct {
+        const char *path;
+        bool folder, refused;
+    } cases[] = {{"store/store.db", false, true},   {"store/store.db-wal", false, true},
+                 {"store/serve.token", false, true}, {"store/runs/1/model", false, true},
+                 {"store/./runs/new", false, true},  {"store", true, true},
+                 {"store/report.html", false, false}, {"report.html", false, false},
+                 {"storehouse", true, false}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        cr_expect_eq(nas_store_check_output(store, scratch(cases[i].path), cases[i].folder, &err),
+                     cases[i].refused ? NAS_E_USAGE : NAS_OK, "%s", cases[i].path);
     nas_store_close(store);
 }
 
