@@ -302,8 +302,11 @@ nas_status nas_dir_make(const char *path, nas_err *err)
         end += strcspn(end, "/");
         const char kept = *end;
         *end = '\0';
-        if (mkdir(part, 0777) != 0 && !nas_path_is_dir(part))
+        const int reason = mkdir(part, 0777) != 0 ? errno : 0;
+        if (reason != 0 && !nas_path_is_dir(part)) {
+            errno = reason;
             status = nas_fail_errno(err, "%s: cannot make the directory", part);
+        }
         *end = kept;
     }
     free(part);
@@ -353,6 +356,13 @@ bool nas_path_same(const char *a, const char *b)
     free(in_a);
     free(in_b);
     return same;
+}
+
+bool nas_path_is_regular(const char *path)
+{
+    struct stat info;
+
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
 }
 
 bool nas_path_is_dir(const char *path)

@@ -47,6 +47,7 @@ bool nas_path_exists(const char *path);
  * folder that is missing, or else `otherwise`, how such a file is made. */
 void nas_path_hint(const char *path, const char *otherwise, nas_err *err);
 bool nas_path_is_dir(const char *path);
+bool nas_path_is_regular(const char *path); /* or a link to one */
 /** A symbolic link, whatever it leads to. */
 bool nas_path_is_link(const char *path);
 /** Both name one file, existing or not. */

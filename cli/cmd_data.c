@@ -1,9 +1,14 @@
 /* nas data - images of people into one packed file, the generated task, and what a file holds. */
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/describe.h"
+#include "cli/load.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "nas/data/import.h"
@@ -66,12 +71,41 @@ static const nas_option import_table[] = {
     {0},
 };
 
+/* Whether `path` lies in the folder `dir`. */
+static bool lies_in(const char *path, const char *dir)
+{
+    char *file = realpath(path, NULL), *folder = realpath(dir, NULL);
+    const size_t length = folder != NULL ? strlen(folder) : 0;
+    const bool inside = file != NULL && folder != NULL && strncmp(file, folder, length) == 0 &&
+                        (file[length] == '/' || (length > 0 && folder[length - 1] == '/'));
+
+    free(file);
+    free(folder);
+    return inside;
+}
+
+/* An earlier import may lie among the images and be written anew; no image is. */
+static nas_status check_place(const char *out, const char *source, nas_err *err)
+{
+    char head[7] = "";
+    FILE *file = nas_path_is_regular(out) && lies_in(out, source) ? fopen(out, "rbe") : NULL;
+
+    if (file == NULL)
+        return NAS_OK;
+    const bool packed = fread(head, 1, sizeof head, file) == sizeof head &&
+                        memcmp(head, "NASDATA", sizeof head) == 0;
+    fclose(file);
+    return packed ? NAS_OK : cli_check_out(out, "--out", out, err);
+}
+
 static nas_status import_run(const cli_context *context, const void *options, nas_err *err)
 {
     const import_options *o = options;
     cli_progress progress;
     nas_import_report report;
 
+    if (check_place(o->out, context->args[0], err) != NAS_OK)
+        return NAS_E_USAGE;
     cli_progress_init(&progress, context->common);
     const nas_import_options how = {.size = (int)o->size, .skip_bad = o->skip_bad,
                                     .threads = (int)o->common.threads,

@@ -138,7 +138,7 @@ static nas_status eval_run(const cli_context *context, const void *options, nas_
     double ms = 0;
     nas_status status;
 
-    if ((status = cli_check_output(read, 4, o->logits, false, err)) ||
+    if ((status = cli_check_output(read, 4, "--logits", o->logits, false, err)) ||
         (status = load_network(&model, &arch, o, err)) ||
         (status = nas_dataset_open(&data, o->data, err)) ||
         (status = pick_split(&split, data, o->split, err)))

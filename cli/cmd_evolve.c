@@ -154,7 +154,7 @@ static nas_status evolve_run(const cli_context *context, const void *options, na
     const char *const read[] = {o->predictor, o->space.space, o->space.data, o->limits.table,
                                 o->limits.targets};
     if ((status = cli_limits_check(&o->limits, o->out, err)) ||
-        (status = cli_check_output(read, 5, o->out, o->dry_run, err)))
+        (status = cli_check_output(read, 5, "--out", o->out, o->dry_run, err)))
         goto done;
     if ((status = cli_evolve_prepare(&task, &o->space, o->predictor, &o->limits, err)) != NAS_OK) {
         status = status == NAS_E_INFEASIBLE ? cli_evolve_refuse(context, &task) : status;

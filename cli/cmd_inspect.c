@@ -111,8 +111,10 @@ static nas_status store_file(json_t **out, const char *path, nas_err *err)
 
     snprintf(dir, sizeof dir, "%s", path);
     char *slash = strrchr(dir, '/');
+    if (strcmp(slash != NULL ? slash + 1 : dir, "store.db") != 0)
+        return nas_fail(err, NAS_E_DATA, "%s: is a database, but no store.db", path);
     if (slash != NULL)
-        *slash = '\0';
+        slash[slash == dir] = '\0'; /* of "/store.db" the slash stays */
     return store_dir(out, slash != NULL ? dir : ".", err);
 }
 
@@ -183,9 +185,10 @@ static const struct {
 
 static nas_status peek(peeked *head, const char *path, nas_err *err)
 {
-    FILE *file = fopen(path, "rbe");
-
     memset(head, 0, sizeof *head);
+    if (nas_path_exists(path) && !nas_path_is_regular(path)) /* a pipe may never have a writer */
+        return nas_fail(err, NAS_E_DATA, "%s: is not a regular file", path);
+    FILE *file = fopen(path, "rbe");
     if (file == NULL)
         return nas_fail_errno(err, "%s", path);
     head->size = fread(head->bytes, 1, PEEK, file);

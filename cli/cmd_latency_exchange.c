@@ -64,7 +64,7 @@ static nas_status import_run(const cli_context *context, const void *options, na
     json_t *result = NULL;
     nas_status status;
 
-    if ((status = cli_check_out(context->args[0], o->out, err)) ||
+    if ((status = cli_check_out(context->args[0], "--out", o->out, err)) ||
         (status = nas_latency_table_import(&table, context->args[0], o->clock_mhz, err)) ||
         (status = describe(table, o, context->args[0], err)) ||
         (status = nas_latency_table_save(table, o->out, err)))
@@ -127,7 +127,7 @@ static nas_status export_run(const cli_context *context, const void *options, na
     size_t size;
     nas_status status;
 
-    if ((status = cli_check_out(o->table, o->out, err)) ||
+    if ((status = cli_check_out(o->table, "--out", o->out, err)) ||
         (status = nas_latency_table_load(&table, o->table, err)) ||
         (status = make_text(&text, &size, table, o, err)) ||
         (status = nas_file_write(o->out, text, size, err)))

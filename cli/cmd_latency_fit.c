@@ -114,11 +114,13 @@ static nas_status fit_run(const cli_context *context, const void *options, nas_e
     nas_space *space = NULL;
     nas_latency_verification found = {0};
     nas_latency_fit fit;
+    const char *const read[] = {o->space.space, o->space.data};
     nas_status status;
 
-    if ((status = cli_check_out(o->table, o->out, err)) ||
-        (!o->dry_run && (status = nas_file_writable(o->out, err))) ||
+    if ((status = cli_check_output(read, 2, "--out", o->out, o->dry_run, err)) ||
         (status = nas_latency_set_load(&set, o->table, err)) ||
+        (status = cli_check_output((const char *const *)set->path, set->paths, "--out", o->out,
+                                   o->dry_run, err)) ||
         (status = cli_space_load_for(&space, &o->space, set, err)) ||
         (status = nas_latency_set_pick(&table, set, space->image_size, err)) ||
         (status = measure(&found, context, o, table, space, err)) || o->dry_run ||

@@ -52,10 +52,13 @@ static nas_status scale_run(const cli_context *context, const void *options, nas
     nas_latency_table *scaled = NULL;
     nas_space *space = NULL;
     json_t *result = NULL;
+    const char *const read[] = {o->space.space, o->space.data};
     nas_status status;
 
-    if ((status = cli_check_out(o->table, o->out, err)) ||
+    if ((status = cli_check_output(read, 2, "--out", o->out, false, err)) ||
         (status = nas_latency_set_load(&set, o->table, err)) ||
+        (status = cli_check_output((const char *const *)set->path, set->paths, "--out", o->out,
+                                   false, err)) ||
         (status = cli_space_load(&space, &o->space, err)) ||
         (status = nas_latency_set_fill(set, space, err)) ||
         (status = nas_latency_scale(&scaled, nearest(set, space->image_size), space, err)) ||

@@ -66,6 +66,20 @@ typedef struct work {
     double slowed; /* part of the turns */
 } work;
 
+/* Whether the networks are enough to train and to judge, before any is measured. */
+static nas_status check_split(const latency_train_options *o, nas_err *err)
+{
+    const int64_t held_out = (int64_t)(o->held_out * (double)o->samples);
+
+    if (o->samples >= NAS_REGRESSOR_LEAST && held_out >= 2 && o->samples - held_out >= 2)
+        return NAS_OK;
+    nas_fail(err, NAS_E_USAGE, "--samples %lld, of which --held-out %g leaves %lld to judge on: it "
+             "takes %d and 2", (long long)o->samples, o->held_out, (long long)held_out,
+             NAS_REGRESSOR_LEAST);
+    nas_hint(err, "say more --samples, or another --held-out");
+    return NAS_E_USAGE;
+}
+
 /* "160,192,224": ascending. */
 static nas_status read_sizes(work *w, nas_err *err)
 {
@@ -78,7 +92,7 @@ static nas_status read_sizes(work *w, nas_err *err)
     if (w->options->space.image_size > 0)
         return nas_fail(err, NAS_E_USAGE, "--sizes names the image sizes: it goes without "
                         "--image-size");
-    while (*text != '\0') {
+    do {
         char *end;
         const long size = strtol(text, &end, 10);
 
@@ -93,7 +107,7 @@ static nas_status read_sizes(work *w, nas_err *err)
         }
         w->size[w->sizes++] = (int)size;
         text = *end == ',' ? end + 1 : end;
-    }
+    } while (*text != '\0');
     return NAS_OK;
 }
 
@@ -215,7 +229,10 @@ static nas_status latency_train_run(const cli_context *context, const void *opti
             status = dry_run(w, context, err);
         goto done;
     }
-    if ((status = nas_file_writable(o->out, err)) || (status = load_spaces(w, err)) ||
+    const char *const read[] = {o->space.space, o->space.data};
+    if ((status = check_split(o, err)) ||
+        (status = cli_check_output(read, 2, "--out", o->out, false, err)) ||
+        (status = load_spaces(w, err)) ||
         (status = measure(w, &observer, err)) ||
         (status = train(&regressor, w, &observer, err)) ||
         (status = nas_regressor_save(regressor, o->out, err)))

@@ -148,10 +148,12 @@ static nas_status tune(const cli_context *context, const extract_options *o,
 static nas_status check_outputs(const extract_options *o, nas_err *err)
 {
     const char *const read[] = {o->subnet.model, o->subnet.data, o->arch};
-    nas_status status = cli_check_output(read, 3, o->out, o->dry_run, err);
+    nas_status status = cli_check_output(read, 3, "--out", o->out, o->dry_run, err);
 
-    if (status == NAS_OK && (status = cli_check_out(o->out, o->net_config, err)) == NAS_OK)
-        status = cli_check_output(read, 3, o->net_config, o->dry_run, err);
+    if (status == NAS_OK)
+        status = cli_check_out(o->out, "--net-config", o->net_config, err);
+    if (status == NAS_OK)
+        status = cli_check_output(read, 3, "--net-config", o->net_config, o->dry_run, err);
     return status;
 }
 

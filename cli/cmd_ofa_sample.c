@@ -137,7 +137,8 @@ static nas_status sample_run(const cli_context *context, const void *options, na
         list != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "samples: out of memory");
 
     const char *const read[] = {o->subnet.model, o->subnet.data};
-    if (status != NAS_OK || (status = cli_check_output(read, 2, o->out, o->dry_run, err)) ||
+    if (status != NAS_OK ||
+        (status = cli_check_output(read, 2, "--out", o->out, o->dry_run, err)) ||
         (status = cli_subnets_open(&subnets, &o->subnet, &o->run.common, false, err)) ||
         (status = draw(list, o, subnets.net, err)))
         goto done;

@@ -90,7 +90,7 @@ static nas_status train_run(const cli_context *context, const void *options, nas
     const nas_observer observer = cli_progress_observer(&progress);
     const char *const read[] = {o->space.space, o->space.data};
     if ((status = cli_samples_check_out(o->samples, o->out, err)) ||
-        (status = cli_check_output(read, 2, o->out, o->dry_run, err)) ||
+        (status = cli_check_output(read, 2, "--out", o->out, o->dry_run, err)) ||
         (status = cli_space_load(&space, &o->space, err)) ||
         (status = cli_samples_read(&s, space, o->samples, err)) ||
         (status = nas_encoding_init(&encoding, space, s.sizes, s.image_size, err)))

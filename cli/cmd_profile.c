@@ -131,9 +131,11 @@ static nas_status profile_run(const cli_context *context, const void *options, n
     nas_latency_table *table = NULL;
     nas_space *space = NULL;
     json_t *result = NULL;
+    const char *const read[] = {o->space.space, o->space.data};
     nas_status status;
 
-    if ((status = cli_space_load(&space, &o->space, err)) != NAS_OK)
+    if ((status = cli_check_output(read, 2, "--out", o->out, o->dry_run, err)) ||
+        (status = cli_space_load(&space, &o->space, err)))
         goto done;
     if (o->dry_run) {
         status = dry_run(context, o, space, err);

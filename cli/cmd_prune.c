@@ -501,7 +501,7 @@ static nas_status prune_run(const cli_context *context, const void *options, nas
     const cli_prune_config config = config_of(o);
     work w = {.o = o, .result = json_object()};
     const char *const read[] = {o->model, o->data, o->table};
-    nas_status status = cli_check_output(read, 3, o->out, o->dry_run, err);
+    nas_status status = cli_check_output(read, 3, "--out", o->out, o->dry_run, err);
 
     if (status == NAS_OK &&
         (status = cli_prune_load(&w.task, o->model, o->data, &config, err)) == NAS_OK &&

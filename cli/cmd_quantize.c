@@ -562,7 +562,7 @@ static nas_status quantize_run(const cli_context *context, const void *options, 
 {
     work w = {.o = options, .result = json_object()};
     const char *const read[] = {w.o->model, w.o->data, w.o->table};
-    nas_status status = cli_check_output(read, 3, w.o->out, w.o->dry_run, err);
+    nas_status status = cli_check_output(read, 3, "--out", w.o->out, w.o->dry_run, err);
 
     if (status != NAS_OK || (status = load(&w, err)) != NAS_OK)
         goto done;

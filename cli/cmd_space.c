@@ -65,7 +65,7 @@ static nas_status show_run(const cli_context *context, const void *options, nas_
     json_t *result = NULL;
     nas_status status;
 
-    if ((status = cli_check_output(context->args, 1, o->out, false, err)) ||
+    if ((status = cli_check_output(context->args, 1, "--out", o->out, false, err)) ||
         (status = nas_space_load(&space, context->args[0], err)) ||
         (status = cli_space_json(&result, space, err)) ||
         (o->out != NULL && (status = save_space(space, o->out, err))))
@@ -129,7 +129,7 @@ static nas_status sample_run(const cli_context *context, const void *options, na
     nas_rng rng;
     nas_status status;
 
-    if ((status = cli_check_output(context->args, 1, o->out, false, err)) ||
+    if ((status = cli_check_output(context->args, 1, "--out", o->out, false, err)) ||
         (status = nas_space_load(&space, context->args[0], err)))
         goto done;
     nas_rng_init(&rng, (uint64_t)o->common.seed, "space sample", (uint64_t)o->index);

@@ -123,22 +123,22 @@ nas_status cli_model_check(const nas_model *m, const char *model, const nas_data
     return NAS_OK;
 }
 
-nas_status cli_check_out(const char *in, const char *out, nas_err *err)
+nas_status cli_check_out(const char *in, const char *option, const char *out, nas_err *err)
 {
     if (in == NULL || out == NULL || !nas_path_same(in, out))
         return NAS_OK;
-    nas_fail(err, NAS_E_USAGE, "would write %s over what is read", out);
+    nas_fail(err, NAS_E_USAGE, "%s would write %s over what is read", option, out);
     nas_hint(err, "give the output a name of its own");
     return NAS_E_USAGE;
 }
 
-nas_status cli_check_output(const char *const in[], int count, const char *out, bool dry_run,
-                            nas_err *err)
+nas_status cli_check_output(const char *const in[], int count, const char *option,
+                            const char *out, bool dry_run, nas_err *err)
 {
     nas_status status = NAS_OK;
 
     for (int i = 0; i < count && status == NAS_OK; i++)
-        status = cli_check_out(in[i], out, err);
+        status = cli_check_out(in[i], option, out, err);
     return status == NAS_OK && out != NULL && !dry_run ? nas_file_writable(out, err) : status;
 }
 

@@ -56,12 +56,13 @@ nas_status cli_table_load_arch(nas_latency_set **set, const nas_latency_table **
 nas_status cli_model_check(const nas_model *m, const char *model, const nas_dataset *data,
                            nas_err *err);
 
-/** NAS_E_USAGE where a command would write its result over what it reads; NULL is no file. */
-nas_status cli_check_out(const char *in, const char *out, nas_err *err);
+/** NAS_E_USAGE where a command would write what `option` names over what it reads; NULL is no
+ * file. */
+nas_status cli_check_out(const char *in, const char *option, const char *out, nas_err *err);
 /** The same for all that it reads, and NAS_E_IO where nothing can be written there; `out` may be
  * NULL.  A dry run writes nothing and does not try. */
-nas_status cli_check_output(const char *const in[], int count, const char *out, bool dry_run,
-                            nas_err *err);
+nas_status cli_check_output(const char *const in[], int count, const char *option,
+                            const char *out, bool dry_run, nas_err *err);
 
 /** Option of commands that choose by tables. */
 #define CLI_ALLOW_EMULATED(offset)                                                                \

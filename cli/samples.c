@@ -257,7 +257,7 @@ nas_status cli_samples_check_out(const char *files, const char *out, nas_err *er
         names != NULL ? NAS_OK : nas_fail(err, NAS_E_NOMEM, "samples: out of memory");
 
     while (status == NAS_OK && (path = strsep(&rest, ",")) != NULL)
-        status = cli_check_out(path, out, err);
+        status = cli_check_out(path, "--out", out, err);
     free(names);
     return status;
 }

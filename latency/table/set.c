@@ -62,6 +62,9 @@ static nas_status add_file(nas_latency_set *set, const char *path, nas_err *err)
     if (set->count == NAS_LATENCY_MAX_TABLES)
         return nas_fail(err, NAS_E_CONFIG, "%s: more than %d latency tables", path,
                         NAS_LATENCY_MAX_TABLES);
+    if ((set->path[set->paths] = strdup(path)) == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "%s", path);
+    set->paths++;
     if (nas_regressor_is(path))
         return add_regressor(set, path, err);
     nas_status status = nas_latency_table_load(&table, path, err);
@@ -160,6 +163,8 @@ void nas_latency_set_free(nas_latency_set *set)
         return;
     for (int i = 0; i < set->count; i++)
         nas_latency_table_free(set->tables[i]);
+    for (int i = 0; i < set->paths; i++)
+        free(set->path[i]);
     nas_regressor_free(set->regressor);
     free(set);
 }

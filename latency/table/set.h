@@ -11,6 +11,8 @@ typedef struct nas_latency_set {
     int count;
     nas_latency_table *tables[NAS_LATENCY_MAX_TABLES]; /* image size ascending */
     nas_regressor *regressor; /* that tells the tables' times; NULL: they were read */
+    int paths;
+    char *path[NAS_LATENCY_MAX_TABLES + 1]; /* files that it was read from */
 } nas_latency_set;
 
 /** Loads `where`: a table's file, a directory (each *.yaml in it), files separated by commas, or

@@ -80,12 +80,14 @@ void nas_latency_table_free(nas_latency_table *table)
     free(table);
 }
 
-/* A letter, then letters, digits and "_.:-": what YAML needs no quotes for. */
+/* A letter, then letters, digits and "_.:-": what YAML needs no quotes for; and not what heads a
+ * file. */
 static bool is_key(const char *key)
 {
     const size_t length = strlen(key);
 
     return length < NAS_LATENCY_KEY_SIZE && isalpha((unsigned char)key[0]) &&
+           strcmp(key, "onepath") != 0 &&
            strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-") ==
                length;
 }

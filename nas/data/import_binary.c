@@ -10,6 +10,14 @@
 #include "nas/data/import_sources.h"
 #include "nas/data/pack.h"
 
+/* A pipe may never have a writer, and nobody could stop the import then. */
+static nas_status check_regular(const char *path, nas_err *err)
+{
+    return !nas_path_exists(path) || nas_path_is_regular(path)
+               ? NAS_OK
+               : nas_fail(err, NAS_E_DATA, "%s: is not a regular file", path);
+}
+
 enum {
     FILES_MAX = 6,
     NAMES_BYTES_MAX = 1 << 20,
@@ -148,7 +156,8 @@ static nas_status read_cifar(binary *b, int slot, const cifar *kind, const char 
 
     if (path == NULL)
         return nas_fail(err, NAS_E_NOMEM, "%s: no memory", b->source.path);
-    if ((status = nas_file_read(path, FILE_BYTES_MAX, &bytes, &size, err)))
+    if ((status = check_regular(path, err)) ||
+        (status = nas_file_read(path, FILE_BYTES_MAX, &bytes, &size, err)))
         goto done;
     b->files[slot] = (unsigned char *)bytes;
     if (size == 0 || size % record != 0) {
@@ -286,8 +295,9 @@ static nas_status read_idx_file(const char *path, int dims, idx *shape, unsigned
     unsigned char head[16];
     uint64_t size = 1;
     nas_status status;
+    if ((status = check_regular(path, err)) != NAS_OK)
+        return status;
     gzFile file = gzopen(path, "rb");
-
     if (file == NULL)
         return nas_fail_errno(err, "%s: cannot open", path);
     if ((status = read_exactly(file, path, head, 4 + 4 * (size_t)dims, err)))

@@ -63,6 +63,13 @@ Test(cli_bad_input, images_to_import)
     nas_put("photos/test/a/1.jpg", "not a JPEG either");
     nas_put("photos/test/b/1.jpg", "");
     expect_exit(NAS("data", "import", source, "--out", out), 65, "1.jpg");
+    expect_exit(NAS("data", "import", source, "--out", nas_file("photos/train/a/1.jpg")), 2,
+                "over what is read");
+    mkdir(nas_file("cifar"), 0700); /* a pipe without a writer would be waited for */
+    cr_assert_eq(mkfifo(nas_file("cifar/data_batch_1.bin"), 0600), 0);
+    expect_exit(NAS("data", "import", nas_file("cifar"), "--out", out), 65, "not a regular file");
+    unlink(nas_file("cifar/data_batch_1.bin"));
+    rmdir(nas_file("cifar"));
     cr_assert_eq(file_size(out), -1);
     cr_assert_eq(nas_count(), 1, "only the source is there: no temporary file");
 }

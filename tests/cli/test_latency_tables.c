@@ -118,6 +118,8 @@ Test(cli_latency_tables, a_table_is_scaled_to_another_image_size)
                 0, NULL);
     const json_t *diff = NAS_JSON("latency", "diff", out, nas_file("again.yaml"));
     cr_assert_eq(number(json_object_get(diff, "ratio"), "max"), 1);
+    expect_exit(NAS("latency", "scale", "--table", all, "--space", "tiny", "--image-size", "24",
+                    "--out", table), 2, "over what is read");
     cr_assert_eq(number(diff, "only_a_count") + number(diff, "only_b_count"), 0);
     expect_exit(NAS("latency", "scale", "--table", nas_put("small.yaml", small), "--space", "tiny",
                     "--image-size", "24", "--out", nas_file("none.yaml")),
@@ -171,6 +173,10 @@ Test(cli_latency_tables, nothing_is_written_over_what_is_read)
     expect_exit(NAS("latency", "scale", "--table", table, "--space", "tiny", "--image-size", "24",
                     "--out", table),
                 2, "over what is read");
+    const char *space = nas_put("space.json", "{}");
+    expect_exit(NAS("profile", "--space", space, "--out", space), 2, "over what is read");
+    expect_exit(NAS("profile", "--space", "tiny", "--out", nas_file("."), "--max-seconds", "0.1"),
+                74, "not a regular file"); /* before anything is measured */
     cr_assert_str_eq(content(table), small);
 }
 
@@ -321,6 +327,10 @@ Test(cli_latency_tables, a_regressor_that_cannot_be_is_refused)
                 "32,16");
     expect_exit(NAS("latency", "train", "--space", "tiny", "--out", out, "--sizes", "16,"), 2,
                 "16,");
+    expect_exit(NAS("latency", "train", "--space", "tiny", "--out", out, "--sizes", ""), 2,
+                "no ascending list");
+    expect_exit(NAS("latency", "train", "--space", "tiny", "--out", out, "--held-out", "0"), 2,
+                "leaves 0 to judge on");
     expect_exit(NAS("latency", "train", "--space", "tiny", "--out", out, "--sizes", "16",
                     "--image-size", "16"), 2, "--sizes");
     expect_exit(NAS("latency", "train", "--space", "tiny", "--out", out, "--cores", "1023",
