@@ -509,7 +509,8 @@ static void enter_phase(nas_shrink *s)
     nas_supernet *n = s->net;
 
     n->trained = s->phase.limits;
-    nas_supernet_add_sizes(n, s->phase.sizes, s->phase.size);
+    if (n->phases == 0 || n->sizes > 0) /* else those of the phases before are not known */
+        nas_supernet_add_sizes(n, s->phase.sizes, s->phase.size);
     snprintf(n->augment, sizeof n->augment, "%s", s->phase.augment);
     snprintf(n->phase[n->phases++], NAS_PHASE_NAME_SIZE, "%s", s->phase.name);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -239,6 +240,8 @@ nas_status nas_store_gc(nas_store *store, bool dry, nas_store_health *out,
 
 /* ---- backup ---- */
 
+enum { PATIENCE = 5 }; /* tenths of a second */
+
 nas_status nas_store__copy_database(const char *path, const char *copy, nas_err *err)
 {
     sqlite3 *from = NULL, *to = NULL;
@@ -292,6 +295,11 @@ static nas_status settle(nas_store *store, nas_store *copy, const nas_store_arti
     bool named, same;
     nas_status status = look_again(store, a, &named, &same, err);
 
+    /* a file that is written anew is there shortly before the store says so */
+    for (int i = 0; i < PATIENCE && !status && named && same && *lost == 0; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+        status = look_again(store, a, &named, &same, err);
+    }
     if (status)
         return status;
     if (named && same) {
