@@ -98,12 +98,15 @@ static nas_status blank_comments(char *text, size_t size, const char *name, nas_
 /* Parses `text`, which it may change. */
 static nas_status parse(json_t **out, char *text, size_t size, const char *name, nas_err *err)
 {
+    static const char mark[] = "\xef\xbb\xbf"; /* editors of some systems begin files with it */
     json_error_t error;
     const nas_status status = blank_comments(text, size, name, err);
 
     *out = NULL;
     if (status != NAS_OK)
         return status;
+    if (size >= sizeof mark - 1 && memcmp(text, mark, sizeof mark - 1) == 0)
+        memset(text, ' ', sizeof mark - 1);
     *out = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
     if (*out != NULL)
         return NAS_OK;

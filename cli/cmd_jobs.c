@@ -146,19 +146,18 @@ static nas_status list_run(const cli_context *context, const void *options, nas_
     /* what is shown as lost may be stored as running: then this chooses, not the store */
     const bool all = is_gone(&v.loop) && (o->state == NAS_JOB_LOST || o->state == NAS_JOB_RUNNING);
     const nas_job_state filter = all ? NAS_JOB_ANY_STATE : (nas_job_state)o->state;
-    if ((status = nas_store_jobs_list(v.store, o->group, filter,
-                                      all ? 0 : (int)o->limit, &jobs, err)) == NAS_OK) {
+    if ((status = nas_store_jobs_list(v.store, o->group, filter, 0, &jobs, err)) == NAS_OK) {
         json_t *rows = json_array(), *states = json_object();
 
         for (int i = 0; i < jobs.count; i++) {
             const nas_job_state state = state_now(jobs.jobs[i].state,
                                                     jobs.jobs[i].placed, &v.loop);
 
-            if ((o->state != NAS_JOB_ANY_STATE && state != (nas_job_state)o->state) ||
-                (o->limit > 0 && (int64_t)json_array_size(rows) == o->limit))
+            if (o->state != NAS_JOB_ANY_STATE && state != (nas_job_state)o->state)
                 continue;
             counts[state]++;
-            json_array_append_new(rows, job_json(&jobs.jobs[i], &v.loop));
+            if (o->limit == 0 || (int64_t)json_array_size(rows) < o->limit)
+                json_array_append_new(rows, job_json(&jobs.jobs[i], &v.loop));
         }
         for (int s = 0; s < NAS_JOB_ANY_STATE; s++)
             if (counts[s] > 0)

@@ -39,6 +39,17 @@ static const nas_option diff_table[] = {
     {0},
 };
 
+static nas_status check(const void *options, nas_err *err)
+{
+    const show_options *o = options;
+
+    if (o->space.image_size == 0 || o->space.space != NULL)
+        return NAS_OK;
+    nas_fail(err, NAS_E_USAGE, "--image-size is that of a space's images: --space is missing");
+    nas_hint(err, "add --space SPACE; what the table holds does not depend on the size");
+    return NAS_E_USAGE;
+}
+
 /* The space of the options for the images of `table`. */
 static nas_status load_space(nas_space **out, const show_options *o, nas_latency_table *table,
                              nas_err *err)
@@ -241,7 +252,7 @@ done:
 const cli_command cmd_latency_show = {
     .name = "latency show", .summary = "what a table holds, the costliest entries first",
     .example = "latency show --table here.yaml --space proxyless-cifar",
-    .tables = {show_table}, .size = sizeof(show_options), .run = show_run,
+    .tables = {show_table}, .size = sizeof(show_options), .check = check, .run = show_run,
 };
 
 /* ---- diff ---- */
@@ -339,5 +350,5 @@ const cli_command cmd_latency_diff = {
     .name = "latency diff", .summary = "how table B differs from table A",
     .arguments = "A B", .example = "latency diff monday.yaml tuesday.yaml --space proxyless-cifar",
     .tables = {diff_table}, .size = sizeof(show_options), .min_args = 2, .max_args = 2,
-    .run = diff_run,
+    .check = check, .run = diff_run,
 };

@@ -35,6 +35,11 @@ nas_status cli_device_find(cli_device *out, const cli_device_options *options, n
 {
     nas_status status = nas_via_parse(&out->via, options->via, err);
 
+    if (status == NAS_OK && !cli_device_remote(out) && options->program != NULL) {
+        nas_fail(err, NAS_E_USAGE, "--program runs on another device: --via does not name one");
+        nas_hint(err, "say --via ssh:HOST, adb or exec:COMMAND");
+        return NAS_E_USAGE;
+    }
     if (status != NAS_OK || !cli_device_remote(out))
         return status;
     out->via.program = options->program != NULL ? options->program : out->program;

@@ -1,6 +1,7 @@
 /* CSV: a head line that names the columns, then one entry a line. */
 #include <stdarg.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/log.h"
 #include "latency/table/exchange.h"
@@ -128,6 +129,18 @@ static nas_status read_head(csv *r, int columns[MAX_COLUMNS], int *count)
     return NAS_E_DATA;
 }
 
+/* 1, 0 or, for what is neither, -1; an empty cell says no. */
+static int yes_or_no(const char *cell)
+{
+    static const char *const words[] = {"", "0", "no", "false", "1", "yes", "true"};
+    const int count = sizeof words / sizeof *words;
+    int i = 0;
+
+    while (i < count && strcasecmp(cell, words[i]) != 0)
+        i++;
+    return i < count ? i >= 4 : -1;
+}
+
 static nas_status read_row(csv *r, const int *columns, int count, nas_latency_table *table)
 {
     nas_table__entry entry = nas_table__nothing_said;
@@ -145,8 +158,13 @@ static nas_status read_row(csv *r, const int *columns, int count, nas_latency_ta
 
         if (column == KEY)
             memcpy(key, r->cell, sizeof key);
-        if (column == EMULATED)
-            table->meta.emulated |= r->cell[0] != '\0' && strcmp(r->cell, "0") != 0;
+        if (column == EMULATED) {
+            const int said = yes_or_no(r->cell);
+
+            if (said < 0)
+                return fail_here(r, "emulated: \"%.40s\" is neither yes nor no", r->cell);
+            table->meta.emulated |= said;
+        }
         if (column == UNIT && r->cell[0] != '\0' && !nas_table__is_ms(r->cell))
             return fail_here(r, "unit: \"%.40s\", but latencies are in ms", r->cell);
         if (column < 0 || r->cell[0] == '\0') /* an empty cell says nothing */

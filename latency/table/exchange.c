@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/file.h"
 #include "latency/table/private.h"
@@ -98,7 +99,7 @@ static bool ends_with(const char *text, const char *end)
 {
     const size_t length = strlen(text), part = strlen(end);
 
-    return length >= part && strcmp(text + length - part, end) == 0;
+    return length >= part && strcasecmp(text + length - part, end) == 0;
 }
 
 nas_status nas_latency_table_import(nas_latency_table **out, const char *path, double clock_mhz,
@@ -118,6 +119,9 @@ nas_status nas_latency_table_import(nas_latency_table **out, const char *path, d
             status = nas_fail(err, NAS_E_CONFIG, "%s: counts cycles, not milliseconds", path);
             nas_hint(err, "tell the clock of the device: --clock-mhz MHZ");
         }
+    } else if (clock_mhz > 0.0) {
+        status = nas_fail(err, NAS_E_CONFIG, "%s: counts milliseconds, which need no clock", path);
+        nas_hint(err, "leave --clock-mhz out; it is for HAQ's tables (.npy), which count cycles");
     } else if (ends_with(path, ".csv")) {
         status = nas_latency_table_parse_csv(out, text, size, path, err);
     } else {

@@ -26,7 +26,7 @@ nas_status nas_latency_table_export_haq(const nas_latency_table *table, double c
 
 /** Reads `path` by its content and name: HAQ's array (".npy" inside), CSV (named *.csv), else
  * YAML, as nas_latency_table_load.  `clock_mhz` is for HAQ's, which count cycles: without it
- * (0) they are NAS_E_CONFIG.  NAS_E_IO, NAS_E_DATA, NAS_E_NOMEM. */
+ * (0) they are NAS_E_CONFIG, as are others with it.  NAS_E_IO, NAS_E_DATA, NAS_E_NOMEM. */
 nas_status nas_latency_table_import(nas_latency_table **out, const char *path, double clock_mhz,
                                     nas_err *err);
 

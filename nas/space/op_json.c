@@ -161,10 +161,13 @@ static nas_status read_type(nas_op_spec *out, const json_t *json, const char *wh
 }
 
 /* What a missing "in", "out", "mid" or "expand" follows from. */
-static nas_status complete(nas_op_spec *spec, const char *where, int in, nas_err *err)
+static nas_status complete(nas_op_spec *spec, const json_t *json, const char *where, int in,
+                           nas_err *err)
 {
     if (spec->in == 0)
         spec->in = in;
+    if (spec->out == 0 && json_object_get(json, "out") != NULL)
+        return nas_fail(err, NAS_E_DATA, "%s.out: must be at least 1", where);
     if (spec->out == 0)
         spec->out = spec->in;
     if (spec->type != NAS_OP_MBCONV)
@@ -197,7 +200,7 @@ nas_status nas_space__op_read(nas_op_spec *out, const json_t *json, const char *
                 return status;
         }
     if ((status = nas_space__members(json, where, known, more, err)) ||
-        (status = complete(&spec, where, in, err)))
+        (status = complete(&spec, json, where, in, err)))
         return status;
     if ((status = nas_op_check(&spec, err)))
         nas_err_prefix(err, "%s", where);

@@ -4,14 +4,16 @@
  * each of them takes.  The last key of the grid turns fastest. */
 #include "search/jobs/sweep.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
+#include "base/options.h"
 
 /* What one file may make, so that a small one cannot fill the memory. */
-enum { TEXT_SIZE = 64, MAX_TOTAL_NEEDS = 1000000, MAX_TOTAL_BYTES = 256 << 20 };
+enum { TEXT_SIZE = 64, MAX_NAMES = 64, MAX_TOTAL_NEEDS = 1000000, MAX_TOTAL_BYTES = 256 << 20 };
 
 /* One entry of "jobs" while it is expanded. */
 typedef struct entry {
@@ -191,6 +193,28 @@ typedef struct place {
     const json_t *chosen;
 } place;
 
+/* A typing error would give all jobs of a sweep one name of a file.  What is no name of an option
+ * (a number, JSON) stays as it is. */
+static nas_status check_key(const place *at, const char *key, nas_err *err)
+{
+    const char *names[MAX_NAMES + 1] = {NULL}, *name;
+    json_t *value;
+    int count = 0;
+
+    if (!islower((unsigned char)*key) ||
+        key[strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789_-")] != '\0')
+        return NAS_OK;
+    json_object_foreach((json_t *)at->chosen, name, value)
+        if (count < MAX_NAMES)
+            names[count++] = name;
+    nas_fail(err, NAS_E_DATA, "%s: {%s}: neither 'list' nor 'grid' sets it",
+             at->reader->entries[at->index].where, key);
+    const char *near = nas_nearest(key, names);
+    if (near != NULL)
+        nas_hint(err, "did you mean {%s}?", near);
+    return NAS_E_DATA;
+}
+
 /* "NAME:FILE": a file of the job of that name; of one that makes as many jobs as this one, the
  * one at the same place.  Leaves w->job at -1 if `key` is nothing of the kind. */
 static nas_status refer(word *w, const place *at, const char *key, const char *rest, nas_err *err)
@@ -201,7 +225,7 @@ static nas_status refer(word *w, const place *at, const char *key, const char *r
     int k = 0;
 
     if (!file)
-        return NAS_OK;
+        return check_key(at, key, err);
     snprintf(name, sizeof name, "%.*s", (int)(file - key), key);
     if (nas_store_name_check(name, "", NULL) || nas_store_name_check(++file, "", NULL))
         return NAS_OK;

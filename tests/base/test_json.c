@@ -37,6 +37,13 @@ Test(base_json, comments_are_skipped_outside_strings)
     json_decref(json);
 }
 
+Test(base_json, a_byte_order_mark_is_skipped)
+{
+    json_decref(parse("\xef\xbb\xbf{}"));
+    expect_error("\xef\xbb{}", "f.json:1:");
+    expect_error("{}\xef\xbb\xbf", "f.json:1:");
+}
+
 Test(base_json, errors_name_line_and_column)
 {
     expect_error("{\n/* a\nb */ \"a\": }", "f.json:3:");

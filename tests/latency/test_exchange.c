@@ -87,6 +87,12 @@ Test(latency_exchange, csv_keeps_the_mark_of_an_emulator)
                    0.0);
     cr_assert_eq(again->meta.emulated, 0);
     nas_latency_table_free(again);
+    again = import(scratch_put("F.CSV", "key,emulated,mean\nA,False,1\nB,no,1\nC,,1\n"), 0.0);
+    cr_assert_eq(again->meta.emulated, 0);
+    nas_latency_table_free(again);
+    again = import(scratch_put("y.csv", "key,emulated,mean\nA,,1\nB,TRUE,1\n"), 0.0);
+    cr_assert_eq(again->meta.emulated, 1);
+    nas_latency_table_free(again);
     nas_latency_table_free(table);
 }
 
@@ -155,6 +161,7 @@ static const struct {
     {"key\n", "t.csv:1: the head line"},
     {"key,mean\n", "the table has no entries"},
     {"key,mean,mean\na,1,2\n", "t.csv:1: column mean appears twice"},
+    {"key,mean,emulated\na,1,maybe\n", "t.csv:2: emulated: \"maybe\" is neither yes nor no"},
     {"key,mean\na\n", "t.csv:2: 1 cells, but the head line names 2"},
     {"key,mean\na,1,2\n", "t.csv:2: more cells than the 2 columns"},
     {"key,mean\na,1\na,2\n", "t.csv:3: a: appears twice"},

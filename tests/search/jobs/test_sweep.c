@@ -62,7 +62,7 @@ Test(jobs_sweep, numbers_keep_their_value_and_are_no_longer_than_they_must)
 Test(jobs_sweep, a_grid_crosses_a_list_and_its_last_key_turns_fastest)
 {
     cr_assert_eq(read_text("{\"group\": \"g\", \"jobs\": [{\"name\": \"s\", \"run\": [\"search\"],"
-                           "\"options\": {\"seed\": 9, \"out\": \"{method}-{seed}-{none}.x\"},"
+                           "\"options\": {\"seed\": 9, \"out\": \"{method}-{seed}-{1}.x\"},"
                            "\"list\": [{\"method\": \"random\"}, {\"method\": \"gradient\"}],"
                            "\"grid\": {\"batch\": [32, 64], \"seed\": [1, 2]}}]}", NULL), NAS_OK,
                  "%s", err.message);
@@ -71,11 +71,11 @@ Test(jobs_sweep, a_grid_crosses_a_list_and_its_last_key_turns_fastest)
     cr_assert_str_eq(sweep.specs[0].name, "g.s-1");
     cr_assert_str_eq(sweep.specs[7].name, "g.s-8");
     cr_assert_str_eq(sweep.specs[7].group, "g");
-    expect_args(0, "[\"search\",\"--seed=1\",\"--out=random-1-{none}.x\",\"--method=random\","
+    expect_args(0, "[\"search\",\"--seed=1\",\"--out=random-1-{1}.x\",\"--method=random\","
                    "\"--batch=32\"]");
-    expect_args(1, "[\"search\",\"--seed=2\",\"--out=random-2-{none}.x\",\"--method=random\","
+    expect_args(1, "[\"search\",\"--seed=2\",\"--out=random-2-{1}.x\",\"--method=random\","
                    "\"--batch=32\"]");
-    expect_args(6, "[\"search\",\"--seed=1\",\"--out=gradient-1-{none}.x\",\"--method=gradient\","
+    expect_args(6, "[\"search\",\"--seed=1\",\"--out=gradient-1-{1}.x\",\"--method=gradient\","
                    "\"--batch=64\"]");
 }
 
@@ -164,6 +164,8 @@ Test(jobs_sweep, what_is_wrong_is_named)
          "{\"name\": \"a\", \"run\": [\"{b:arch.json}/x\"]}]}", "must be the end of its word"},
         {"{\"jobs\": [{\"name\": \"b\", \"run\": [\"x\"], \"grid\": {\"k\": [1, 2]}},"
          "{\"name\": \"a\", \"run\": [\"{b:arch.json}\"]}]}", "'b' makes 2 jobs, not 1"},
+        {"{\"jobs\": [{\"name\": \"a\", \"run\": [\"x\"], \"grid\": {\"seed\": [1, 2]},"
+         "\"options\": {\"out\": \"net-{sede}.json\"}}]}", "{sede}: neither 'list' nor 'grid'"},
         {"{\"jobs\": [{\"name\": \"a\", \"run\": [\"x\"]}, {\"name\": \"a\", \"run\": [\"x\"]}]}",
          "is named 'a', too"},
     };
