@@ -57,7 +57,7 @@ typedef struct server {
     int peer_count;
     int64_t view_ms;
     int64_t alive_at;
-    bool stopping;
+    bool stopping, lost; /* lost: the store */
     uv_loop_t uv;
     uv_poll_t poll;
     uv_timer_t timer, tick;
@@ -337,7 +337,7 @@ static void on_socket(uv_poll_t *poll, int status, int events)
     run_daemon(poll->data);
 }
 
-/* Looks for changes of the store and for who is late. */
+/* Looks for changes of the store, for its end, and for who is late. */
 static void on_tick(uv_timer_t *timer)
 {
     server *s = timer->data;
@@ -352,8 +352,11 @@ static void on_tick(uv_timer_t *timer)
         st->changed = st->changed || changed;
         st->alive = st->alive || alive;
     }
-    if (alive)
+    if (alive) {
         s->alive_at = now + ALIVE_MS;
+        if ((s->lost = !nas_store_in_place(s->dashboard.store)))
+            uv_stop(&s->uv);
+    }
     for (peer *p = s->peers; p != NULL; p = p->next)
         if (!p->closing && now > p->deadline)
             close_peer(p);
@@ -460,5 +463,10 @@ nas_status nas_serve(nas_store *store, const nas_serve_options *options, nas_err
         (status = say_ready(options, port, err)) == NAS_OK)
         uv_run(&s.uv, UV_RUN_DEFAULT);
     close_all(&s);
+    if (status == NAS_OK && s.lost) {
+        nas_fail(err, NAS_E_IO, "%s: was removed or replaced", nas_store_dir(store));
+        nas_hint(err, "start nas serve again to show what is there now");
+        return NAS_E_IO;
+    }
     return status;
 }

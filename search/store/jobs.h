@@ -180,6 +180,8 @@ nas_status nas_store_jobs_news(nas_store *store, int64_t loop, bool all, nas_job
                                nas_err *err);
 /** True if another process wrote into the store since the last call. */
 nas_status nas_store_changed(nas_store *store, bool *out, nas_err *err);
+/** False if the database was removed, or another one put into its place, since it was opened. */
+bool nas_store_in_place(nas_store *store);
 /** The words of a job as its process gets them (yours), from nas_job.args.  NAS_E_DATA, with a
  * message for people, if a file that one of them names is not there. */
 nas_status nas_store_job_words(nas_store *store, const char *args, json_t **out, nas_err *err);

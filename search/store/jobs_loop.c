@@ -272,6 +272,14 @@ nas_status nas_store_changed(nas_store *store, bool *out, nas_err *err)
     return status;
 }
 
+bool nas_store_in_place(nas_store *store)
+{
+    int moved = 0;
+
+    return sqlite3_file_control(store->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK ||
+           moved == 0;
+}
+
 /* The text of a word that names a file of another job's last run. */
 static nas_status resolve(nas_store *store, const json_t *word, json_t **out, nas_err *err)
 {

@@ -58,14 +58,21 @@ void server_start_for(const char *view_minutes)
     json_decref(ready);
 }
 
-void server_await_end(void)
+int server_await_code(void)
 {
-    const double begun = seconds();
     int status;
 
     cr_assert_eq(waitpid(server_pid, &status, 0), server_pid);
     server_pid = 0;
-    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %d", status);
+    cr_assert(WIFEXITED(status), "status %d", status);
+    return WEXITSTATUS(status);
+}
+
+void server_await_end(void)
+{
+    const double begun = seconds();
+
+    cr_assert_eq(server_await_code(), 0);
     cr_assert_lt(seconds() - begun, 5.0);
 }
 

@@ -14,6 +14,8 @@ void server_start(void);
 void server_start_for(const char *view_minutes);
 /** It was asked to end: it must do so soon, and with 0. */
 void server_await_end(void);
+/** Waits for its end, and returns its exit code. */
+int server_await_code(void);
 /** Asks it to, and waits. */
 void server_stop(void);
 /** For .fini: ends it in any way, if it still runs. */

@@ -227,6 +227,13 @@ Test(cli_serve, who_watches_is_told_of_a_change)
     server_await_end();
 }
 
+Test(cli_serve, a_store_that_was_removed_is_shown_no_longer)
+{
+    cr_assert_eq(get("/view/runs"), 200);
+    cr_assert_eq(rename(nas_file("store"), nas_file("old")), 0);
+    cr_assert_eq(server_await_code(), 74);
+}
+
 Test(cli_serve, nobody_watches_for_ever)
 {
     server_stop();
