@@ -3,10 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/commands.h"
 #include "cli/dry_run.h"
 #include "cli/ranks.h"
 #include "cli/run_session.h"
+#include "nas/space/space.h"
 
 typedef struct resume_options {
     cli_common common;
@@ -17,6 +19,21 @@ static const nas_option resume_table[] = {
     CLI_DRY_RUN(offsetof(resume_options, dry_run)),
     {0},
 };
+
+/* Older stores have built-in spaces with a dot in their names as files of that name. */
+static void repair_space(json_t *config)
+{
+    const char *path = json_string_value(json_object_get(config, "space"));
+    const char *slash = path != NULL ? strrchr(path, '/') : NULL;
+
+    if (slash != NULL && !nas_path_exists(path) && nas_space_is_builtin(slash + 1)) {
+        char *name = strdup(slash + 1);
+
+        if (name != NULL)
+            json_object_set_new(config, "space", json_string(name));
+        free(name);
+    }
+}
 
 /* The options of the run as it was begun; how it is run now comes from this command line. */
 static nas_status restore_options(cli_parsed *out, const cli_command *command,
@@ -35,6 +52,7 @@ static nas_status restore_options(cli_parsed *out, const cli_command *command,
         nas_hint(err, "leave it out, or begin another run");
         return NAS_E_USAGE;
     }
+    repair_space(config);
     if (now->dry_run)
         json_object_set_new(config, "dry_run", json_true());
     json_object_set_new(config, "store", json_string(now->common.store));

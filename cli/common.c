@@ -10,6 +10,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/ranks.h"
+#include "nas/space/space.h"
 
 #define AT(field) offsetof(cli_common, field)
 
@@ -121,22 +122,50 @@ static char *absolute_path(const char *path)
     return full;
 }
 
+/* "a,b" of files that there are; NULL if one is not, or without memory; yours. */
+static char *absolute_list(const char *list)
+{
+    char *copy = strdup(list), *rest = copy, *all = NULL;
+
+    while (rest != NULL) {
+        char *full = realpath(strsep(&rest, ","), NULL), *before = all;
+
+        if (full == NULL || asprintf(&all, "%s%s%s", before != NULL ? before : "",
+                                     before != NULL ? "," : "", full) < 0)
+            all = NULL;
+        free(before);
+        free(full);
+        if (all == NULL)
+            break;
+    }
+    free(copy);
+    return all;
+}
+
+static bool begins_with(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
 /* Stored settings name files so that they are found again from any directory. */
 static void make_paths_absolute(const nas_option *const *tables, json_t *config)
 {
     for (int t = 0; tables[t] != NULL; t++)
         for (const nas_option *o = tables[t]; o->flag != NULL; o++) {
-            char key[KEY_SIZE];
+            char key[KEY_SIZE], *full = NULL;
 
             if (o->type != NAS_OPT_STRING || o->unit == NULL ||
-                (strcmp(o->unit, "FILE") != 0 && strcmp(o->unit, "DIR") != 0 &&
-                 strcmp(o->unit, "SPACE") != 0))
+                !(begins_with(o->unit, "FILE") || begins_with(o->unit, "DIR") ||
+                  begins_with(o->unit, "SPACE")))
                 continue;
             const char *path = json_string_value(json_object_get(config, key_of(o, key)));
-            /* a bare name stays one: a built-in space may be called as a file here is */
-            const bool bare = strcmp(o->unit, "SPACE") == 0 && path != NULL &&
-                              strchr(path, '.') == NULL;
-            char *full = path != NULL && !bare ? absolute_path(path) : NULL;
+            /* the name of a built-in space is no path, even where a file is called so */
+            if (path == NULL || (begins_with(o->unit, "SPACE") && nas_space_is_builtin(path)))
+                continue;
+            if (strchr(path, ',') != NULL && !nas_path_exists(path))
+                full = absolute_list(path);
+            if (full == NULL)
+                full = absolute_path(path);
             if (full != NULL)
                 json_object_set_new(config, key, json_string(full));
             free(full);

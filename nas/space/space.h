@@ -48,6 +48,8 @@ nas_status nas_space_add_slot(nas_space *space, const nas_op_spec *candidates, i
 /** Built-in names, NULL-terminated, and one line about each. */
 const char *const *nas_space_names(void);
 const char *nas_space_summary(const char *name);
+/** Whether nas_space_load takes it for a built-in space, of any width: "ofa-mbv3-0.75". */
+bool nas_space_is_builtin(const char *name);
 nas_status nas_space_check(const nas_space *space, nas_err *err);
 /** docs/reference/space.md.  NAS_E_DATA for a wrong text, NAS_E_CONFIG for a space that
  * makes no sense; both say where. */

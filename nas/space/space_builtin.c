@@ -206,6 +206,13 @@ static bool find_width(builtin *out, const char *name)
     return true;
 }
 
+bool nas_space_is_builtin(const char *name)
+{
+    builtin found;
+
+    return find_width(&found, name);
+}
+
 const char *nas_space_summary(const char *name)
 {
     const builtin *entry = find(name);

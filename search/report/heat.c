@@ -84,9 +84,8 @@ static nas_space *find_space(const heat *h, const char *name)
 {
     nas_space *space = NULL;
 
-    for (const char *const *known = nas_space_names(); *known != NULL; known++)
-        if (strcmp(*known, name) == 0)
-            nas_space_load(&space, name, NULL);
+    if (nas_space_is_builtin(name))
+        nas_space_load(&space, name, NULL);
     for (int r = 0; r < h->rows && space != NULL; r++)
         if (h->slot[r] >= space->count || space->slots[h->slot[r]].count != h->count[r]) {
             nas_space_free(space);

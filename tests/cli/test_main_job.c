@@ -3,6 +3,8 @@
 
 #include <math.h>
 #include <signal.h>
+#include <sqlite3.h>
+#include <unistd.h>
 
 TestSuite(cli_main_job, .init = nas_begin, .fini = nas_end, .timeout = 280);
 
@@ -269,6 +271,35 @@ Test(cli_main_job, a_stopped_and_a_killed_run_continue_to_the_same_bits)
     expect_exit(NAS("resume", "stopped"), 2, "done");
     expect_exit(NAS("resume"), 2, NULL);
     free(straight);
+}
+
+/* "tiny-0.5" looks like a file; older stores have it as one. */
+Test(cli_main_job, a_stopped_run_of_a_space_with_a_dot_continues_from_another_directory)
+{
+    const process_options stop = {.signal_on = "run s", .signal = SIGTERM};
+    char *was = getcwd(NULL, 0);
+    sqlite3 *db;
+
+    prepare();
+    cr_assert_eq(chdir(nas_file(".")), 0);
+    for (int old = 0; old < 2; old++) {
+        expect_exit(nas_run(&stop, "search", "--data", "task.nasd", "--space", "tiny-0.5",
+                            "--max-macs", "1e9", "--warmup-epochs", "0", "--epochs", "1",
+                            "--method", "random", "--batch", "32", "--name", old ? "s2" : "s1", NULL),
+                    75, NULL);
+        if (old) {
+            cr_assert_eq(sqlite3_open(nas_file("store/store.db"), &db), SQLITE_OK);
+            cr_assert_eq(sqlite3_exec(db, "UPDATE run SET config = replace(config, '\"tiny-0.5', "
+                                          "'\"/gone/tiny-0.5')", NULL, NULL, NULL), SQLITE_OK);
+            cr_assert_gt(sqlite3_changes(db), 0);
+            sqlite3_close(db);
+        }
+        cr_assert_eq(chdir("/"), 0);
+        expect_exit(NAS("resume"), 0, NULL);
+        cr_assert_eq(chdir(nas_file(".")), 0);
+    }
+    cr_assert_eq(chdir(was), 0);
+    free(was);
 }
 
 Test(cli_main_job, a_damaged_checkpoint_falls_back_loudly)
