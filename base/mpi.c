@@ -66,7 +66,7 @@ static void share_out(int count)
 
 static void sum_block(const kind *k, char *values, int count)
 {
-    if (count * world.comm.ranks <= SMALL) {
+    if ((int64_t)count * world.comm.ranks <= SMALL) {
         MPI_Allgather(values, count, k->type, world.parts, count, k->type, MPI_COMM_WORLD);
         k->add(world.parts, (size_t)count, values);
         return;

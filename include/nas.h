@@ -65,7 +65,7 @@ NAS_API const char *nas_status_name(nas_status status);
 NAS_API const char *nas_version(void);
 /** How many threads computations of the calling thread use from now on; 0: the cores that this
  * process may use.  Before any call: what OMP_NUM_THREADS says, else those cores.  Changes no
- * result. */
+ * result.  What a callback sets holds until it returns. */
 NAS_API void nas_threads_set(int threads);
 /** Which messages go to stderr: 0 errors, 1 warnings (before any call), 2 notes, 3 all. */
 NAS_API void nas_messages_set(int level);
@@ -123,7 +123,8 @@ NAS_API nas_status nas_space_load(nas_space **out, const char *name_or_path, nas
 NAS_API nas_status nas_space_parse(nas_space **out, const char *json, const char *name,
                                    nas_err *err);
 NAS_API void nas_space_free(nas_space *space);
-/** Makes it one for these images: their size, channels and classes.  NAS_E_CONFIG where they are
+/** Makes it one for these images: their size (if they are square and all alike), channels and
+ * classes.  NAS_E_CONFIG where they are
  * too small; after an error the space can only be freed. */
 NAS_API nas_status nas_space_fit_data(nas_space *space, const nas_dataset *data, nas_err *err);
 /** Makes it one for square images of `pixels`. */
@@ -217,7 +218,8 @@ typedef struct nas_train_options {
     uint64_t seed;          /* 1                                                           */
     const char *checkpoint; /* NULL: none.  A file that is written after every epoch, once a
                                minute and on a stop; where it exists, training continues from
-                               it.  Yours to remove                                        */
+                               it: that it is of the same images, options and seed is not
+                               checked.  Yours to remove                                   */
 } nas_train_options;
 NAS_API void nas_train_options_init(nas_train_options *options, size_t size);
 
@@ -227,7 +229,7 @@ typedef struct nas_train_report {
     int64_t steps;
 } nas_train_report;
 
-/** Trains on the split "train".
+/** Trains on the split "train".  A quantised network is NAS_E_CONFIG.
  * options, report  may be NULL */
 NAS_API nas_status nas_network_train(nas_network *network, const nas_dataset *data,
                                      const nas_train_options *options, const nas_watch *watch,

@@ -87,6 +87,7 @@ nas_status nas_latency_scale(nas_latency_table **out, const nas_latency_table *f
     int count;
     nas_status status;
 
+    *out = NULL;
     if (size == 0)
         return nas_fail(err, NAS_E_CONFIG, "the table does not tell its image size");
     if ((status = nas_latency_space_entries(&here, &count, space, from->grammar, 0, err)) ||

@@ -64,8 +64,10 @@ nas_status nas_lib__options(void *options, size_t size, const void *given, nas_e
 
 /* -- watching ------------------------------------------------------------------------- */
 
+/* What runs has room for as many threads as it began with: a callback does not change them. */
 static void on_progress(void *user, const nas_progress *p)
 {
+    const int threads = omp_get_max_threads();
     const nas_lib__observer *o = user;
     const nas_stage stage = {.phase = p->phase, .epoch = p->epoch, .epochs = p->epochs,
                              .batch = p->batch, .batches = p->batches, .step = p->step,
@@ -73,23 +75,29 @@ static void on_progress(void *user, const nas_progress *p)
                              .latency_ms = p->latency_ms, .entropy = p->entropy};
 
     o->watch->progress(o->watch->user, &stage);
+    omp_set_num_threads(threads);
 }
 
 static nas_status on_metrics(void *user, int64_t step, int64_t epoch, const nas_metric *metrics,
                              int count, nas_err *err)
 {
     const nas_lib__observer *o = user;
+    const int threads = omp_get_max_threads();
 
     for (int i = 0; i < count; i++)
         o->watch->metric(o->watch->user, epoch, metrics[i].name, metrics[i].value);
+    omp_set_num_threads(threads);
     return NAS_OK;
 }
 
 static bool on_stop(void *user)
 {
     const nas_lib__observer *o = user;
+    const int threads = omp_get_max_threads();
+    const bool stops = o->watch->stop(o->watch->user) != 0;
 
-    return o->watch->stop(o->watch->user) != 0;
+    omp_set_num_threads(threads);
+    return stops;
 }
 
 static nas_status on_checkpoint(void *user, int64_t step, double score, nas_save_fn *save,

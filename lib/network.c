@@ -127,6 +127,9 @@ nas_status nas_network_train(nas_network *network, const nas_dataset *data,
     nas_lib__observer watching;
     nas_status status;
 
+    if (network->model->quant != NULL) /* its weights would leave the numbers that they are kept as */
+        return nas_fail(err, NAS_E_CONFIG, "a quantised network is not trained: train the one that "
+                        "it was made from");
     if ((status = nas_lib__options(&o, sizeof o, options, err)) ||
         (status = train_config(&config, &o, err)) ||
         (status = nas_trainer_new(&trainer, network->model, data, &config, err)))

@@ -205,6 +205,7 @@ nas_status nas_latency_table_parse_csv(nas_latency_table **out, const char *text
     csv r = {.at = text, .end = text + size, .name = name, .line = 1, .err = err};
     nas_latency_table *table = nas_latency_table_new(err);
 
+    *out = NULL;
     if (!table)
         return NAS_E_NOMEM;
     if (size >= 3 && memcmp(text, mark, 3) == 0)

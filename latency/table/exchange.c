@@ -110,6 +110,7 @@ nas_status nas_latency_table_import(nas_latency_table **out, const char *path, d
     size_t size;
     nas_status status = nas_file_read(path, NAS_TABLE__MAX_FILE_BYTES, &text, &size, err);
 
+    *out = NULL;
     if (status != NAS_OK)
         return status;
     if (size >= sizeof numpy - 1 && memcmp(text, numpy, sizeof numpy - 1) == 0) {

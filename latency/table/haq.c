@@ -150,6 +150,7 @@ nas_status nas_latency_table_parse_haq(nas_latency_table **out, const char *byte
     array a;
     nas_status status = open_array(&a, (const unsigned char *)bytes, size, name, err);
 
+    *out = NULL;
     if (status)
         return status;
     table = nas_latency_table_new(err);

@@ -141,6 +141,7 @@ nas_status nas_latency_set_load(nas_latency_set **out, const char *where, nas_er
     nas_latency_set *set = calloc(1, sizeof *set);
     nas_status status;
 
+    *out = NULL;
     if (!set)
         return nas_fail(err, NAS_E_NOMEM, "no memory for latency tables");
     if (nas_path_is_dir(where))

@@ -290,6 +290,7 @@ nas_status nas_latency_table_parse(nas_latency_table **out, const char *text, si
     nas_latency_table *table = nas_latency_table_new(err);
     nas_status status;
 
+    *out = NULL;
     if (!table)
         return NAS_E_NOMEM;
     if (!yaml_parser_initialize(&r.parser)) {
@@ -314,6 +315,7 @@ nas_status nas_latency_table_load(nas_latency_table **out, const char *path, nas
     size_t size;
     nas_status status = nas_file_read(path, NAS_TABLE__MAX_FILE_BYTES, &text, &size, err);
 
+    *out = NULL;
     if (status == NAS_OK)
         status = nas_latency_table_parse(out, text, size, path, err);
     free(text);

@@ -289,8 +289,10 @@ void nas_elastic_keep_statistics(nas_elastic *e, const int *choice)
 
 nas_status nas_elastic_resize(nas_elastic *e, int image_size, nas_err *err)
 {
-    return e->work->image_size == image_size ? NAS_OK
-                                             : nas_model_resize(e->work, image_size, err);
+    if (e->work->image_size == image_size)
+        return NAS_OK;
+    const nas_status status = nas_model_resize(e->work, image_size, err);
+    return status != NAS_OK ? status : nas_exec_fit(e->exec, err);
 }
 
 /* ---- training ---- */

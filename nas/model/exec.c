@@ -24,6 +24,7 @@ struct nas_exec {
     nas_model *model;
     nas_arena acts, grads;
     void *scratch;
+    size_t scratch_bytes;
     size_t max_output; /* floats of the largest slot output */
     int max_batch;
     nas_memory memory;
@@ -43,8 +44,8 @@ static size_t output_floats(const nas_model_slot *slot, int n)
 static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
 typedef struct plan {
-    size_t acts, grads, scratch; /* bytes, at most                              */
-    size_t least;                /* bytes that training cannot do without       */
+    size_t acts, grads; /* bytes, at most                              */
+    size_t least;       /* bytes that training cannot do without       */
 } plan;
 
 static plan make_plan(nas_exec *exec)
@@ -67,7 +68,6 @@ static plan make_plan(nas_exec *exec)
             grads = max_size(grads, nas_layer_floats(layer));
             temporary = max_size(temporary, k + nas_layer_temporary(layer, n) + y +
                                                 nas_arena_round(shared * sizeof(float)));
-            p.scratch = max_size(p.scratch, nas_layer_scratch(layer, n, omp_get_max_threads()));
         }
         p.acts += y + kept;
         if (slot->layer[slot->count - 1].spec.type != NAS_OP_ZERO)
@@ -79,6 +79,25 @@ static plan make_plan(nas_exec *exec)
     p.acts += temporary + gradients;
     p.least += gradients;
     return p;
+}
+
+nas_status nas_exec_fit(nas_exec *exec, nas_err *err)
+{
+    size_t need = 1;
+
+    for (int s = 0; s < exec->model->slots; s++)
+        for (int c = 0; c < exec->model->slot[s].count; c++)
+            need = max_size(need, nas_layer_scratch(&exec->model->slot[s].layer[c], exec->max_batch,
+                                                    omp_get_max_threads()));
+    if (need <= exec->scratch_bytes)
+        return NAS_OK;
+    void *scratch = aligned_alloc(NAS_ALIGN, nas_arena_round(need));
+    if (scratch == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "network: %zu MiB of scratch: out of memory", need >> 20);
+    free(exec->scratch);
+    exec->scratch = scratch;
+    exec->scratch_bytes = need;
+    return NAS_OK;
 }
 
 nas_status nas_exec_new(nas_exec **out, nas_model *model, int max_batch, nas_err *err)
@@ -96,14 +115,13 @@ nas_status nas_exec_new(nas_exec **out, nas_model *model, int max_batch, nas_err
     const size_t memory = nas_system_memory();
     exec->state = calloc((size_t)model->slots, sizeof *exec->state);
     exec->choice_copy = calloc((size_t)model->slots, sizeof *exec->choice_copy);
-    exec->scratch = aligned_alloc(NAS_ALIGN, nas_arena_round(p.scratch + 1));
     if (p.least > memory) /* addresses would still be given, and the process killed later */
         status = nas_fail(err, NAS_E_NOMEM, "network: needs more than %zu MiB, but there are %zu",
                           p.least >> 20, memory >> 20);
-    else if (exec->state == NULL || exec->choice_copy == NULL || exec->scratch == NULL)
-        status = nas_fail(err, NAS_E_NOMEM, "network: %zu MiB of scratch: out of memory",
-                          p.scratch >> 20);
-    else if ((status = nas_arena_init(&exec->acts, p.acts, err)) == NAS_OK)
+    else if (exec->state == NULL || exec->choice_copy == NULL)
+        status = nas_fail(err, NAS_E_NOMEM, "network: out of memory");
+    else if ((status = nas_exec_fit(exec, err)) == NAS_OK &&
+             (status = nas_arena_init(&exec->acts, p.acts, err)) == NAS_OK)
         status = nas_arena_init(&exec->grads, p.grads + NAS_ALIGN, err);
     if (status == NAS_OK)
         *out = exec;

@@ -14,6 +14,9 @@ typedef struct nas_exec nas_exec;
  * threads.  `model` is borrowed.  NAS_E_NOMEM. */
 nas_status nas_exec_new(nas_exec **out, nas_model *model, int max_batch, nas_err *err);
 void nas_exec_free(nas_exec *exec);
+/** Call it when nas_model_resize has made the images smaller: kernels may need more scratch for
+ * them, though everything else needs less.  NAS_E_NOMEM: nothing was changed. */
+nas_status nas_exec_fit(nas_exec *exec, nas_err *err);
 
 /** Trades recomputation for memory from the next forward pass on; the results stay the
  * same to the bit.  Default: NAS_MEMORY_BALANCED. */

@@ -37,7 +37,7 @@ nas_status nas_model_new_arch(nas_model **out, const nas_arch *arch, nas_err *er
 void nas_model_free(nas_model *model);
 
 /** Lays the same network out for images of another size; parameters stay.  What was planned for
- * a larger size (nas_exec) serves a smaller one.  NAS_E_CONFIG. */
+ * a larger size (nas_exec) serves a smaller one after nas_exec_fit.  NAS_E_CONFIG. */
 nas_status nas_model_resize(nas_model *model, int image_size, nas_err *err);
 
 /** Initial values from `seed`: those of nas_layer_reset, but that the candidates of a slot

@@ -315,6 +315,7 @@ nas_status nas_quantizer_read_bits(const nas_quantizer *q, const double *numbers
 
         bits[i] = (nas_bits){0};
         if (!(weight >= 0 && weight <= 8 && input >= 0 && input <= 8) ||
+            weight != trunc(weight) || input != trunc(input) ||
             (linear && (weight == 1 || input == 1)))
             return nas_fail(err, NAS_E_DATA, "%s: %g and %g bits", q->site[i].name, weight, input);
         bits[i] = (nas_bits){(int)weight, (int)input};

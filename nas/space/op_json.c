@@ -263,7 +263,7 @@ nas_status nas_space__bn_read(const json_t *json, const char *where, float *mome
     nas_space__where(inside, "%s: bn", where);
     if ((status = nas_space__members(bn, inside, known, NULL, err)) ||
         (status = nas_json_real(bn, inside, "momentum", false, 0, 1, &m, err)) ||
-        (status = nas_json_real(bn, inside, "eps", false, 0, 1, &e, err)))
+        (status = nas_json_real(bn, inside, "eps", false, 1e-12, 1, &e, err)))
         return status;
     *momentum = (float)m;
     *eps = (float)e;

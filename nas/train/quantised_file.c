@@ -98,7 +98,12 @@ static nas_status add_site(writing *w, const char *name, const nas_quant_site *s
     if (quant->weight_step != NULL) {
         for (size_t i = 0; i < count; i++) {
             const float step = quant->weight_step[i % out];
-            const int code = step > 0.0f ? (int)rintf(values[i] / step) : 0;
+            const float whole = step > 0.0f ? rintf(values[i] / step) : 0.0f;
+            const int code = fabsf(whole) <= (float)shift ? (int)whole : shift + 1;
+
+            if (code > shift)
+                return nas_fail(err, NAS_E_CONFIG, "%s: a weight is none of its %d-bit numbers",
+                                site->name, bits);
             put_code(codes, i, bits, (unsigned)(code + shift));
         }
         nas_safetensors_builder_add(w->builder, names.meaning, NAS_DTYPE_F32, 1, &meanings,

@@ -25,7 +25,7 @@ typedef enum nas_dtype {
 const char *nas_dtype_name(nas_dtype dtype);
 size_t nas_dtype_size(nas_dtype dtype);
 
-enum { NAS_SAFETENSORS_RANK = 8, NAS_SAFETENSORS_HEADER_MAX = 8 << 20 /* bytes */ };
+enum { NAS_SAFETENSORS_RANK = 8, NAS_SAFETENSORS_HEADER_MAX = 64 << 20 /* bytes */ };
 
 /* ---- writing ---- */
 

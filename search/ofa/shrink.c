@@ -363,7 +363,8 @@ static nas_status train_batch(nas_shrink *s, const nas_batch *batch, nas_err *er
 
     if ((status = nas_elastic_resize(s->net->elastic, batch->height, err)) != NAS_OK ||
         (s->teacher != NULL && s->net->teacher->image_size != batch->height &&
-         (status = nas_model_resize(s->net->teacher, batch->height, err)) != NAS_OK))
+         ((status = nas_model_resize(s->net->teacher, batch->height, err)) != NAS_OK ||
+          (status = nas_exec_fit(s->teacher, err)) != NAS_OK)))
         return status;
     nas_targets(batch->labels, batch->n, s->net->space->classes, (float)p->label_smoothing,
                 s->targets);
