@@ -2,6 +2,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "search/store/jobs.h"
@@ -86,6 +87,11 @@ static nas_status change_run(const cli_context *context, const char *key, bool e
     }
     if (status == NAS_OK && (status = change(store, c.ids, c.count, err)) == NAS_OK)
         status = cli_emit(context, json_pack("{s:O}", key, c.names), err);
+    if (status == NAS_OK && c.count == 0)
+        nas_log(NAS_LOG_WARN, "%s",
+                ended ? "none of them has ended; nas jobs run goes on with what waits, and with "
+                        "what was lost with its loop"
+                      : "all of them have ended");
 
 done:
     json_decref(c.names);

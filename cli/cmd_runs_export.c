@@ -34,7 +34,8 @@ static const nas_option export_table[] = {
 };
 
 typedef struct sink {
-    nas_writer *writer; /* NULL: stdout     */
+    nas_writer *writer; /* NULL: to `out`   */
+    FILE *out;          /* on its way to stdout */
     const char *table;  /* csv              */
     json_t *list;       /* NULL: text comes */
     int64_t rows;
@@ -46,7 +47,7 @@ static void put(sink *to, const char *text, size_t size)
     if (to->writer != NULL)
         nas_writer_put(to->writer, text, size);
     else
-        fwrite(text, 1, size, stdout);
+        fwrite(text, 1, size, to->out);
 }
 
 static void put_text(sink *to, const char *text)
@@ -131,6 +132,21 @@ static nas_status visit(void *user, const char *table, const json_t *row, nas_er
     return NAS_OK;
 }
 
+/* Whoever reads stdout may be slow, and the store is locked for writers while it is read: rows go
+ * to a file first. */
+static nas_status copy_to_stdout(FILE *from, nas_err *err)
+{
+    char block[1 << 16];
+    size_t size;
+
+    if (fflush(from) != 0 || fseek(from, 0, SEEK_SET) != 0)
+        return nas_fail_errno(err, "runs export: a temporary file");
+    while ((size = fread(block, 1, sizeof block, from)) > 0)
+        if (fwrite(block, 1, size, stdout) != size)
+            break;
+    return ferror(from) ? nas_fail_errno(err, "runs export: a temporary file") : cli_flush(err);
+}
+
 /* CSV or JSON lines; `run` NULL: of all runs.  With --json stdout is one object: of the rows, or
  * of the file that they are in. */
 static nas_status export_rows(const cli_context *context, const export_options *o,
@@ -142,14 +158,21 @@ static nas_status export_rows(const cli_context *context, const export_options *
                .list = context->common->json && o->out == NULL ? json_array() : NULL};
     nas_status status = o->out != NULL ? nas_writer_open(&to.writer, o->out, err) : NAS_OK;
 
+    if (status == NAS_OK && to.writer == NULL && to.list == NULL && (to.out = tmpfile()) == NULL)
+        status = nas_fail_errno(err, "runs export: a temporary file");
     if (status != NAS_OK)
         return status;
     status = nas_store_export(store, run != NULL ? run->id : 0, visit, &to, err);
+    if (to.out != NULL) {
+        status = status == NAS_OK ? copy_to_stdout(to.out, err) : status;
+        fclose(to.out);
+        return status;
+    }
     if (to.list != NULL && status == NAS_OK)
         return cli_emit(context, json_pack("{s:o}", "rows", to.list), err);
     json_decref(to.list);
     if (to.writer == NULL)
-        return status == NAS_OK ? cli_flush(err) : status;
+        return status;
     if (status != NAS_OK) {
         nas_writer_abort(to.writer);
         return status;

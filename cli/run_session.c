@@ -15,7 +15,11 @@
 #include "ops/kernel/kernel.h"
 #include "search/jobs/worker.h"
 
-enum { MAX_METRICS = 32, SAVE_SHARE = 100 };
+enum {
+    MAX_METRICS = 32,
+    SAVE_SHARE = 100,
+    STORE_PATIENCE_MS = 60000 /* for a lock: a long look at the store ends no run */
+};
 
 const nas_option cli_run_table[] = {
     {"--name", NAS_OPT_STRING, offsetof(cli_run_options, name), NULL, 0, 0, NULL, "NAME",
@@ -327,6 +331,7 @@ static nas_status take_run(cli_session *session, const char *name, bool parted, 
          (status = nas_store_name_check(name, "run name", err))) ||
         (status = nas_store_open(&session->store, context->common->store, NAS_STORE_CREATE, err)))
         return status;
+    nas_store_set_patience(session->store, STORE_PATIENCE_MS);
     nas_worker_act(session->store);
     if (context->run != NULL)
         status = claim(session, context->run, inputs, err);

@@ -20,8 +20,9 @@
 
 enum {
     ANY_CORES = 1 << 30, /* Slurm has the slots, not the loop                             */
-    GONE_LOOKS = 3       /* so often Slurm says that a task is over or waits again, or knows it no
+    GONE_LOOKS = 3,      /* so often Slurm says that a task is over or waits again, or knows it no
                           * more, before that counts: what it wrote last may not be seen yet */
+    STORE_PATIENCE_MS = 60000 /* for a lock */
 };
 
 static const int64_t any_memory = INT64_C(1) << 60;
@@ -701,6 +702,7 @@ static nas_status prepare(cluster *c, nas_err *err)
         nas_log(NAS_LOG_INFO, "%s lies on a network file system (%s): run one loop on it, and "
                 "change it from this host only", nas_store_dir(c->store),
                 nas_store_network(c->store));
+    nas_store_set_patience(c->store, STORE_PATIENCE_MS);
     c->batcher.loop = c->number;
     c->reload = c->slurm_known = true;
     return take_over_places(c, err);

@@ -382,7 +382,7 @@ void nas_jobs__process_free(nas_jobs__process *p)
 int64_t nas_jobs__process_memory_mib(const nas_jobs__process *process)
 {
     char path[64];
-    long long pages = 0;
+    long long pages = 0, shared = 0; /* shared: of files, which memory can do without */
 
     if (!process->spawned || process->exited)
         return 0;
@@ -390,10 +390,10 @@ int64_t nas_jobs__process_memory_mib(const nas_jobs__process *process)
     FILE *file = fopen(path, "re");
     if (!file)
         return 0;
-    if (fscanf(file, "%*d %lld", &pages) != 1)
-        pages = 0;
+    if (fscanf(file, "%*d %lld %lld", &pages, &shared) != 2)
+        pages = shared = 0;
     fclose(file);
-    return pages * sysconf(_SC_PAGESIZE) >> 20;
+    return (pages - shared) * sysconf(_SC_PAGESIZE) >> 20;
 }
 
 void nas_jobs__process_signal(const nas_jobs__process *process, int number)

@@ -457,7 +457,8 @@ nas_status nas_search_run(nas_search *s, const nas_observer *observer, nas_searc
 
     *result = (nas_search_result){.valid_loss = NAN, .valid_top1 = NAN, .valid_top5 = NAN};
     s->started = nas_clock_seconds();
-    while (s->epoch < epochs && !s->out_of_time && status == NAS_OK) {
+    /* an epoch in which the time was up, and then a stop, still has its end to come */
+    while (s->epoch < epochs && (!s->out_of_time || s->batch > 0) && status == NAS_OK) {
         if ((status = run_epoch(s, observer, err)) == NAS_OK)
             status = end_epoch(s, observer, err);
         if (status == NAS_OK && s->epoch < epochs && nas_observe_stop(observer) &&

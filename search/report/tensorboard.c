@@ -3,17 +3,12 @@
  *   Summary { 1 Value { 1 string tag; 2 float simple_value } }, repeated */
 #include "search/report/tensorboard.h"
 
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
-
-#define EVENTS "events.out.tfevents."
-#define OURS ".onepath"
 
 enum { RECORD_MAX = 256 /* bytes: a tag has at most 64 */ };
 
@@ -208,25 +203,6 @@ static nas_status write_run(const scalars *all, const nas_store_run *run, const 
     return nas_writer_commit(writer, err);
 }
 
-/* TensorBoard draws all event files of a folder as one run: what an earlier run of that name left
- * here is removed.  Files of other programs stay. */
-static void remove_others(const char *folder, const char *file)
-{
-    DIR *dir = opendir(folder);
-    const struct dirent *entry;
-
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        const char *name = entry->d_name, *end = strrchr(name, '.');
-        const bool ours = strncmp(name, EVENTS, sizeof EVENTS - 1) == 0 && end != NULL &&
-                          strcmp(end, OURS) == 0;
-
-        if (ours && strcmp(name, file) != 0)
-            unlinkat(dirfd(dir), name, 0);
-    }
-    if (dir != NULL)
-        closedir(dir);
-}
-
 static nas_status export_run(nas_store *store, const nas_store_run *run, const char *dir,
                              int64_t *events, nas_err *err)
 {
@@ -234,15 +210,14 @@ static nas_status export_run(nas_store *store, const nas_store_run *run, const c
     scalars all = {0};
     nas_status status;
 
-    snprintf(file, sizeof file, EVENTS "%010" PRId64 OURS, run->created_ms / 1000);
+    snprintf(file, sizeof file, "events.out.tfevents.%010" PRId64 ".onepath",
+             run->created_ms / 1000);
     if (folder == NULL || (path = nas_path_join(folder, file)) == NULL)
         status = nas_fail(err, NAS_E_NOMEM, "events: out of memory");
     else if ((status = nas_store_name_check(run->name, "run", err)) == NAS_OK &&
              (status = read_run(&all, store, run, err)) == NAS_OK &&
              (status = nas_dir_make(folder, err)) == NAS_OK)
         status = write_run(&all, run, path, err);
-    if (status == NAS_OK)
-        remove_others(folder, file);
     *events += all.count;
     free(all.names);
     free(all.list);

@@ -33,30 +33,40 @@ static nas_status read_token(const char *path, char out[NAS_TOKEN_SIZE], nas_err
     return status;
 }
 
-nas_status nas_token_load(const char *path, char out[NAS_TOKEN_SIZE], nas_err *err)
+/* A new token under its name, unless another process was faster: then NAS_OK, too.  The file is
+ * whole before it has its name. */
+static nas_status make_token(const char *path, nas_err *err)
 {
     unsigned char bits[(NAS_TOKEN_SIZE - 1) / 2];
+    char text[NAS_TOKEN_SIZE], *next = NULL;
     nas_status status = NAS_OK;
-    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = -1;
 
-    if (fd < 0 && errno == EEXIST)
-        return read_token(path, out, err);
-    if (fd < 0) {
+    if (getrandom(bits, sizeof bits, 0) != (ssize_t)sizeof bits)
+        return nas_fail_errno(err, "%s: no random numbers", path);
+    for (size_t i = 0; i < sizeof bits; i++)
+        snprintf(text + 2 * i, 3, "%02x", bits[i]);
+    if (asprintf(&next, "%s.XXXXXX", path) < 0)
+        return nas_fail(err, NAS_E_NOMEM, "%s: out of memory", path);
+    if ((fd = mkostemp(next, O_CLOEXEC)) < 0) {
         status = nas_fail_errno(err, "%s", path);
         nas_hint(err, "--token-file FILE puts it elsewhere");
-        return status;
-    }
-    if (getrandom(bits, sizeof bits, 0) != (ssize_t)sizeof bits) {
-        status = nas_fail_errno(err, "%s: no random numbers", path);
     } else {
-        for (size_t i = 0; i < sizeof bits; i++)
-            snprintf(out + 2 * i, 3, "%02x", bits[i]);
-        if (write(fd, out, NAS_TOKEN_SIZE - 1) != NAS_TOKEN_SIZE - 1)
+        if (write(fd, text, NAS_TOKEN_SIZE - 1) != NAS_TOKEN_SIZE - 1 || fsync(fd) != 0 ||
+            (link(next, path) != 0 && errno != EEXIST))
             status = nas_fail_errno(err, "%s", path);
+        close(fd);
+        unlink(next);
     }
-    if (close(fd) != 0 && status == NAS_OK)
-        status = nas_fail_errno(err, "%s", path);
-    if (status != NAS_OK)
-        unlink(path);
+    free(next);
     return status;
+}
+
+nas_status nas_token_load(const char *path, char out[NAS_TOKEN_SIZE], nas_err *err)
+{
+    struct stat about;
+    const nas_status status =
+        lstat(path, &about) == 0 || errno != ENOENT ? NAS_OK : make_token(path, err);
+
+    return status == NAS_OK ? read_token(path, out, err) : status;
 }

@@ -40,8 +40,8 @@ static nas_status check_integrity(walk *w, nas_err *err)
                                          "PRAGMA integrity_check", "");
 
     while (!status && !(status = nas_store__step(stmt, "verify", &row, &damage)) && row)
-        if (strcmp((const char *)sqlite3_column_text(stmt, 0), "ok") != 0)
-            problem(w, "database", "store.db", (const char *)sqlite3_column_text(stmt, 0));
+        if (strcmp(nas_store__text(stmt, 0), "ok") != 0)
+            problem(w, "database", "store.db", nas_store__text(stmt, 0));
     sqlite3_finalize(stmt);
     if (status == NAS_E_DATA) { /* damage that stops the check is a finding too */
         problem(w, "database", "store.db", damage.message);
@@ -63,8 +63,8 @@ static nas_status check_references(walk *w, nas_err *err)
         char why[128];
 
         snprintf(why, sizeof why, "row %lld names a row of '%.40s' that is not there",
-                 (long long)sqlite3_column_int64(stmt, 1), sqlite3_column_text(stmt, 2));
-        problem(w, "reference", (const char *)sqlite3_column_text(stmt, 0), why);
+                 (long long)sqlite3_column_int64(stmt, 1), nas_store__text(stmt, 2));
+        problem(w, "reference", nas_store__text(stmt, 0), why);
     }
     sqlite3_finalize(stmt);
     return status;
@@ -165,8 +165,8 @@ static nas_status run_standing(nas_store *store, int64_t run, int *out, nas_err 
 
     if (!status && !(status = nas_store__step(stmt, what, &row, err)))
         *out = !row ? 0
-               : strcmp((const char *)sqlite3_column_text(stmt, 0), "running") == 0 &&
-                       may_live((const char *)sqlite3_column_text(stmt, 1),
+               : strcmp(nas_store__text(stmt, 0), "running") == 0 &&
+                       may_live(nas_store__text(stmt, 1),
                                 sqlite3_column_int64(stmt, 2), sqlite3_column_int64(stmt, 3))
                    ? 2 : 1;
     sqlite3_finalize(stmt);
@@ -280,7 +280,7 @@ static nas_status look_again(nas_store *store, const nas_store_artifact *a, bool
 
     *named = *same = false;
     if (!status && !(status = nas_store__step(stmt, look, named, err)) && *named)
-        *same = strcmp((const char *)sqlite3_column_text(stmt, 0), a->digest) == 0;
+        *same = strcmp(nas_store__text(stmt, 0), a->digest) == 0;
     sqlite3_finalize(stmt);
     return status;
 }

@@ -17,7 +17,7 @@ static nas_status count_states(nas_store *store, const char *sql, const char *(*
         return status;
     while (!(status = nas_store__step(stmt, what, &row, err)) && row)
         for (int s = 0; s < count; s++)
-            if (strcmp((const char *)sqlite3_column_text(stmt, 0), name(s)) == 0)
+            if (strcmp(nas_store__text(stmt, 0), name(s)) == 0)
                 out[s] = sqlite3_column_int64(stmt, 1);
     sqlite3_finalize(stmt);
     return status;
@@ -66,7 +66,7 @@ nas_status nas_store_metric_last(nas_store *store, int64_t run,
                                        .epoch = sqlite3_column_int64(stmt, 2),
                                        .value = nas_store__real(stmt, 3)};
 
-        visit(user, (const char *)sqlite3_column_text(stmt, 0), &point);
+        visit(user, nas_store__text(stmt, 0), &point);
     }
     sqlite3_finalize(stmt);
     return status;

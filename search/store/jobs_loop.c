@@ -34,12 +34,12 @@ nas_status nas_store__check_job(nas_store *store, nas_err *err)
         status = nas_fail(err, NAS_E_FAIL, "job %lld is not in the store", (long long)store->job);
     else if (sqlite3_column_int64(stmt, 0) != store->job_attempt)
         status = nas_fail(err, NAS_E_FAIL, "job '%s': attempt %lld was superseded by attempt %lld",
-                          sqlite3_column_text(stmt, 2), (long long)store->job_attempt,
+                          nas_store__text(stmt, 2), (long long)store->job_attempt,
                           (long long)sqlite3_column_int64(stmt, 0));
-    else if (strcmp((const char *)sqlite3_column_text(stmt, 1), "running") != 0)
+    else if (strcmp(nas_store__text(stmt, 1), "running") != 0)
         status = nas_fail(err, NAS_E_FAIL, "job '%s': attempt %lld was superseded: the job is %s",
-                          sqlite3_column_text(stmt, 2), (long long)store->job_attempt,
-                          sqlite3_column_text(stmt, 1));
+                          nas_store__text(stmt, 2), (long long)store->job_attempt,
+                          nas_store__text(stmt, 1));
 done:
     sqlite3_finalize(stmt);
     return status;
@@ -183,7 +183,7 @@ static nas_status find_orphans(nas_store *store, nas_job_orphan **out, int *coun
         "AND coalesce(a.batch, '') = ''", "");
 
     while (!status && !(status = nas_store__step(stmt, what, &row, err)) && row) {
-        const char *host = (const char *)sqlite3_column_text(stmt, 4);
+        const char *host = nas_store__text(stmt, 4);
         const int64_t pid = sqlite3_column_int64(stmt, 2);
         const bool alive = host && nas_store__process_alive(host, pid,
                                                             sqlite3_column_int64(stmt, 3));

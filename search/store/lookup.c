@@ -57,6 +57,10 @@ static nas_status read_run(sqlite3_stmt *stmt, nas_store_run *run, nas_err *err)
         (status = nas_store__dup_text(stmt, 19, &run->summary, err)) ||
         (status = nas_store__dup_text(stmt, 20, &run->error, err)))
         fini(run);
+    else if (run->config == NULL) {
+        status = nas_fail(err, NAS_E_DATA, "run %lld has no settings", (long long)run->id);
+        fini(run);
+    }
     return status;
 }
 

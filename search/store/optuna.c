@@ -199,7 +199,7 @@ static nas_status check_studies(nas_optuna *optuna, const char *path, nas_err *e
         nas_store__query(&there, &stmt, what, NULL, "SELECT study_name FROM studies", "") ==
             NAS_OK)
         while (status == NAS_OK && nas_store__step(stmt, what, &row, NULL) == NAS_OK && row) {
-            const char *name = (const char *)sqlite3_column_text(stmt, 0);
+            const char *name = nas_store__text(stmt, 0);
             int64_t known = 0;
 
             status = nas_store__int(&optuna->store, what, &known, err,

@@ -60,6 +60,8 @@ nas_status nas_store__begin_as_job(nas_store *store, nas_err *err);
 /** The same for a write of the job loop: refused when another loop has taken over. */
 nas_status nas_store__begin_as_loop(nas_store *store, int64_t number, nas_err *err);
 
+/** A text; "" for NULL, which a store of somebody else may have in any column. */
+const char *nas_store__text(sqlite3_stmt *stmt, int column);
 /** Copies a text column (NULL: "") to a fixed buffer; longer text is cut. */
 void nas_store__copy_text(sqlite3_stmt *stmt, int column, char *out, size_t size);
 /** Copies a text column to the heap; a NULL column gives NULL. */

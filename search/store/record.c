@@ -95,7 +95,7 @@ nas_status nas_store_metric_names(nas_store *store, int64_t run,
                                          "metric WHERE run = ? ORDER BY name", "i", run);
 
     while (!status && !(status = nas_store__step(stmt, what, &row, err)) && row)
-        visit(user, (const char *)sqlite3_column_text(stmt, 0));
+        visit(user, nas_store__text(stmt, 0));
     sqlite3_finalize(stmt);
     return status;
 }

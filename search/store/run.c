@@ -137,9 +137,9 @@ done:
 /* Refuses a run that a living process other than this one holds. */
 static nas_status check_free(sqlite3_stmt *row, const nas_store__process *self, nas_err *err)
 {
-    const char *name = (const char *)sqlite3_column_text(row, 0);
-    const char *state = (const char *)sqlite3_column_text(row, 1);
-    const char *host = (const char *)sqlite3_column_text(row, 2);
+    const char *name = nas_store__text(row, 0);
+    const char *state = nas_store__text(row, 1);
+    const char *host = nas_store__text(row, 2);
     const int64_t pid = sqlite3_column_int64(row, 3), start = sqlite3_column_int64(row, 4);
 
     if (strcmp(state, "running") != 0 ||
@@ -156,13 +156,29 @@ static nas_status check_free(sqlite3_stmt *row, const nas_store__process *self, 
     return NAS_OK;
 }
 
+/* Whether the process that a run names is an earlier attempt of the job (one whose process was
+ * never written down may be it): that may take its time to die, and is refused already.
+ * Somebody's `nas resume` is none. */
+static nas_status is_attempt(nas_store *store, sqlite3_stmt *run, bool *out, nas_err *err)
+{
+    int64_t count = 0;
+    const nas_status status =
+        nas_store__int(store, "look for the run's process", &count, err,
+                       "SELECT count(*) FROM job_attempt WHERE job = ? AND number < ? AND (pid = 0 "
+                       "OR (pid = ? AND pid_start = ?))", "iiii", store->job, store->job_attempt,
+                       sqlite3_column_int64(run, 3), sqlite3_column_int64(run, 4));
+
+    *out = count > 0;
+    return status;
+}
+
 /* Finds the run, for a transaction that will take or delete it. */
 static nas_status find_free(nas_store *store, int64_t run, const nas_store__process *self,
                             bool unfinished, int64_t *attempt, nas_err *err)
 {
     static const char what[] = "look for the run";
     sqlite3_stmt *stmt = NULL;
-    bool row = false;
+    bool row = false, ours = false;
     nas_status status;
 
     if ((status = nas_store__query(store, &stmt, what, err, "SELECT name, state, host, pid, "
@@ -172,12 +188,13 @@ static nas_status find_free(nas_store *store, int64_t run, const nas_store__proc
     if (!row) {
         status = nas_fail(err, NAS_E_USAGE, "there is no run %lld", (long long)run);
     } else if (store->job && sqlite3_column_int64(stmt, 6) == store->job) {
-        /* An earlier attempt of the same job may not have lived to say that it was done, or
-         * may take its time to die; it is refused already. */
+        /* an earlier attempt of the same job may not have lived to say that it was done */
         *attempt = sqlite3_column_int64(stmt, 5);
-    } else if (unfinished && strcmp((const char *)sqlite3_column_text(stmt, 1), "done") == 0) {
-        status = nas_fail(err, NAS_E_USAGE, "run '%s' is done", sqlite3_column_text(stmt, 0));
-        nas_hint(err, "see it with: nas runs show %s", sqlite3_column_text(stmt, 0));
+        if (!(status = is_attempt(store, stmt, &ours, err)) && !ours)
+            status = check_free(stmt, self, err);
+    } else if (unfinished && strcmp(nas_store__text(stmt, 1), "done") == 0) {
+        status = nas_fail(err, NAS_E_USAGE, "run '%s' is done", nas_store__text(stmt, 0));
+        nas_hint(err, "see it with: nas runs show %s", nas_store__text(stmt, 0));
     } else {
         *attempt = sqlite3_column_int64(stmt, 5);
         status = check_free(stmt, self, err);

@@ -207,16 +207,23 @@ nas_status nas_store__begin_attempt(nas_store *store, nas_store_attempt attempt,
     else if (sqlite3_column_int64(stmt, 0) != attempt.number)
         status = nas_fail(err, NAS_E_FAIL,
                           "run '%s': attempt %lld was superseded by attempt %lld (process %lld on "
-                          "%s)", sqlite3_column_text(stmt, 2), (long long)attempt.number,
+                          "%s)", nas_store__text(stmt, 2), (long long)attempt.number,
                           (long long)sqlite3_column_int64(stmt, 0),
-                          (long long)sqlite3_column_int64(stmt, 3), sqlite3_column_text(stmt, 4));
-    else if (strcmp((const char *)sqlite3_column_text(stmt, 1), "running") != 0)
+                          (long long)sqlite3_column_int64(stmt, 3), nas_store__text(stmt, 4));
+    else if (strcmp(nas_store__text(stmt, 1), "running") != 0)
         status = nas_fail(err, NAS_E_FAIL, "run '%s': attempt %lld has ended (%s)",
-                          sqlite3_column_text(stmt, 2), (long long)attempt.number,
-                          sqlite3_column_text(stmt, 1));
+                          nas_store__text(stmt, 2), (long long)attempt.number,
+                          nas_store__text(stmt, 1));
 done:
     sqlite3_finalize(stmt);
     return status ? nas_store__end(store, status, err) : NAS_OK;
+}
+
+const char *nas_store__text(sqlite3_stmt *stmt, int column)
+{
+    const char *text = (const char *)sqlite3_column_text(stmt, column);
+
+    return text ? text : "";
 }
 
 void nas_store__copy_text(sqlite3_stmt *stmt, int column, char *out, size_t size)

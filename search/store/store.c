@@ -130,7 +130,8 @@ const char *nas_store_dir(const nas_store *store)
 
 void nas_store_set_patience(nas_store *store, int ms)
 {
-    sqlite3_busy_timeout(store->db, ms);
+    if (store->db)
+        sqlite3_busy_timeout(store->db, ms);
 }
 
 const char *nas_store__network_name(uint64_t type)

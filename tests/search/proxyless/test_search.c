@@ -163,6 +163,34 @@ Test(search_proxyless, reinforce_same_bits_on_any_threads_and_after_stops)
     meets_target_and_repeats(NAS_SEARCH_REINFORCE, NAS_ARCH_FULL);
 }
 
+Test(search_proxyless, a_stop_in_the_step_in_which_the_time_is_up_loses_nothing)
+{
+    nas_search_config c = config(NAS_SEARCH_GRADIENT, NAS_ARCH_TWO);
+    nas_err err = {0};
+
+    c.max_minutes = 1e-9;
+    const outcome straight = run(&c, 1, INT64_MAX);
+    cr_expect_eq(straight.result.steps, 1);
+    for (int64_t left = 1; left < 3; left++) { /* in the step, and in the validation behind it */
+        stopper s = {.left = left};
+        const nas_observer observer = {.user = &s, .progress = count_batch, .stop = stop,
+                                       .checkpoint = keep_checkpoint};
+        nas_search_result result;
+        nas_search *search;
+
+        cr_assert_eq(nas_search_new(&search, space, data, lut, &c, &err), NAS_OK);
+        cr_assert_eq(nas_search_run(search, &observer, &result, &err), NAS_E_INTERRUPTED);
+        nas_search_free(search);
+        cr_assert_eq(nas_search_new(&search, space, data, lut, &c, &err), NAS_OK);
+        cr_assert_eq(nas_search_load(search, scratch("checkpoint"), &err), NAS_OK);
+        cr_assert_eq(nas_search_run(search, NULL, &result, &err), NAS_OK);
+        cr_expect_eq(result.steps, 1);
+        cr_expect_eq(result.valid_loss, straight.result.valid_loss);
+        free(result.judgement);
+        nas_search_free(search);
+    }
+}
+
 /* Says stop when it is asked for the time after `left` others. */
 static bool stop_when_asked(void *user) { return --((stopper *)user)->left <= 0; }
 

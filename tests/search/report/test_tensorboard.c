@@ -227,20 +227,6 @@ Test(search_tensorboard, once_more_gives_the_same_file)
     free(b);
 }
 
-Test(search_tensorboard, a_run_that_was_deleted_leaves_no_curve_to_its_namesake)
-{
-    int64_t scalars;
-
-    two_runs();
-    ok(nas_dir_make(scratch("tb/first"), &err));
-    scratch_put("tb/first/events.out.tfevents.0000000001.onepath", "an earlier run's");
-    ok(nas_tensorboard_write(store, runs.runs, runs.count, scratch("tb"), &scalars, &err));
-    cr_assert_null(strstr(only_file(scratch("tb/first")), ".0000000001."));
-    scratch_put("tb/second/events.out.tfevents.1.host", "another program's");
-    ok(nas_tensorboard_write(store, runs.runs, runs.count, scratch("tb"), &scalars, &err));
-    cr_assert(nas_path_exists(scratch("tb/second/events.out.tfevents.1.host")));
-}
-
 Test(search_tensorboard, a_folder_that_cannot_be_made_is_an_error)
 {
     int64_t scalars;

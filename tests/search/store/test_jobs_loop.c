@@ -395,16 +395,24 @@ Test(store_jobs_loop, the_next_attempt_need_not_wait_for_the_death_of_the_one_be
     nas_store *store = open_store(), *other = open_store();
     const int64_t id = submit(store, "a"), loop = claim(store);
     nas_store_attempt attempt;
-    char text[128];
+    char text[256];
 
     cr_assert(start(store, loop, id, 1));
     nas_store_act_for(store, id, 1);
     attempt = begin(store, "r");
-    snprintf(text, sizeof text, "UPDATE run SET pid = %d, pid_start = %lld", (int)getppid(),
+    snprintf(text, sizeof text, "UPDATE run SET pid = %d, pid_start = %lld;"
+             "UPDATE job_attempt SET pid = 1, pid_start = 1", (int)getppid(),
              (long long)nas_store__process_start(getppid()));
-    raw_sql(text); /* a process that lives, and is not this one */
+    raw_sql(text); /* a process that lives, is not this one, and no attempt */
     cr_assert_eq(nas_store_run_claim(other, attempt.run, &attempt, &err), NAS_E_FAIL);
     says("is running as process");
+    raw_sql("UPDATE job_attempt SET state = 'lost'; UPDATE job SET state = 'queued'");
+    cr_assert(start(store, loop, id, 2));
+    nas_store_act_for(store, id, 2);
+    cr_assert_eq(nas_store_run_claim(store, attempt.run, &attempt, &err), NAS_E_FAIL);
+    says("is running as process");
+    raw_sql("UPDATE job_attempt SET pid = run.pid, pid_start = run.pid_start FROM run "
+            "WHERE number = 1");
     ok(nas_store_run_claim(store, attempt.run, &attempt, &err));
     cr_assert_eq(attempt.number, 2);
     nas_store_close(store);
