@@ -167,6 +167,22 @@ static void writer_free(nas_writer *writer)
     free(writer);
 }
 
+/* A store (SQLite's application_id says so) is written by SQLite alone: a wrong --out would lose
+ * all that it remembers. */
+static bool is_store(const char *path)
+{
+    enum { APPLICATION_AT = 68, HEAD = APPLICATION_AT + 4 };
+    char text[HEAD];
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const bool is = fd >= 0 && read(fd, text, sizeof text) == HEAD &&
+                    memcmp(text, "SQLite format 3", 16) == 0 &&
+                    memcmp(text + APPLICATION_AT, "OnPa", 4) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return is;
+}
+
 nas_status nas_writer_open(nas_writer **out, const char *path, nas_err *err)
 {
     struct stat info;
@@ -177,6 +193,12 @@ nas_status nas_writer_open(nas_writer **out, const char *path, nas_err *err)
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
         free(writer);
         return nas_fail(err, NAS_E_IO, "%s: cannot write: not a regular file", path);
+    }
+    if (is_store(path)) {
+        free(writer);
+        nas_fail(err, NAS_E_USAGE, "%s: is a store, and is not overwritten", path);
+        nas_hint(err, "name another file");
+        return NAS_E_USAGE;
     }
     if (writer == NULL)
         return nas_fail(err, NAS_E_NOMEM, "%s: no memory to write", path);

@@ -23,7 +23,8 @@ void nas_map_close(nas_map *map);
 /** A file that appears under its name complete or not at all: it is written
  * beside `path` under a temporary name, then fsync, rename, fsync of the
  * directory.  Errors are kept and reported by _commit; _abort removes the
- * temporary file.  One of the two must be called; both free the writer. */
+ * temporary file.  One of the two must be called; both free the writer.
+ * NAS_E_USAGE: `path` is the database of a store; NAS_E_IO, NAS_E_NOMEM. */
 typedef struct nas_writer nas_writer;
 nas_status nas_writer_open(nas_writer **out, const char *path, nas_err *err);
 void nas_writer_put(nas_writer *writer, const void *data, size_t size);

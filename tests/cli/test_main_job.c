@@ -86,6 +86,7 @@ Test(cli_main_job, a_search_meets_its_target_and_its_network_is_trained_and_judg
     expect_exit(NAS("runs", "show", "finsh"), 2, "finish");
     expect_exit(NAS("runs", "delete", "finish", "nope"), 2, "nope"); /* and finish stays */
     expect_exit(NAS("report", "--out", nas_file("store/store.db")), 2, "the store's own");
+    expect_exit(NAS("space", "show", "tiny", "--out", nas_file("store/store.db")), 2, "is a store");
     expect_exit(NAS("runs", "export", "--out", nas_file("store/runs/1/arch.json")), 2,
                 "the store's own");
     cr_assert_gt(json_array_size(json_object_get(NAS_JSON("runs", "export"), "rows")), 1);
