@@ -32,7 +32,7 @@ static const nas_option shrink_table[] = {
     {"--space", NAS_OPT_STRING, AT(space), NULL, 0, 0, NULL, "SPACE",
      "name of a built-in space, or its JSON file; default: that of --from"},
     {"--preset", NAS_OPT_STRING, AT(preset), NULL, 0, 0, NULL, "NAME",
-     "schedule: ofa (as published), cifar-small, sandwich or uniform; default: ofa"},
+     "schedule: ofa (as published), cifar-small, taught, sandwich or uniform; default: ofa"},
     {"--schedule", NAS_OPT_STRING, AT(schedule), NULL, 0, 0, NULL, "FILE",
      "schedule of one's own, instead of a preset"},
     {"--from", NAS_OPT_STRING, AT(from), NULL, 0, 0, NULL, "FILE",

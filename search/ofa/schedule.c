@@ -24,8 +24,9 @@ typedef struct pace {
 
 typedef struct preset {
     nas_phase common;
-    pace teacher, kernel, first, last; /* first, last: of depth's and ratio's phases       */
-    int64_t expand_subnets;
+    pace teacher, kernel, depth[2], expand[2]; /* [0]: phases of a dimension but its last   */
+    pace whole;                        /* of the schedule's last phase, whatever it adds;
+                                          no epochs: as above                              */
     const char *alone;                 /* one phase of this name, of everything, paced as
                                           `teacher`, by common's rule                      */
 } preset;
@@ -38,17 +39,33 @@ typedef struct preset {
 static const preset presets[] = {
     {.common = {COMMON, TAUGHT, .augment = "imagenet", .brightness = 32.0 / 255.0,
                 .saturation = 0.5, .validate_every = 1}, /* contrast and hue: 0 */
-     .teacher = {180, 0, 1, 2.6 / 32}, .kernel = {120, 5, 1, 3e-2}, .first = {25, 0, 2, 2.5e-3},
-     .last = {120, 5, 2, 7.5e-3}, .expand_subnets = 4},
+     .teacher = {180, 0, 1, 2.6 / 32}, .kernel = {120, 5, 1, 3e-2},
+     .depth = {{25, 0, 2, 2.5e-3}, {120, 5, 2, 7.5e-3}},
+     .expand = {{25, 0, 4, 2.5e-3}, {120, 5, 4, 7.5e-3}}},
+    {.common = {CIFAR, .faded_kernels = true},
+     .teacher = {5, 1, 1, 0.1}, .kernel = {1, 0, 1, 0.05},
+     .depth = {{1, 0, 2, 0.05}, {1, 0, 2, 0.05}}, .expand = {{2, 0, 2, 0.05}, {2, 0, 2, 0.05}},
+     .whole = {19, 1, 2, 0.1}},
     {.common = {CIFAR, TAUGHT},
-     .teacher = {28, 1, 1, 0.08}, .kernel = {10, 0, 1, 0.03}, .first = {2, 0, 2, 0.01},
-     .last = {9, 0, 2, 0.02}, .expand_subnets = 2},
+     .teacher = {28, 1, 1, 0.08}, .kernel = {10, 0, 1, 0.03},
+     .depth = {{2, 0, 2, 0.01}, {9, 0, 2, 0.02}}, .expand = {{2, 0, 2, 0.01}, {9, 0, 2, 0.02}}},
     {.common = {CIFAR, TAUGHT, .rule = NAS_RULE_SANDWICH},
      .teacher = {40, 1, 4, 0.05}, .alone = "sandwich"},
     {.common = {CIFAR, .rule = NAS_RULE_UNIFORM, .faded_kernels = true},
      .teacher = {30, 1, 2, 0.1}, .alone = "labels"},
 };
-const char *const nas_ofa_schedule_presets[] = {"ofa", "cifar-small", "sandwich", "uniform", NULL};
+enum { TAUGHT_PRESET = 2 };
+const char *const nas_ofa_schedule_presets[] = {"ofa", "cifar-small", "taught", "sandwich",
+                                                "uniform", NULL};
+
+static void set_pace(nas_phase *phase, const pace *at)
+{
+    phase->epochs = at->epochs;
+    phase->warmup_epochs = at->warmup_epochs;
+    phase->subnets = at->subnets;
+    phase->lr = at->lr;
+    phase->warmup_lr = at->warmup_epochs > 0 ? at->lr / 10 : at->lr;
+}
 
 static nas_phase *add_phase(nas_ofa_schedule *s, const preset *p, const pace *at, const char *name,
                             const nas_elastic_dims *limits)
@@ -56,11 +73,7 @@ static nas_phase *add_phase(nas_ofa_schedule *s, const preset *p, const pace *at
     nas_phase *phase = &s->phase[s->count++];
 
     *phase = p->common;
-    phase->epochs = at->epochs;
-    phase->warmup_epochs = at->warmup_epochs;
-    phase->subnets = at->subnets;
-    phase->lr = at->lr;
-    phase->warmup_lr = at->warmup_epochs > 0 ? at->lr / 10 : at->lr;
+    set_pace(phase, at);
     phase->limits = *limits;
     snprintf(phase->name, sizeof phase->name, "%s", name);
     return phase;
@@ -91,14 +104,15 @@ static void fill_progressive(nas_ofa_schedule *s, const preset *p, const nas_ela
     for (int skip = 1; skip <= all->skip && s->count < NAS_MAX_PHASES; skip++) {
         limits.skip = skip;
         snprintf(name, sizeof name, "depth-%d", skip);
-        add_phase(s, p, skip < all->skip ? &p->first : &p->last, name, &limits);
+        add_phase(s, p, &p->depth[skip == all->skip], name, &limits);
     }
     for (int e = 2; e <= all->expands && s->count < NAS_MAX_PHASES; e++) {
         greatest(&limits, all, all->kernels, e);
         snprintf(name, sizeof name, "expand-%d", e - 1);
-        add_phase(s, p, e < all->expands ? &p->first : &p->last, name, &limits)->subnets =
-            p->expand_subnets;
+        add_phase(s, p, &p->expand[e == all->expands], name, &limits);
     }
+    if (p->whole.epochs > 0)
+        set_pace(&s->phase[s->count - 1], &p->whole);
 }
 
 /* Every size of the space. */
@@ -131,7 +145,7 @@ nas_status nas_ofa_schedule_preset(nas_ofa_schedule *out, const char *name, cons
         return status;
     if (at < 0) {
         nas_fail(err, NAS_E_CONFIG, "no schedule is called \"%.64s\"", name);
-        nas_hint(err, "there are ofa, cifar-small, sandwich and uniform; --schedule takes a file");
+        nas_hint(err, "there are ofa, cifar-small, taught, sandwich and uniform; --schedule takes a file");
         return NAS_E_CONFIG;
     }
     snprintf(out->name, sizeof out->name, "%s", name);
@@ -271,7 +285,7 @@ static nas_status read_phase(nas_phase *phase, const json_t *json, const char *w
 /* What a phase has where the file says nothing: the largest network, of the presets' settings. */
 static void fill_default(nas_phase *phase, const nas_space *space, const nas_elastic_dims *all)
 {
-    *phase = presets[1].common;
+    *phase = presets[TAUGHT_PRESET].common;
     phase->distill = UNSAID;
     phase->epochs = 1;
     phase->subnets = 1;

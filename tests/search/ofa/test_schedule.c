@@ -54,6 +54,26 @@ Test(search_ofa_schedule, the_published_one_is_as_published)
     cr_expect_eq(nas_ofa_schedule_check(&schedule, space, &err), NAS_OK, "%s", err.message);
 }
 
+/* The schedule whose figures docs/results.md has. */
+Test(search_ofa_schedule, the_small_one_ends_with_a_long_phase_of_everything)
+{
+    static const int64_t epochs[] = {6, 1, 1, 1, 2, 20};
+    nas_space *other;
+
+    cr_assert_eq(nas_ofa_schedule_preset(&schedule, "cifar-small", space, &err), NAS_OK);
+    cr_assert_eq(schedule.count, 6);
+    for (int i = 0; i < 6; i++) {
+        cr_expect_eq(schedule.phase[i].epochs + schedule.phase[i].warmup_epochs, epochs[i]);
+        cr_expect_eq(schedule.phase[i].lr, i == 0 || i == 5 ? 0.1 : 0.05);
+        cr_expect_eq(schedule.phase[i].subnets, i < 2 ? 1 : 2);
+        cr_expect_eq(schedule.phase[i].distill, NAS_DISTILL_NONE);
+    }
+    cr_assert_eq(nas_space_load(&other, "tiny", &err), NAS_OK); /* fewer dimensions, the same end */
+    cr_assert_eq(nas_ofa_schedule_preset(&schedule, "cifar-small", other, &err), NAS_OK);
+    cr_expect_eq(schedule.phase[schedule.count - 1].epochs, 19);
+    nas_space_free(other);
+}
+
 Test(search_ofa_schedule, presets_fit_every_elastic_space)
 {
     static const char *const spaces[] = {"ofa-mbv3-1.2", "ofa-proxyless-1.3", "ofa-tiny", "tiny",

@@ -130,7 +130,7 @@ Test(search_ofa_shrink, every_phase_is_the_same_however_it_is_run)
 {
     static const int corners[] = {2, 6, 8, 8, 16, 16};
 
-    use("cifar-small");
+    use("taught");
     cr_assert_eq(schedule.count, 6);
     for (int i = 0; i < schedule.count; i++) {
         char from[16], to[16];
@@ -189,7 +189,7 @@ Test(search_ofa_shrink, uniform_phases_train_what_they_allow_and_no_ends)
     expect_same(&straight, &stopped, "uniform");
     cr_expect_str_neq(straight.digest, sandwich.digest);
 
-    use("cifar-small");
+    use("taught");
     const outcome progressive = run_phase(0, 1, NULL, "d", INT64_MAX);
     phase->rule = NAS_RULE_UNIFORM; /* with one network to draw they are the same */
     const outcome uniform = run_phase(0, 1, NULL, "e", INT64_MAX);
@@ -200,7 +200,7 @@ Test(search_ofa_shrink, uniform_phases_learn_from_the_largest_network_as_it_was)
 {
     nas_supernet *net;
 
-    use("cifar-small");
+    use("taught");
     run_phase(0, 1, NULL, "a", INT64_MAX);
     nas_phase *phase = &schedule.phase[1];
     phase->rule = NAS_RULE_UNIFORM;
@@ -216,7 +216,7 @@ Test(search_ofa_shrink, uniform_phases_learn_from_the_largest_network_as_it_was)
 
 Test(search_ofa_shrink, kernels_fade_as_the_first_phase_begins_and_never_again)
 {
-    use("cifar-small");
+    use("taught");
     const outcome plain = run_phase(0, 1, NULL, "a", INT64_MAX);
     const outcome next = run_phase(1, 1, "a", "b", INT64_MAX);
     schedule.phase[0].faded_kernels = schedule.phase[1].faded_kernels = true;
@@ -234,7 +234,7 @@ Test(search_ofa_shrink, a_first_phase_has_no_teacher_whatever_it_says)
 {
     nas_supernet *net;
 
-    use("cifar-small");
+    use("taught");
     const outcome plain = run_phase(0, 1, NULL, "a", INT64_MAX);
     schedule.phase[0].distill = NAS_DISTILL_CROSS_ENTROPY;
     const outcome said = run_phase(0, 1, NULL, "b", INT64_MAX);
@@ -247,7 +247,7 @@ Test(search_ofa_shrink, a_first_phase_has_no_teacher_whatever_it_says)
 /* Its own loss goes down: on what it learns from, in a few epochs. */
 Test(search_ofa_shrink, a_teacher_learns)
 {
-    use("cifar-small");
+    use("taught");
     schedule.phase[0].epochs = 25;
     const outcome longer = run_phase(0, 2, NULL, "a", INT64_MAX);
     schedule.phase[0].epochs = 1;
@@ -269,7 +269,7 @@ Test(search_ofa_shrink, a_checkpoint_of_another_phase_or_kind_is_refused)
     cr_assert_eq(nas_shrink_new(&shrink, net, data, &schedule.phase[0], &config, &err), NAS_OK);
     cr_assert_eq(nas_shrink_run(shrink, &observer, &result, &err), NAS_E_INTERRUPTED);
     nas_shrink_free(shrink);
-    use("cifar-small");
+    use("taught");
     cr_assert_eq(nas_shrink_new(&shrink, net, data, &schedule.phase[0], &config, &err), NAS_OK);
     cr_expect_eq(nas_shrink_load(shrink, scratch("checkpoint"), &err), NAS_E_DATA);
     cr_expect(strstr(err.message, "sandwich") != NULL, "%s", err.message);
@@ -347,7 +347,7 @@ Test(search_ofa_shrink, archs_that_were_not_trained_yet_are_refused)
     nas_arch *arch;
     int choice[NAS_MAX_SLOTS] = {0}, found[NAS_MAX_SLOTS];
 
-    use("cifar-small");
+    use("taught");
     run_phase(0, 2, NULL, "net", INT64_MAX);
     cr_assert_eq(nas_supernet_load(&net, scratch("net"), 0, NAS_MEMORY_BALANCED, &err), NAS_OK);
     cr_assert_eq(nas_space_arch(&arch, space, choice, &err), NAS_OK);
