@@ -217,6 +217,9 @@ static nas_status read_meta(reader *r, nas_latency_meta *meta)
         nas_hint(r->err, "use the version of nas that wrote it, or profile again");
         return status;
     }
+    if (raw.meta.image_size > NAS_MAX_IMAGE_SIZE)
+        return fail_here(r, "%s: image_size %d is above %d", section, raw.meta.image_size,
+                         NAS_MAX_IMAGE_SIZE);
     *meta = raw.meta;
     return NAS_OK;
 }

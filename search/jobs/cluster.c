@@ -42,6 +42,7 @@ typedef struct member {
     bool stepped;
     char phase[NAS_STORE_NAME_SIZE], host[256];
     char *tail;
+    char *tail_before; /* of the attempt before: its end may not be written yet */
 } member;
 
 typedef struct cluster {
@@ -97,16 +98,19 @@ static member *find(const cluster *c, int64_t job)
 static nas_status add_member(cluster *c, const nas_job_place *place, nas_err *err)
 {
     member *m = find(c, place->job);
+    char *tail_before = NULL;
     nas_status status = NAS_OK;
 
-    if (!m && !(status = grow((void **)&c->members, c->member_count, sizeof *c->members, err)))
+    if (!m && !(status = grow((void **)&c->members, c->member_count, sizeof *c->members, err))) {
         m = &c->members[c->member_count++];
-    else if (m)
-        free(m->tail);
+    } else if (m) {
+        free(m->tail_before);
+        tail_before = m->tail;
+    }
     if (status)
         return status;
     *m = (member){.place = *place, .running = true, .step = -1, .peak_rss_mib = NAN, .code = -1,
-                  .cause = NAS_CAUSE_COUNT};
+                  .cause = NAS_CAUSE_COUNT, .tail_before = tail_before};
     return NAS_OK;
 }
 
@@ -117,6 +121,7 @@ static void forget_member(cluster *c, int64_t job)
     if (!m)
         return;
     free(m->tail);
+    free(m->tail_before);
     *m = c->members[--c->member_count];
 }
 
@@ -564,7 +569,10 @@ static void name_changes(cluster *c)
         if (c->changes[i].event == NAS_JOB_PLACED && m && m->host[0])
             c->changes[i].host = m->host;
         if (c->changes[i].event == NAS_JOB_ENDS)
-            c->changes[i].tail = m && m->place.attempt == c->changes[i].attempt ? m->tail : NULL;
+            c->changes[i].tail = m == NULL                                       ? NULL
+                                 : m->place.attempt == c->changes[i].attempt     ? m->tail
+                                 : m->place.attempt == c->changes[i].attempt + 1 ? m->tail_before
+                                                                                 : NULL;
     }
 }
 
