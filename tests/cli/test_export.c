@@ -139,6 +139,24 @@ Test(cli_export, a_spreadsheet_is_given_no_formula)
     }
 }
 
+/* `nas runs export | less`: more than a pipe holds, and nobody takes it yet. */
+Test(cli_export, a_slow_reader_keeps_nobody_from_the_store)
+{
+    static const char script[] =
+        "\"$0\" runs export --format jsonl --store \"$1\" | "
+        "(sleep 1; sqlite3 \"$1/store.db\" 'UPDATE run SET epoch = 7' && wc -l)";
+
+    make_model();
+    need_tool("sqlite3");
+    cr_assert_eq(RUN_TOOL("sqlite3", nas_file("store/store.db"),
+                          "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT "
+                          "5000) INSERT INTO metric SELECT 1, 'many', i, i, 0.5 FROM n")->code, 0);
+    const process_result *read =
+        RUN_TOOL("sh", "-c", script, NAS_PROGRAM, nas_file("store"));
+    cr_assert_eq(read->code, 0, "%s", read->err);
+    cr_assert_gt(atoi(read->out), 5000);
+}
+
 Test(cli_export, runs_go_to_tensorboard_and_optuna)
 {
     make_model();
