@@ -266,7 +266,7 @@ Test(cli_jobs, a_loop_of_another_host_is_not_taken_for_dead)
                                             "visible")));
     const json_t *list = NAS_JSON("jobs", "list", "--limit", "1");
     cr_assert_eq(json_array_size(json_object_get(list, "jobs")), 1);
-    cr_assert_eq(json_object_size(json_object_get(list, "states")), 2, "a limit cuts the list alone");
+    cr_assert_eq(json_object_size(json_object_get(list, "states")), 2, "of all, not of those shown");
     cr_assert_eq(sqlite3_exec(db, "UPDATE job_loop SET ended = 1", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
     cr_assert_str_eq(text_of(NAS_JSON("jobs", "why", "r"), "state"), "lost");
@@ -322,8 +322,8 @@ static void submit_chains(const char *group)
         "space", "tiny", "table", make_table(), "target_ms", 3, "epochs", 2, "warmup_epochs", 1,
         "batch", 32, "checkpoint_seconds", 0.05, "score_images", 50, "grid", "seed", 1, 2, 3, "name",
         "train", "run", "train", "--json", "options", "data", nas_file("task.nasd"), "arch",
-        "{search:arch.json}", "epochs", 2, "batch", 32, "checkpoint_seconds", 0.05, "grid", "seed", 1,
-        2, 3);
+        "{search:arch.json}", "epochs", 6, "batch", 32, "checkpoint_seconds", 0.05, "grid", "seed",
+        1, 2, 3);
 
     cr_assert_eq(json_dump_file(file, nas_file("chains.json"), 0), 0);
     json_decref(file);

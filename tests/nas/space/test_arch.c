@@ -141,9 +141,9 @@ Test(nas_arch, wrong_members_are_refused_by_name)
                    NAS_E_DATA, "name");
     expect_refused("\"blocks\"", "\"bn\": {\"eps\": -1}, \"blocks\"", NAS_E_DATA, "bn.eps");
     expect_refused("\"op\": \"conv\"", "\"op\": \"konv\"", NAS_E_DATA, "blocks[0]");
+    cr_assert_str_eq(err.hint, "did you mean \"conv\"?");
     expect_refused("\"conv\", \"out\": 8", "\"conv\", \"out\": 0", NAS_E_DATA,
                    "blocks[0].out: must be at least 1");
-    cr_assert_str_eq(err.hint, "did you mean \"conv\"?");
     expect_refused("\"op\": \"conv\", ", "", NAS_E_DATA, "blocks[0].op");
     expect_refused("\"kernel\": 5", "\"kernel\": 5.5", NAS_E_DATA, "blocks[1].kernel");
     expect_refused("\"kernel\": 5", "\"kernel\": 1e30", NAS_E_DATA, "blocks[1].kernel");
