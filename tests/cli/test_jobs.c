@@ -266,7 +266,7 @@ Test(cli_jobs, a_loop_of_another_host_is_not_taken_for_dead)
                                             "visible")));
     const json_t *list = NAS_JSON("jobs", "list", "--limit", "1");
     cr_assert_eq(json_array_size(json_object_get(list, "jobs")), 1);
-    cr_assert_eq(json_object_size(json_object_get(list, "states")), 2, "of all, not of those shown");
+    cr_assert_eq(json_object_size(json_object_get(list, "states")), 2, "states are of all");
     cr_assert_eq(sqlite3_exec(db, "UPDATE job_loop SET ended = 1", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
     cr_assert_str_eq(text_of(NAS_JSON("jobs", "why", "r"), "state"), "lost");
