@@ -145,7 +145,8 @@ nas_status nas_ofa_schedule_preset(nas_ofa_schedule *out, const char *name, cons
         return status;
     if (at < 0) {
         nas_fail(err, NAS_E_CONFIG, "no schedule is called \"%.64s\"", name);
-        nas_hint(err, "there are ofa, cifar-small, taught, sandwich and uniform; --schedule takes a file");
+        nas_hint(err, "there are ofa, cifar-small, taught, sandwich and uniform; --schedule takes "
+                 "a file");
         return NAS_E_CONFIG;
     }
     snprintf(out->name, sizeof out->name, "%s", name);
