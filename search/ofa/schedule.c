@@ -31,8 +31,9 @@ typedef struct preset {
                                           `teacher`, by common's rule                      */
 } preset;
 
-#define COMMON .momentum = 0.9, .decay = 3e-5, .label_smoothing = 0.1, .batch = 64
-#define TAUGHT .distill = NAS_DISTILL_CROSS_ENTROPY, .distill_ratio = 1.0
+#define COMMON                                                                                   \
+    .momentum = 0.9, .decay = 3e-5, .label_smoothing = 0.1, .batch = 64, .distill_ratio = 1.0
+#define TAUGHT .distill = NAS_DISTILL_CROSS_ENTROPY
 #define CIFAR                                                                                    \
     COMMON, .augment = "cifar", .brightness = -1, .contrast = -1, .saturation = -1, .hue = -1
 
