@@ -225,10 +225,14 @@ static void pack(const job *j, const float *w, const float *w_scale, bool transp
         float *to = j->w + (size_t)group * j->group;
 
         if (transposed)
-            gemm_pack(j->filters, j->taps, &(gemm_right){w + c, 1, j->g->cout, false}, NULL, to);
+            gemm_pack(j->filters, j->taps,
+                      &(gemm_right){.data = w + c, .row = 1, .col = j->g->cout}, NULL,
+                      gemm_best(j->filters, j->taps), to);
         else
-            gemm_pack(j->taps, j->filters, &(gemm_right){w + c, j->g->cout, 1, false},
-                      w_scale ? w_scale + c : NULL, to);
+            gemm_pack(j->taps, j->filters,
+                      &(gemm_right){.data = w + c, .row = j->g->cout, .col = 1},
+                      &(gemm_scales){.column = w_scale ? w_scale + c : NULL},
+                      gemm_best(j->taps, j->filters), to);
     }
 }
 
@@ -240,13 +244,14 @@ static void forward_tile(const job *j, const nas_conv_out *out, float *stats, si
 
     for (int group = 0; group < j->g->groups; group++) {
         const gemm_left left = {.data = taps, .ld = j->ldt};
-        const gemm_right right = {.data = j->w + (size_t)group * j->group};
+        const gemm_right right = {.data = j->w + (size_t)group * j->group,
+                                  .format = gemm_best(j->taps, j->filters)};
         const int base = group * j->filters;
         float *y = out->y + first * (size_t)cout + base;
 
         gather(j, first, rows, group, taps);
         for (int c = 0, width; c < j->filters; c += width) {
-            width = gemm_panel(j->filters - c);
+            width = gemm_strip_width(&right, j->filters - c, GEMM_WIDE);
             gemm_strip(rows, j->taps, &left, &right, y, cout, c, width, false, NULL);
             tile_output(out, NULL, stats, before, cout, first, rows, base + c, width);
         }
@@ -259,9 +264,11 @@ static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 static void forward_range(const job *j, const nas_conv_out *out, float *stats, size_t begin,
                           size_t end)
 {
+    gemm_begin();
     for (size_t first = begin; first < end; first += (size_t)j->rows)
         forward_tile(j, out, stats, first - begin, first,
                      (int)least(end - first, (size_t)j->rows));
+    gemm_end();
 }
 
 void NAS_ISA_NAME(nas_k_conv_forward)(const nas_conv_geom *geom, const nas_view *x, const float *w,
@@ -298,7 +305,8 @@ static void backward_tile(const job *j, const nas_grad_view *dy, float *dx, floa
         tile_grad(dy, j->g->cout, first, rows, base, j->filters, grads, j->ldy);
         if (dx) {
             const gemm_left left = {.data = grads, .ld = j->ldy};
-            const gemm_right right = {.data = j->w + (size_t)group * j->group};
+            const gemm_right right = {.data = j->w + (size_t)group * j->group,
+                                      .format = gemm_best(j->filters, j->taps)};
 
             gemm(rows, j->taps, j->filters, &left, &right, tap_grads, j->ldt, false, NULL);
             scatter(j, first, rows, group, tap_grads, dx);
@@ -360,8 +368,10 @@ void NAS_ISA_NAME(nas_k_conv_backward)(const nas_conv_geom *geom, const nas_view
         float *dw = out->dw ? j.partials + (size_t)part * j.weights : NULL;
         const int begin = part * chunks / parts, end = (part + 1) * chunks / parts;
 
+        gemm_begin();
         for (int chunk = begin; chunk < end; chunk++)
             backward_chunk(&j, dy, out, chunk, dw, chunk == begin);
+        gemm_end();
     }
     if (out->dw)
         tile_reduce(j.weights, parts, j.partials, out->dw);

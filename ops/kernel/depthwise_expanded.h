@@ -21,6 +21,7 @@ enum {
     WORTH_CHANNELS = 256,  /* of x, above which a partial T for each chunk takes too much */
     MOMENT_ROWS = 128,     /* pixels of x taken at a time for the statistics              */
     CORRECTION_ROWS = 128, /* ... and for the correction of dx                            */
+    Q_ROWS = 16,           /* of Q at a time                                              */
     SPREAD_PIXELS = 96,    /* ... of g, about                                             */
     CHANNELS = 64          /* of the weight gradients at a time                           */
 };
@@ -146,9 +147,11 @@ static void expanded_moments(int n, int hw, int cin, const float *x, float *x_me
     for (int chunk = 0; chunk < chunks; chunk++) {
         const size_t first = (size_t)nas_ref__chunk(n, chunk).begin * hw;
 
+        gemm_begin();
         gather_moments(x + first * cin, chunk_images(n, chunk) * hw, cin,
                        moments_at(scratch, cin, chunk),
                        tiles + (size_t)omp_get_thread_num() * MOMENT_ROWS * moments_ld(cin));
+        gemm_end();
     }
     for (int c = 0; c < cin; c++) {
         double sum = 0;
@@ -243,23 +246,14 @@ static size_t expanded_layout(expanded_job *job, float *scratch, int threads)
 }
 
 /* diag(factor)*W' of channels [first, first + count), packed as right operand. */
-static void pack_scaled(const expanded_job *job, int first, int count, const float *factor,
-                        float *packed)
+static gemm_right pack_scaled(const expanded_job *job, int first, int count, const float *factor,
+                              float *packed)
 {
     const gemm_right w = {.data = job->plan.product->w + first, .row = 1,
                           .col = job->plan.geom->cin};
-    const int cin = job->plan.cin;
 
-    gemm_pack(count, cin, &w, NULL, packed);
-    for (int j = 0, width; j < cin; j += width) {
-        width = gemm_panel(cin - j);
-        for (int c = 0; c < count; c++) {
-            float *row = packed + (size_t)count * j + (size_t)c * gemm_round(width);
-
-            for (int i = 0; i < width; i++)
-                row[i] *= factor[first + c];
-        }
-    }
+    return gemm_pack(count, job->plan.cin, &w, &(gemm_scales){.row = factor + first},
+                     format_of(count, job->plan.cin), packed);
 }
 
 /* Masks a finished row of the depthwise gradient into g [w][vectors] and adds to the
@@ -306,7 +300,7 @@ static void spread(const expanded_job *job, const dw_task *task, const float *g,
     }
     if (job->out->dx) {
         const gemm_left left = {.data = g, .ld = step};
-        const gemm_right right = {.data = back};
+        const gemm_right right = {.data = back, .format = format_of(task->channels, cin)};
 
         gemm(pixels, cin, task->channels, &left, &right, job->out->dx + first * cin, cin,
              job->out->add || task->first > 0, NULL);
@@ -400,21 +394,24 @@ static void correct_dx(const expanded_job *job, const float *sum_g, const float 
     const nas_product *product = plan->product;
     const nas_product_bn *bn = job->bn;
     const int cin = plan->cin, mid = geom->cin, pixels = geom->n * geom->h * geom->w;
-    const gemm_right qw = {.data = job->qw}, negative = {.data = job->q, .row = cin, .col = 1},
-                     right = {.data = job->q_packed};
+    const gemm_right qw = pack_scaled(job, 0, mid, q, job->qw);
+    const gemm_right negative = {.data = job->q, .row = cin, .col = 1};
 
-    pack_scaled(job, 0, mid, q, job->qw);
 #pragma omp parallel for schedule(static)
-    for (int i = 0; i < cin; i += 4) {
+    for (int i = 0; i < cin; i += Q_ROWS) {
         const gemm_left w = {.data = product->w + (size_t)i * mid, .ld = mid};
         float *row = job->q + (size_t)i * cin;
-        const int rows = smaller(4, cin - i);
+        const int rows = smaller(Q_ROWS, cin - i);
 
+        gemm_begin();
         gemm(rows, cin, mid, &w, &qw, row, cin, false, NULL);
+        gemm_end();
         for (int j = 0; j < rows * cin; j++)
             row[j] = -row[j];
     }
-    gemm_pack(cin, cin, &negative, NULL, job->q_packed);
+    const gemm_right right =
+        gemm_pack(cin, cin, &negative, NULL, format_of(cin, cin), job->q_packed);
+
     for (int i = 0; i < cin; i++) {
         double sum = 0, shift = 0;
 
@@ -430,7 +427,9 @@ static void correct_dx(const expanded_job *job, const float *sum_g, const float 
         float *dx = job->out->dx + (size_t)first * cin;
         const int rows = smaller(CORRECTION_ROWS, pixels - first);
 
+        gemm_begin();
         gemm(rows, cin, cin, &x, &right, dx, cin, true, NULL);
+        gemm_end();
         for (int r = 0; r < rows; r++)
             for (int i = 0; i < cin; i++)
                 dx[(size_t)r * cin + i] += job->constant[i];
@@ -481,8 +480,11 @@ static void expanded_backward(const expanded_job *job)
                     job->back + (size_t)group * job->back_group);
     }
 #pragma omp parallel for schedule(dynamic, 1)
-    for (int chunk = 0; chunk < chunks; chunk++)
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        gemm_begin();
         expanded_chunk(job, chunk);
+        gemm_end();
+    }
     merge_g_sums(job, sum_g, q);
     if (job->out->dx)
         correct_dx(job, sum_g, q);

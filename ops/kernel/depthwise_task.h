@@ -175,7 +175,18 @@ static size_t window_floats(const dw_plan *plan, const dw_window *window)
 /* Floats of the packed w of the product, of each group. */
 static size_t packed_floats(const dw_plan *plan)
 {
-    return (size_t)plan->cin * plan->vectors * NAS_VL;
+    return gemm_packed_count(plan->cin, plan->vectors * NAS_VL);
+}
+
+static gemm_format format_of(int k, int n)
+{
+    return gemm_has_tiles(k, n) ? GEMM_TILES : GEMM_PANELS;
+}
+
+/* Of the product's w. */
+static gemm_format product_format(const dw_plan *plan)
+{
+    return plan->cin <= GEMM_PLANES_K ? format_of(plan->cin, plan->vectors * NAS_VL) : GEMM_PANELS;
 }
 
 /* Packs the product's w for all groups. */
@@ -187,7 +198,7 @@ static void pack_product(dw_plan *plan, const nas_product *product, float *packe
         const gemm_right w = {.data = product->w + i * group, .row = mid, .col = 1};
 
         gemm_pack(plan->cin, smaller(group, mid - i * group), &w, NULL,
-                  packed + (size_t)i * packed_floats(plan));
+                  product_format(plan), packed + (size_t)i * packed_floats(plan));
     }
     plan->product = product;
     plan->packed = packed;
@@ -318,18 +329,37 @@ NAS_INLINE void load_view_row(const nas_act act, const dw_task *task, const floa
     }
 }
 
-/* A row of the product from pixel `pixel` on, activated, into the window at `to`. */
-static void multiply_row(const dw_task *task, nas_act act, size_t pixel, float *to)
+/* Rows of the product that are made at once from row `row` on, of which those before `end` are
+ * needed: the tile unit likes 32 pixels.  One that is not needed yet takes a slot that is free. */
+static int product_rows(const dw_task *task, int row, int end)
 {
     const dw_plan *plan = task->plan;
+    const nas_conv_geom *geom = plan->geom;
+    const int slots = plan->x.mask + 1, wanted = 32 / geom->w;
+    const int spare = slots > (plan->band - 1) * geom->stride + geom->k;
+    const int there = smaller(smaller(end + spare, geom->h) - row, slots - (row & plan->x.mask));
+
+    if (product_format(plan) != GEMM_TILES)
+        return 1;
+    return larger(1, smaller(wanted, there));
+}
+
+/* `rows` rows of the product from pixel `pixel` on, activated, into the window at `to`. */
+static void multiply_rows(const dw_task *task, nas_act act, size_t pixel, int rows, float *to)
+{
+    const dw_plan *plan = task->plan;
+    const int w = plan->geom->w;
+    const size_t plane = (size_t)plan->x.columns * NAS_VL;
     const gemm_left left = {.data = plan->product->x + pixel * plan->cin, .ld = plan->cin};
-    const gemm_right right = {.data = task->packed};
-    const gemm_planes planes = {.to = to, .plane = (size_t)plan->x.columns * NAS_VL,
+    const size_t row = (size_t)task->vectors * plane;
+    const gemm_right right = {.data = task->packed, .format = product_format(plan)};
+    const gemm_planes planes = {.to = to, .plane = plane,
+                                .run = w, .skip = row - (size_t)w * NAS_VL,
                                 .scale = task->scale, .shift = task->shift,
                                 .low = act == NAS_ACT_NONE ? -INFINITY : 0,
                                 .high = act == NAS_ACT_RELU6 ? 6 : INFINITY};
 
-    gemm_to_planes(plan->geom->w, task->channels, plan->cin, &left, &right, &planes);
+    gemm_to_planes(rows * w, task->channels, plan->cin, &left, &right, &planes);
 }
 
 /* Loads the rows of x before `end` that are not there yet. */
@@ -338,12 +368,13 @@ static void load_x(dw_task *task, const nas_view *x, int img, int end)
     const dw_plan *plan = task->plan;
     const nas_conv_geom *geom = plan->geom;
 
-    for (; task->next_x < smaller(end, geom->h); task->next_x++) {
+    for (int rows = 1; task->next_x < smaller(end, geom->h); task->next_x += rows) {
         const size_t pixel = ((size_t)img * geom->h + task->next_x) * geom->w;
         float *to = row_at(task, &plan->x, task->x, task->next_x) + plan->x.lead * NAS_VL;
 
         if (plan->product) {
-            multiply_row(task, x->act, pixel, to);
+            rows = product_rows(task, task->next_x, end);
+            multiply_rows(task, x->act, pixel, rows, to);
             continue;
         }
         const float *from = x->x + pixel * geom->cin + task->first;

@@ -6,6 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef NAS_X86_SETS
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "base/log.h"
 
 extern const nas_kernels nas_kernels_reference, nas_kernels_portable;
@@ -13,7 +19,7 @@ extern const nas_kernels nas_kernels_reference, nas_kernels_portable;
 static bool runs_anywhere(void) { return true; }
 
 #ifdef NAS_X86_SETS
-extern const nas_kernels nas_kernels_avx2, nas_kernels_avx512;
+extern const nas_kernels nas_kernels_avx2, nas_kernels_avx512, nas_kernels_amx;
 
 static bool has_avx2(void)
 {
@@ -25,6 +31,22 @@ static bool has_avx512(void)
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512dq");
 }
+
+/* Whether the CPU has a tile unit, and Linux lets this process use it: it keeps room for its 8 KiB
+ * of registers only for those that ask. */
+static bool has_amx(void)
+{
+#ifdef __linux__
+    enum { LEAF = 7, BF16 = 1 << 22, TILE = 1 << 24, REQUEST = 0x1023, TILE_DATA = 18 };
+    unsigned a, b, c, d;
+
+    return has_avx512() && __builtin_cpu_supports("avx512bw") &&
+           __get_cpuid_count(LEAF, 0, &a, &b, &c, &d) && (d & BF16) && (d & TILE) &&
+           syscall(SYS_arch_prctl, REQUEST /* ARCH_REQ_XCOMP_PERM */, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
 #endif
 
 /* Best first. */
@@ -33,6 +55,7 @@ static const struct {
     bool (*runs)(void);
 } sets[] = {
 #ifdef NAS_X86_SETS
+    {&nas_kernels_amx, has_amx},
     {&nas_kernels_avx512, has_avx512},
     {&nas_kernels_avx2, has_avx2},
 #endif

@@ -147,7 +147,7 @@ TILES_OF(3, 1)
     {tile_1_##nv##_##tr, tile_2_##nv##_##tr, tile_3_##nv##_##tr, tile_4_##nv##_##tr,        \
      tile_5_##nv##_##tr, tile_6_##nv##_##tr, tile_7_##nv##_##tr, tile_8_##nv##_##tr,        \
      tile_9_##nv##_##tr, tile_10_##nv##_##tr, tile_11_##nv##_##tr, tile_12_##nv##_##tr}
-static multiply_fn *const tiles[2][3][12] = {
+static multiply_fn *const register_tiles[2][3][12] = {
     {NAMES_OF(1, 0), NAMES_OF(2, 0), NAMES_OF(3, 0)},
     {NAMES_OF(1, 1), NAMES_OF(2, 1), NAMES_OF(3, 1)},
 };
@@ -191,29 +191,44 @@ static void strip_multiply(int rows, const gemm_left *a, tile t, int vectors,
     }
 }
 
+#ifdef __AMX_BF16__
+#include "ops/kernel/gemm_amx.h"
+#endif
+
 /* Rows [begin, end) of the panel of b at column j, padded to whole vectors. */
 static void pack_panel(int begin, int end, const gemm_right *b, int j, int width,
-                       const float *scale, float *to)
+                       const gemm_scales *scales, float *to)
 {
     const int padded = gemm_round(width);
 
     for (int p = begin; p < end; p++, to += padded) {
         const float *from = b->data + p * b->row + j * b->col;
+        const float factor = scales->row ? scales->row[p] : 1;
 
-        if (b->col == 1 && scale == NULL) {
+        if (b->col == 1 && scales->column == NULL && scales->row == NULL) {
             for (int i = 0; i < padded; i += NAS_VL)
                 v_store(to + i, width - i >= NAS_VL ? v_load(from + i)
                                                     : v_load_n(from + i, width - i));
             continue;
         }
         for (int i = 0; i < padded; i++)
-            to[i] = i < width ? from[i * b->col] * (scale ? scale[j + i] : 1) : 0;
+            to[i] = i < width ? from[i * b->col] * factor *
+                                    (scales->column ? scales->column[j + i] : 1)
+                              : 0;
     }
 }
 
 void gemm_strip(int rows, int k, const gemm_left *a, const gemm_right *b, float *c, ptrdiff_t ldc,
                 int j, int width, bool add, gemm_ahead *ahead)
 {
+#ifdef __AMX_BF16__
+    if (b->format == GEMM_TILES) {
+        const amx_out out = {.c = c + j, .ldc = ldc, .rows = rows, .columns = width, .add = add};
+
+        multiply_tiles(k, a, b, out, j, ahead);
+        return;
+    }
+#endif
     enum { BLOCK = 64 };
     const int vectors = (width + NAS_VL - 1) / NAS_VL;
     const ptrdiff_t next = a->transposed ? a->ld : 1;
@@ -228,10 +243,10 @@ void gemm_strip(int rows, int k, const gemm_left *a, const gemm_right *b, float 
         .tail = width - (vectors - 1) * NAS_VL,
         .add = add,
     };
-    multiply_fn *const *kernels = tiles[a->transposed][vectors - 1];
+    multiply_fn *const *kernels = register_tiles[a->transposed][vectors - 1];
     float packed[BLOCK * 3 * NAS_VL];
 
-    if (b->paired) {
+    if (b->format == GEMM_PAIRS) {
         strip_multiply(rows, a, t, 3, paired_tiles, ahead);
         return;
     }
@@ -243,7 +258,7 @@ void gemm_strip(int rows, int k, const gemm_left *a, const gemm_right *b, float 
     t.ldb = vectors * NAS_VL;
     for (int p = 0; p < k; p += BLOCK, t.a += BLOCK * next, t.add = true) {
         t.k = k - p < BLOCK ? k - p : BLOCK;
-        pack_panel(p, p + t.k, b, j, width, NULL, packed);
+        pack_panel(p, p + t.k, b, j, width, &(gemm_scales){NULL, NULL}, packed);
         strip_multiply(rows, a, t, vectors, kernels, ahead);
     }
 }
@@ -251,8 +266,14 @@ void gemm_strip(int rows, int k, const gemm_left *a, const gemm_right *b, float 
 void gemm(int rows, int n, int k, const gemm_left *a, const gemm_right *b, float *c, ptrdiff_t ldc,
           bool add, gemm_ahead *ahead)
 {
+#ifdef __AMX_BF16__
+    if (a->transposed && b->row && b->col == 1 && is_outer(rows, n, k)) {
+        multiply_outer(k, rows, n, a, b, c, ldc, add, ahead);
+        return;
+    }
+#endif
     for (int j = 0, width; j < n; j += width) {
-        width = gemm_panel(n - j);
+        width = gemm_strip_width(b, n - j, GEMM_WIDE);
         gemm_strip(rows, k, a, b, c, ldc, j, width, add, ahead);
     }
 }
@@ -260,6 +281,14 @@ void gemm(int rows, int n, int k, const gemm_left *a, const gemm_right *b, float
 void gemm_to_planes(int rows, int n, int k, const gemm_left *a, const gemm_right *b,
                     const gemm_planes *planes)
 {
+#ifdef __AMX_BF16__
+    if (b->format == GEMM_TILES) {
+        const amx_out out = {.rows = rows, .columns = n, .planes = planes};
+
+        multiply_tiles(k, a, b, out, 0, NULL);
+        return;
+    }
+#endif
     tile t = {.k = k, .a = a->data, .lda = a->ld, .ldc = NAS_VL, .planes = planes};
 
     for (int j = 0, width, vectors; j < n; j += width) {
@@ -269,11 +298,11 @@ void gemm_to_planes(int rows, int n, int k, const gemm_left *a, const gemm_right
         t.b = b->data + (ptrdiff_t)k * j;
         t.ldb = vectors * NAS_VL;
         t.c = planes->to + (size_t)(j / NAS_VL) * planes->plane;
-        strip_multiply(rows, a, t, vectors, tiles[0][vectors - 1], NULL);
+        strip_multiply(rows, a, t, vectors, register_tiles[0][vectors - 1], NULL);
     }
 }
 
-void gemm_pack(int k, int n, const gemm_right *b, const float *scale, float *packed)
+static void pack_panels(int k, int n, const gemm_right *b, const gemm_scales *scales, float *packed)
 {
     const int block = 16; /* rows: whole cache lines, also where b is transposed */
 
@@ -281,12 +310,12 @@ void gemm_pack(int k, int n, const gemm_right *b, const float *scale, float *pac
     for (int begin = 0; begin < k; begin += block)
         for (int j = 0, width; j < n; j += width) {
             width = gemm_panel(n - j);
-            pack_panel(begin, begin + block < k ? begin + block : k, b, j, width, scale,
+            pack_panel(begin, begin + block < k ? begin + block : k, b, j, width, scales,
                        packed + (size_t)k * (size_t)j + (size_t)begin * (size_t)gemm_round(width));
         }
 }
 
-void gemm_pack_paired(int k, int n, const gemm_right *b, const float *scale, float *packed)
+static void pack_pairs(int k, int n, const gemm_right *b, const gemm_scales *scales, float *packed)
 {
     enum { ROW = 3 * NAS_VL };
 
@@ -294,5 +323,46 @@ void gemm_pack_paired(int k, int n, const gemm_right *b, const float *scale, flo
     for (int p = 0; p < k; p++)
         for (int j = 0; j < n; j++)
             packed[(size_t)(p / 2) * ROW + 2 * j + p % 2] =
-                b->data[p * b->row + j * b->col] * (scale ? scale[j] : 1);
+                b->data[p * b->row + j * b->col] * (scales->column ? scales->column[j] : 1);
+}
+
+gemm_right gemm_pack(int k, int n, const gemm_right *b, const gemm_scales *scales,
+                     gemm_format format, float *packed)
+{
+    const gemm_scales none = {NULL, NULL};
+
+    if (scales == NULL)
+        scales = &none;
+    switch (format) {
+    case GEMM_PANELS: pack_panels(k, n, b, scales, packed); break;
+    case GEMM_PAIRS: pack_pairs(k, n, b, scales, packed); break;
+    case GEMM_TILES:
+#ifdef __AMX_BF16__
+        pack_tiles(k, n, b, scales, (half *)packed);
+#endif
+        break;
+    }
+    return (gemm_right){.data = packed, .format = format};
+}
+
+void gemm_begin(void)
+{
+#ifdef __AMX_BF16__
+    static const struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } config = {.palette = 1,
+                .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
+                .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
+
+    _tile_loadconfig(&config);
+#endif
+}
+
+void gemm_end(void)
+{
+#ifdef __AMX_BF16__
+    _tile_release();
+#endif
 }

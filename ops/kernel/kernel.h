@@ -133,7 +133,7 @@ int nas_kernel_chunks(int n);
 /** One set of kernels: the naive reference, or one compiled for an instruction
  * set.  Every function overwrites its outputs unless it says "adds". */
 typedef struct nas_kernels {
-    const char *name; /* "reference", "portable", "avx2", "avx512" */
+    const char *name; /* "reference", "portable", "avx2", "avx512", "amx" */
 
     /* -- convolutions: pointwise (k 1, stride 1, groups 1), depthwise
      *    (groups == cin == cout), and everything else ------------------------ */

@@ -42,15 +42,6 @@ size_t NAS_ISA_NAME(nas_k_pointwise_scratch)(const nas_conv_geom *geom, int thre
            sizeof(float);
 }
 
-/* Packs the right operand [k][n] as suits it best. */
-static gemm_right packed_right(int k, int n, const gemm_right *b, const float *scale, float *packed)
-{
-    const bool paired = gemm_is_paired(k, n);
-
-    (paired ? gemm_pack_paired : gemm_pack)(k, n, b, scale, packed);
-    return (gemm_right){.data = packed, .paired = paired};
-}
-
 /* A call, as its tiles see it. */
 typedef struct job {
     const nas_conv_geom *g;
@@ -88,9 +79,9 @@ static void fetch_tile(gemm_ahead *ahead, int stream, const float *p, int rows, 
     ahead->step[stream] = (12 * bytes / products + 63) / 64 * 64;
 }
 
-/* Panels block, block + blocks, ... of one tile of output rows. */
+/* Panels block, block + blocks, ... of one tile of output rows; wide: see gemm_strip_width. */
 static void forward_tile(const job *j, const nas_conv_out *out, float *stats, size_t before,
-                         size_t first, int rows, int block, int blocks)
+                         size_t first, int rows, int block, int blocks, int wide)
 {
     const nas_conv_geom *g = j->g;
     gemm_left left = {.data = j->x->x + first * (size_t)g->cin, .ld = g->cin};
@@ -108,7 +99,7 @@ static void forward_tile(const job *j, const nas_conv_out *out, float *stats, si
         left = (gemm_left){.data = values, .ld = j->l.ldx};
     }
     for (int c = 0, panel = 0, width; c < g->cout; c += width, panel++) {
-        width = gemm_panel(g->cout - c);
+        width = gemm_strip_width(&j->w, g->cout - c, wide);
         if (panel % blocks != block)
             continue;
         gemm_strip(rows, g->cin, &left, &j->w, y, g->cout, c, width, false, &ahead);
@@ -124,11 +115,24 @@ static void forward_chunk(const job *j, const nas_conv_out *out, int chunk)
     const size_t end = (size_t)tile_chunk(j->g->n, chunk + 1) * hw;
     float *stats = out->stats + (size_t)chunk * 2 * (size_t)j->g->cout;
 
+    gemm_begin();
     for (size_t first = begin; first < end; first += (size_t)j->l.rows) {
         const int rows = end - first < (size_t)j->l.rows ? (int)(end - first) : j->l.rows;
 
-        forward_tile(j, out, stats, first - begin, first, rows, 0, 1);
+        forward_tile(j, out, stats, first - begin, first, rows, 0, 1, GEMM_WIDE);
     }
+    gemm_end();
+}
+
+/* Vectors of columns of a panel that threads share out if there are few tiles.  Rows of what is in
+ * tiles are split for each panel, so there are as few as will do. */
+static int shared_width(const job *j, bool few)
+{
+    const int vectors = (j->g->cout + NAS_VL - 1) / NAS_VL, threads = omp_get_max_threads();
+
+    if (j->w.format != GEMM_TILES)
+        return 2;
+    return few ? least(GEMM_WIDE, (vectors + 2 * threads - 1) / (2 * threads) * 2) : GEMM_WIDE;
 }
 
 /* Evaluation: every element is computed alone, so tiles are shared out freely,
@@ -138,7 +142,8 @@ static void forward_eval(const job *j, const nas_conv_out *out)
     const nas_conv_geom *g = j->g;
     const size_t all = (size_t)g->n * (size_t)g->h * (size_t)g->w, step = (size_t)j->l.rows;
     const size_t tiles = (all + step - 1) / step;
-    const int panels = (g->cout + 2 * NAS_VL - 1) / (2 * NAS_VL);
+    const int wide = shared_width(j, tiles < 8);
+    const int panels = (g->cout + wide * NAS_VL - 1) / (wide * NAS_VL);
     const int blocks = tiles >= 8 ? 1 : least((int)(8 / tiles), panels);
     const bool worth = all * (size_t)g->cin * (size_t)g->cout > 100000;
 
@@ -147,8 +152,19 @@ static void forward_eval(const job *j, const nas_conv_out *out)
         const size_t first = task / (size_t)blocks * step;
         const int rows = all - first < step ? (int)(all - first) : (int)step;
 
-        forward_tile(j, out, NULL, 0, first, rows, (int)(task % (size_t)blocks), blocks);
+        gemm_begin();
+        forward_tile(j, out, NULL, 0, first, rows, (int)(task % (size_t)blocks), blocks, wide);
+        gemm_end();
     }
+}
+
+/* Of weights that are packed before: in tiles they take half as much memory again, for which
+ * networks wait that see one image at a time, and those of a few channels gain nothing. */
+static gemm_format ahead_format(const nas_conv_geom *geom)
+{
+    const gemm_format best = gemm_best(geom->cin, geom->cout);
+
+    return best == GEMM_TILES ? GEMM_PANELS : best;
 }
 
 size_t NAS_ISA_NAME(nas_k_pointwise_packed_floats)(const nas_conv_geom *geom)
@@ -160,7 +176,7 @@ void NAS_ISA_NAME(nas_k_pointwise_pack)(const nas_conv_geom *geom, const float *
 {
     const gemm_right given = {.data = w, .row = geom->cout, .col = 1};
 
-    packed_right(geom->cin, geom->cout, &given, NULL, packed);
+    gemm_pack(geom->cin, geom->cout, &given, NULL, ahead_format(geom), packed);
 }
 
 void NAS_ISA_NAME(nas_k_pointwise_forward)(const nas_conv_geom *geom, const nas_view *x,
@@ -172,11 +188,13 @@ void NAS_ISA_NAME(nas_k_pointwise_forward)(const nas_conv_geom *geom, const nas_
     job j = job_of(geom, x, scratch);
 
     if (out->packed)
-        j.w = (gemm_right){.data = out->packed, .paired = gemm_is_paired(geom->cin, geom->cout)};
+        j.w = (gemm_right){.data = out->packed, .format = ahead_format(geom)};
     else if (all < 128 /* below that packing takes longer than it saves */ && !(out->stats && w_scale))
         j.w = given;
     else
-        j.w = packed_right(geom->cin, geom->cout, &given, out->stats ? w_scale : NULL, scratch);
+        j.w = gemm_pack(geom->cin, geom->cout, &given,
+                        &(gemm_scales){.column = out->stats ? w_scale : NULL},
+                        gemm_best(geom->cin, geom->cout), scratch);
     if (out->stats == NULL) {
         j.w_scale = w_scale;
         forward_eval(&j, out);
@@ -206,7 +224,7 @@ static void dots_tile(const job *j, const float *dy, float *stats, float *dots, 
         left = (gemm_left){.data = values, .ld = j->l.ldx};
     }
     for (int c = 0, width; c < g->cout; c += width) {
-        width = gemm_panel(g->cout - c);
+        width = gemm_strip_width(&j->w, g->cout - c, GEMM_WIDE);
         gemm_strip(rows, g->cin, &left, &j->w, y, g->cout, c, width, false, &ahead);
         tile_output(&out, NULL, stats, before, g->cout, 0, rows, c, width);
         tile_dots(y, dy, g->cout, rows, c, width, dots);
@@ -222,16 +240,18 @@ void NAS_ISA_NAME(nas_k_pointwise_dots)(const nas_conv_geom *geom, const nas_vie
     job j = job_of(geom, x, scratch);
     const size_t step = (size_t)j.l.rows;
 
-    j.w = packed_right(geom->cin, geom->cout, &given, NULL, scratch);
+    j.w = gemm_pack(geom->cin, geom->cout, &given, NULL, gemm_best(geom->cin, geom->cout), scratch);
     memset(dots, 0, (size_t)nas_kernel_chunks(geom->n) * pair * sizeof *dots);
 #pragma omp parallel for schedule(dynamic, 1)
     for (int chunk = 0; chunk < nas_kernel_chunks(geom->n); chunk++) {
         const size_t begin = (size_t)tile_chunk(geom->n, chunk) * hw;
         const size_t end = (size_t)tile_chunk(geom->n, chunk + 1) * hw;
 
+        gemm_begin();
         for (size_t first = begin; first < end; first += step)
             dots_tile(&j, dy, stats + (size_t)chunk * pair, dots + (size_t)chunk * pair,
                       first - begin, first, end - first < step ? (int)(end - first) : (int)step);
+        gemm_end();
     }
 }
 
@@ -266,7 +286,7 @@ static void backward_tile(const job *j, const nas_grad_view *dy, const nas_conv_
     fetch_backward(j, dy, out, first + (size_t)rows, rows, &ahead);
     tile_grad(dy, g->cout, first, rows, 0, g->cout, grads, j->l.ldy);
     for (int c = 0, width; out->dx && c < g->cin; c += width) {
-        width = gemm_panel(g->cin - c);
+        width = gemm_strip_width(&j->w, g->cin - c, GEMM_WIDE);
         gemm_strip(rows, g->cout, &left, &j->w, out->dx + first * (size_t)g->cin, g->cin, c, width,
                    out->add && !sums, &ahead);
         if (sums)
@@ -293,9 +313,11 @@ static void backward_chunk(const job *j, const nas_grad_view *dy, const nas_conv
         sums = out->sums + (size_t)chunk * 2 * (size_t)j->g->cin;
         memset(sums, 0, 2 * (size_t)j->g->cin * sizeof *sums);
     }
+    gemm_begin();
     for (size_t first = begin; first < end; first += step)
         backward_tile(j, dy, out, sums, dw, fresh && first == begin, first,
                       end - first < step ? (int)(end - first) : (int)step);
+    gemm_end();
 }
 
 void NAS_ISA_NAME(nas_k_pointwise_backward)(const nas_conv_geom *geom, const nas_view *x,
@@ -307,7 +329,8 @@ void NAS_ISA_NAME(nas_k_pointwise_backward)(const nas_conv_geom *geom, const nas
     const int chunks = nas_kernel_chunks(geom->n), parts = out->dw ? j.l.parts : chunks;
 
     if (out->dx)
-        j.w = packed_right(geom->cout, geom->cin, &transposed, NULL, scratch);
+        j.w = gemm_pack(geom->cout, geom->cin, &transposed, NULL, gemm_best(geom->cout, geom->cin),
+                        scratch);
 #pragma omp parallel for schedule(dynamic, 1)
     for (int part = 0; part < parts; part++) {
         float *dw = out->dw ? j.partials + (size_t)part * j.l.partial : NULL;

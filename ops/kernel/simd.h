@@ -1,7 +1,7 @@
 /* One source for every instruction set: GCC vectors of NAS_VL floats.
  *
  * The files named *_simd.c are compiled once for each set with NAS_VL (4, 8 or
- * 16) and NAS_ISA (portable, avx2, avx512) defined, -ffp-contract=fast so that
+ * 16) and NAS_ISA (portable, avx2, avx512, amx) defined, -ffp-contract=fast so that
  * a*b+c is one fused operation, and the set's -m flags; NAS_ISA_NAME(x) keeps
  * their symbols apart. */
 #ifndef NAS_OPS_KERNEL_SIMD_H

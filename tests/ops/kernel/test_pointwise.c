@@ -35,6 +35,9 @@ Test(ops_pointwise, agrees_with_reference_over_odd_shapes)
         {17, 2, 3, 24, 3}, {3, 11, 13, 8, 40}, {2, 5, 5, 96, 1},
         /* one and a half vectors of columns, of either direction; an odd sum */
         {2, 5, 7, 48, 20}, {3, 6, 4, 20, 96},  {2, 3, 5, 49, 24},
+        /* whole and partial tiles of the tile unit; several blocks of terms */
+        {3, 7, 5, 40, 120}, {2, 9, 9, 120, 40}, {1, 6, 6, 33, 35}, {1, 4, 33, 64, 80},
+        {2, 8, 8, 208, 96}, {1, 5, 3, 72, 305}, {2, 4, 4, 96, 210}, {17, 1, 3, 65, 64},
     };
 
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
@@ -134,6 +137,70 @@ Test(ops_pointwise, products_with_an_output_that_is_not_stored)
         check_dots(kernels, pointwise(2, 21, 21, 72, 24));
         check_dots(kernels, pointwise(1, 5, 3, 17, 40));
         check_dots(kernels, pointwise(32, 3, 3, 10, 9));
+        check_dots(kernels, pointwise(2, 9, 9, 120, 80));
+    }
+}
+
+/* Sums of positive products, where nothing cancels: each set against double, in units of the sum.
+ * The tile unit makes a product of six parts; without the least of them, errors were 2^-16. */
+static double positive_error(const conv_kernels *kernels, int terms)
+{
+    enum { ROWS = 144, FILTERS = 80 };
+    const nas_conv_geom geom = pointwise(1, 12, 12, terms, FILTERS);
+    const size_t inputs = (size_t)ROWS * (size_t)terms, weights = (size_t)terms * FILTERS;
+    float *x = test_floats(inputs, 1), *w = test_floats(weights, 2);
+    float *y = test_floats((size_t)ROWS * FILTERS, 3);
+    float *scratch = test_floats(kernels->scratch(&geom, 4) / 4 + 1, 4);
+    double worst = 0;
+
+    test_fill_range(x, inputs, 5, 1, 2);
+    test_fill_range(w, weights, 6, 1, 2);
+    kernels->forward(&geom, &(nas_view){.x = x}, w, NULL, &(nas_conv_out){.y = y}, scratch);
+    for (int r = 0; r < ROWS; r++)
+        for (int c = 0; c < FILTERS; c++) {
+            double sum = 0;
+
+            for (int p = 0; p < terms; p++)
+                sum += (double)x[r * terms + p] * w[p * FILTERS + c];
+            worst = fmax(worst, fabs(y[r * FILTERS + c] - sum) / sum);
+        }
+    free(x);
+    free(w);
+    free(y);
+    free(scratch);
+    return worst;
+}
+
+Test(ops_pointwise, sums_are_those_of_floats)
+{
+    for (const char *const *name = nas_kernels_names(); *name; name++) {
+        const conv_kernels *kernels = &nas_kernels_find(*name)->pointwise;
+
+        /* sqrt(terms)/2 roundings of 2^-24 on the way, some three times that at worst */
+        cr_expect_lt(positive_error(kernels, 32), 8e-7, "%s", *name);
+        cr_expect_lt(positive_error(kernels, 288), 2e-6, "%s", *name);
+    }
+}
+
+Test(ops_pointwise, not_a_number_stays_in_its_row)
+{
+    const nas_conv_geom geom = pointwise(1, 12, 12, 100, 40);
+
+    for (const char *const *name = nas_kernels_names(); *name; name++) {
+        const conv_kernels *kernels = &nas_kernels_find(*name)->pointwise;
+        float *x = test_floats(144 * 100, 1), *w = test_floats(100 * 40, 2);
+        float *y = test_floats(144 * 40, 3);
+        float *scratch = test_floats(kernels->scratch(&geom, 4) / 4 + 1, 4);
+
+        x[17 * 100 + 99] = NAN;
+        x[18 * 100] = INFINITY;
+        kernels->forward(&geom, &(nas_view){.x = x}, w, NULL, &(nas_conv_out){.y = y}, scratch);
+        for (int i = 0; i < 144 * 40; i++)
+            cr_expect_eq(isfinite(y[i]) != 0, i / 40 != 17 && i / 40 != 18, "%s, %d", *name, i);
+        free(x);
+        free(w);
+        free(y);
+        free(scratch);
     }
 }
 
