@@ -86,6 +86,12 @@ NAS_INLINE void tile_multiply(const int MR, const int NV, const bool TRANSPOSED,
 }
 
 #if NAS_VL == 16
+/* Lanes of a and b (from 16 on) by their numbers. */
+NAS_INLINE vfloat pick(vfloat a, vint lanes, vfloat b)
+{
+    return (vfloat)_mm512_permutex2var_ps((__m512)a, (__m512i)lanes, (__m512)b);
+}
+
 /* The same of a paired B: each vector holds eight columns of two steps of k. */
 NAS_INLINE void tile_multiply_paired(const int MR, const tile *t)
 {
@@ -114,10 +120,8 @@ NAS_INLINE void tile_multiply_paired(const int MR, const tile *t)
     for (int r = 0; r < MR; r++) {
         const vfloat none = {0};
 
-        sum[r][0] = __builtin_shuffle(sum[r][0], sum[r][1], even) +
-                    __builtin_shuffle(sum[r][0], sum[r][1], odd);
-        sum[r][1] =
-            __builtin_shuffle(sum[r][2], none, even) + __builtin_shuffle(sum[r][2], none, odd);
+        sum[r][0] = pick(sum[r][0], even, sum[r][1]) + pick(sum[r][0], odd, sum[r][1]);
+        sum[r][1] = pick(sum[r][2], even, none) + pick(sum[r][2], odd, none);
     }
     t->add ? tile_store(MR, 2, true, true, sum, t) : tile_store(MR, 2, true, false, sum, t);
 }
