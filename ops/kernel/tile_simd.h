@@ -36,13 +36,19 @@ NAS_INLINE int tile_parts(int n, size_t weights, size_t floats)
     return wanted < (size_t)chunks ? (int)wanted : chunks;
 }
 
-/** Rows of a tile of which one row takes `floats` floats of scratch: about half
- * of a second-level cache of 512 KiB, and whole register tiles (12). */
+/** Rows of a tile of which one row takes `floats` floats of scratch: about half of a second-level
+ * cache of 512 KiB, and whole register tiles (12), or whole blocks of the tile unit, which chunks of
+ * small images then have as well. */
 NAS_INLINE int tile_rows(int floats)
 {
-    const int rows = 65536 / floats / 12 * 12;
+#ifdef __AMX_BF16__
+    const int block = 64;
+#else
+    const int block = 12;
+#endif
+    const int rows = 65536 / floats / block * block, least = block > 48 ? block : 48;
 
-    return rows < 48 ? 48 : rows > 192 ? 192 : rows;
+    return rows < least ? least : rows > 192 ? 192 : rows;
 }
 
 /** Floats rounded up to whole cache lines, for cutting up scratch memory. */
