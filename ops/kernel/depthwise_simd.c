@@ -202,10 +202,10 @@ static void forward_training(const dw_plan *plan, const nas_view *x, const float
             zero(&task, task.moment[0]);
             zero(&task, task.moment[1]);
             task.pixels = 0;
-            gemm_begin();
+            begin_products(plan);
             for (int img = images.begin; img < images.end; img++)
                 forward_rows(&task, x, out, img, 0, geom->oh);
-            gemm_end();
+            end_products(plan);
             for (int c = 0; c < task.channels; c++)
                 task.moment[0][c] += task.base[c];
             put(&task, task.moment[0], stats);
@@ -231,10 +231,10 @@ static void forward_evaluation(const dw_plan *plan, const nas_view *x, const flo
                 pick_view(&task, x);
                 pick_forward_weights(&task, w, w_scale);
                 pick(&task, out->bias, 0, task.bias);
-                gemm_begin();
+                begin_products(plan);
                 forward_rows(&task, x, out, img, (int)((int64_t)geom->oh * piece / pieces),
                              (int)((int64_t)geom->oh * (piece + 1) / pieces));
-                gemm_end();
+                end_products(plan);
             }
 }
 

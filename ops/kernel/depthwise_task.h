@@ -329,6 +329,19 @@ NAS_INLINE void load_view_row(const nas_act act, const dw_task *task, const floa
     }
 }
 
+/* Around rows of x in a thread. */
+static void begin_products(const dw_plan *plan)
+{
+    if (plan->product)
+        gemm_begin();
+}
+
+static void end_products(const dw_plan *plan)
+{
+    if (plan->product)
+        gemm_end();
+}
+
 /* Rows of the product that are made at once from row `row` on, of which those before `end` are
  * needed: the tile unit likes 32 pixels.  One that is not needed yet takes a slot that is free. */
 static int product_rows(const dw_task *task, int row, int end)

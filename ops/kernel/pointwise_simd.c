@@ -152,9 +152,11 @@ static void forward_eval(const job *j, const nas_conv_out *out)
         const size_t first = task / (size_t)blocks * step;
         const int rows = all - first < step ? (int)(all - first) : (int)step;
 
-        gemm_begin();
+        if (j->w.format == GEMM_TILES)
+            gemm_begin();
         forward_tile(j, out, NULL, 0, first, rows, (int)(task % (size_t)blocks), blocks, wide);
-        gemm_end();
+        if (j->w.format == GEMM_TILES)
+            gemm_end();
     }
 }
 
