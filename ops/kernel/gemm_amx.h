@@ -143,20 +143,15 @@ typedef struct amx_out {
     int row;                   /* ... from its row `row` on          */
 } amx_out;
 
+NAS_INLINE int least_of(int a, int b) { return a < b ? a : b; }
+
 NAS_INLINE void out_rows(const amx_out *o, const float *sums, int r, int j)
 {
-    const int rows = o->rows - r < SIDE ? o->rows - r : SIDE;
-    const int n = o->columns - j < SIDE ? o->columns - j : SIDE;
+    const int rows = least_of(o->rows - r, SIDE), n = least_of(o->columns - j, SIDE);
     float *c = o->c + r * o->ldc + j;
 
-    for (int i = 0; i < rows; i++, c += o->ldc, sums += SIDE) {
-        const vfloat sum = v_load(sums);
-
-        if (n == SIDE)
-            v_store(c, o->add ? v_load(c) + sum : sum);
-        else
-            v_store_n(c, o->add ? v_load_n(c, n) + sum : sum, n);
-    }
+    for (int i = 0; i < rows; i++, c += o->ldc, sums += SIDE)
+        v_store_n(c, v_load(sums), n);
 }
 
 NAS_INLINE void out_planes(const amx_out *o, const float *sums, int r, int j)
@@ -206,22 +201,35 @@ static void transpose(__m512i v[SIDE])
 
 NAS_INLINE void out_columns(const amx_out *o, const float *sums, int r, int j)
 {
-    const int columns = o->columns - j < SIDE ? o->columns - j : SIDE;
-    const int n = o->rows - r < SIDE ? o->rows - r : SIDE;
+    const int columns = least_of(o->columns - j, SIDE), n = least_of(o->rows - r, SIDE);
     float *c = o->c + j * o->ldc + r;
     __m512i v[SIDE];
 
     for (int i = 0; i < SIDE; i++)
         v[i] = _mm512_load_si512(sums + i * SIDE);
     transpose(v);
-    for (int i = 0; i < columns; i++, c += o->ldc) {
-        const vfloat sum = (vfloat)_mm512_castsi512_ps(v[i]);
-
-        v_store_n(c, o->add ? v_load_n(c, n) + sum : sum, n);
-    }
+    for (int i = 0; i < columns; i++, c += o->ldc)
+        v_store_n(c, (vfloat)v[i], n);
 }
 
-/* The tile of sums of row r and column j on; of its elements those that exist. */
+/* What the sums of row r and column j on are added to; zero where nothing is. */
+static void in_tile(const amx_out *o, float *sums, int r, int j)
+{
+    const bool turned = o->transposed;
+    const int rows = least_of(turned ? o->columns - j : o->rows - r, SIDE);
+    const int n = least_of(turned ? o->rows - r : o->columns - j, SIDE);
+    const float *c = o->c + (turned ? j * o->ldc + r : r * o->ldc + j);
+    __m512i v[SIDE];
+
+    for (int i = 0; i < SIDE; i++)
+        v[i] = _mm512_castps_si512(load_some(c + i * o->ldc, i < rows ? n : 0));
+    if (turned)
+        transpose(v);
+    for (int i = 0; i < SIDE; i++)
+        _mm512_store_si512(sums + i * SIDE, v[i]);
+}
+
+/* The sums of row r and column j on; of their elements those that exist. */
 NAS_INLINE void out_tile(const amx_out *o, const float *sums, int r, int j)
 {
     if (r >= o->rows)
@@ -278,12 +286,17 @@ NAS_INLINE void fetch_some(amx_ahead *ahead, size_t tiles)
 /* The compiler does not know that loading a tile reads memory: all that was stored is there now. */
 #define STORED() __asm__ volatile("" ::: "memory")
 
-/* Sums that go straight into c begin with what they are added to. */
+/* Sums begin with what they are added to, so that an element is the same wherever it lies. */
 #define BEGIN(tile, r, j)                                                    \
-    if (straight && o->add)                                                  \
+    if (!o->add) {                                                           \
+        _tile_zero(tile);                                                    \
+    } else if (straight) {                                                   \
         _tile_loadd(tile, o->c + (r) * o->ldc + (j), (size_t)o->ldc * 4);    \
-    else                                                                     \
-        _tile_zero(tile);
+    } else {                                                                 \
+        in_tile(o, sums, r, j);                                              \
+        STORED();                                                            \
+        _tile_loadd(tile, sums, 64);                                         \
+    }
 #define END(tile, r, j)                                                      \
     if (straight) {                                                          \
         _tile_stored(tile, o->c + (r) * o->ldc + (j), (size_t)o->ldc * 4);   \

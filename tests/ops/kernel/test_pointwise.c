@@ -182,6 +182,29 @@ Test(ops_pointwise, sums_are_those_of_floats)
     }
 }
 
+/* Where a row lies among the others, and how many there are, changes no bit of it. */
+Test(ops_pointwise, a_row_is_the_same_in_any_company)
+{
+    const nas_conv_geom many = pointwise(1, 13, 13, 305, 85), few = pointwise(1, 1, 131, 305, 85);
+
+    for (const char *const *name = nas_kernels_names(); *name; name++) {
+        const conv_kernels *kernels = &nas_kernels_find(*name)->pointwise;
+        float *x = test_floats(169 * 305, 1), *w = test_floats(305 * 85, 2);
+        float *y = test_floats(169 * 85, 3), *part = test_floats(131 * 85, 4);
+        float *scratch = test_floats(kernels->scratch(&many, 4) / 4 + 1, 5);
+        const nas_view all = {.x = x}, some = {.x = x + 38 * 305};
+
+        kernels->forward(&many, &all, w, NULL, &(nas_conv_out){.y = y}, scratch);
+        kernels->forward(&few, &some, w, NULL, &(nas_conv_out){.y = part}, scratch);
+        cr_expect_eq(memcmp(part, y + 38 * 85, 131 * 85 * sizeof *y), 0, "%s", *name);
+        free(x);
+        free(w);
+        free(y);
+        free(part);
+        free(scratch);
+    }
+}
+
 Test(ops_pointwise, not_a_number_stays_in_its_row)
 {
     const nas_conv_geom geom = pointwise(1, 12, 12, 100, 40);
