@@ -165,7 +165,7 @@ static double alpha_distance(const end *a, const end *b)
 /* Three weight steps and an architecture step after the second of them: as far as rounding is not
  * blown up yet.  Worst seen: 2e-8 and 1e-7 (float sums in another order), and with statistics of
  * each process's own 8e-4 at least.  A value that rounding moves over the kink of a ReLU6 makes
- * 4e-7 of it at once (images of seed 1) or more (of seed 3 with AVX2, 2 with AMX): these have none. */
+ * 4e-7 of it at once (images of seed 1) or more (seed 3 with AVX2, 2 with AMX): these have none. */
 static void expect_like_one(nas_search_method method, nas_arch_mode mode)
 {
     job alone = {.config = config(method, mode, true), .batches = 3};
