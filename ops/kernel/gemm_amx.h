@@ -80,6 +80,9 @@ NAS_INLINE __m512 load_some(const float *p, int n)
 
 /* -- operands ---------------------------------------------------------------------------- */
 
+NAS_INLINE int least_of(int a, int b) { return a < b ? a : b; }
+
+/* Tiles of k terms. */
 NAS_INLINE int depth_of(int k) { return (k + DEPTH - 1) / DEPTH; }
 
 /* Tiles of columns of the piece at tile `at` of `tiles`: two, but three at the end of an odd
@@ -143,8 +146,6 @@ typedef struct amx_out {
     int row;                   /* ... from its row `row` on          */
 } amx_out;
 
-NAS_INLINE int least_of(int a, int b) { return a < b ? a : b; }
-
 NAS_INLINE void out_rows(const amx_out *o, const float *sums, int r, int j)
 {
     const int rows = least_of(o->rows - r, SIDE), n = least_of(o->columns - j, SIDE);
@@ -157,12 +158,12 @@ NAS_INLINE void out_rows(const amx_out *o, const float *sums, int r, int j)
 NAS_INLINE void out_planes(const amx_out *o, const float *sums, int r, int j)
 {
     const gemm_planes *p = o->planes;
-    const int end = o->rows - r < SIDE ? o->row + o->rows : o->row + r + SIDE;
+    const int end = o->row + least_of(o->rows, r + SIDE);
     const vfloat scale = v_load(p->scale + j), shift = v_load(p->shift + j);
     const vfloat low = v_set(p->low), high = v_set(p->high);
 
     for (int i = o->row + r; i < end;) {
-        const int run = i / p->run, stop = (run + 1) * p->run < end ? (run + 1) * p->run : end;
+        const int run = i / p->run, stop = least_of((run + 1) * p->run, end);
         float *to = p->to + (size_t)(j / NAS_VL) * p->plane + (size_t)run * p->skip + i * NAS_VL;
 
         for (; i < stop; i++, to += NAS_VL, sums += SIDE)
@@ -440,7 +441,7 @@ NAS_INLINE ptrdiff_t column_size(int terms) { return (ptrdiff_t)depth_of(terms) 
 static void scaled_tile(int k, int n, const gemm_right *b, const gemm_scales *scales, int p,
                         int column, float to[DEPTH][SIDE])
 {
-    const int columns = n - column < SIDE ? n - column : SIDE;
+    const int columns = least_of(n - column, SIDE);
     const __m512i steps =
         _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
                            _mm512_set1_epi32((int)b->col));
@@ -460,6 +461,7 @@ static void scaled_tile(int k, int n, const gemm_right *b, const gemm_scales *sc
     }
 }
 
+/* The piece of `tiles` tiles of columns from tile `at` on. */
 static void pack_piece(int k, int n, const gemm_right *b, const gemm_scales *scales, int at,
                        int tiles, half *to)
 {
@@ -494,7 +496,7 @@ static void multiply_tiles(int k, const gemm_left *a, const gemm_right *b, amx_o
 
     for (int r = 0; r < rows; r += BLOCK_ROWS)
         for (int p = 0; p < k; p += BLOCK_K) {
-            const int terms = k - p < BLOCK_K ? k - p : BLOCK_K, depth = depth_of(terms);
+            const int terms = least_of(k - p, BLOCK_K), depth = depth_of(terms);
             const ptrdiff_t plane = depth * DEPTH;
             const amx_left left = {.data = parts,
                                    .group = SIDE * PARTS * plane,
@@ -502,7 +504,7 @@ static void multiply_tiles(int k, const gemm_left *a, const gemm_right *b, amx_o
                                    .step = DEPTH,
                                    .stride = (size_t)(PARTS * plane) * sizeof *parts};
 
-            out.rows = rows - r < BLOCK_ROWS ? rows - r : BLOCK_ROWS;
+            out.rows = least_of(rows - r, BLOCK_ROWS);
             out.c = out.planes ? NULL : c + r * out.ldc;
             out.row = r;
             out.add = add || p > 0;
@@ -560,7 +562,7 @@ static void multiply_outer(int rows, int m, int n, const gemm_left *x, const gem
 
     for (int p = 0; p < rows; p += BLOCK_K)
         for (int first = 0; first < few; first += COLUMNS) {
-            const int terms = rows - p < BLOCK_K ? rows - p : BLOCK_K, depth = depth_of(terms);
+            const int terms = least_of(rows - p, BLOCK_K), depth = depth_of(terms);
             const amx_left left = {.data = turned,
                                    .group = column_size(terms),
                                    .plane = TILE,
@@ -568,7 +570,7 @@ static void multiply_outer(int rows, int m, int n, const gemm_left *x, const gem
                                    .stride = DEPTH * sizeof *turned};
             const amx_out out = {.c = c + (swapped ? first : first * ldc),
                                  .ldc = ldc,
-                                 .rows = few - first < COLUMNS ? few - first : COLUMNS,
+                                 .rows = least_of(few - first, COLUMNS),
                                  .columns = many,
                                  .add = add || p > 0,
                                  .transposed = swapped};

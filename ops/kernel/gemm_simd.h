@@ -1,8 +1,9 @@
 /* Matrix products of one register-tiled kernel, for the convolution and linear
  * kernels.  Serial but for packing; the order of every sum is fixed by the shape.
  *
- * C[rows][n] is made panel by panel of up to 3 vectors of columns (strips), so
- * that a caller can finish a strip while it is in the first-level cache:
+ * C[rows][n] is made panel by panel (strips) of up to 3 vectors of columns, so that
+ * a caller can finish a strip while it is in the first-level cache, or of up to 17 by
+ * the tile unit, which splits its operands for each:
  *   for (int j = 0, width; j < n; j += width) {
  *       width = gemm_strip_width(&b, n - j, GEMM_WIDE);
  *       gemm_strip(rows, k, &a, &b, c, ldc, j, width, false, NULL);
