@@ -12,6 +12,7 @@
 #include "cli/version.h"
 #include "nas/train/step.h"
 #include "ops/kernel/kernel.h"
+#include "ops/kernel/peak.h"
 #include "search/proxyless/alphas.h"
 
 typedef struct bench_options {
@@ -19,7 +20,7 @@ typedef struct bench_options {
     const char *space;
     int mode, memory;
     int64_t batch, steps;
-    bool dry_run;
+    bool peak, dry_run;
 } bench_options;
 
 enum { MODE_WEIGHT, MODE_TWO, MODE_FULL, MODE_FORWARD };
@@ -37,6 +38,8 @@ static const nas_option bench_table[] = {
      "timed steps, each on a freshly drawn path"},
     {"--memory", NAS_OPT_CHOICE, AT(memory), CLI_MEMORY_DEFAULT, 0, 0, CLI_MEMORY_CHOICES, NULL,
      CLI_MEMORY_HELP},
+    {"--peak", NAS_OPT_FLAG, AT(peak), NULL, 0, 0, NULL, NULL,
+     "multiply large matrices with OpenBLAS after each step, and compare the rates of arithmetic"},
     CLI_DRY_RUN(AT(dry_run)),
     {0},
 };
@@ -53,7 +56,10 @@ typedef struct bench {
     int n;
     float *images;
     int *labels;
-    double *q, *gate_grad, *seconds;
+    double *q, *gate_grad;
+    double *seconds, *flop; /* of each step                                               */
+    double *peaks;          /* GFLOP/s of the products before the first and after each    */
+    nas_sgemm *sgemm;       /* or NULL                                                    */
 } bench;
 
 static void weight_step(bench *b)
@@ -90,12 +96,49 @@ static void forward_step(bench *b)
 
 static void (*const steps[])(bench *b) = {weight_step, two_step, full_step, forward_step};
 
+/* Floating-point operations of a step on the path just taken: two a MAC forward, and as many for
+ * the gradients of inputs and of weights each.  What is computed twice to save memory counts once. */
+static nas_status flop(const bench *b, int mode, double *out, nas_err *err)
+{
+    nas_arch *arch = NULL;
+    nas_status status = nas_space_arch(&arch, b->space, b->path.choice, err);
+
+    if (status == NAS_OK)
+        *out = (mode == MODE_WEIGHT ? 6.0 : 2.0) * b->n * (double)nas_arch_cost(arch, 0).macs;
+    nas_arch_free(arch);
+    return status;
+}
+
+/* Whether the arithmetic of a step follows from its path alone. */
+static bool is_counted(int mode) { return mode == MODE_WEIGHT || mode == MODE_FORWARD; }
+
+static nas_status time_steps(bench *b, const bench_options *o, int count, nas_err *err)
+{
+    nas_status status = NAS_OK;
+
+    steps[o->mode](b); /* not timed: pages are touched for the first time */
+    b->peaks[0] = b->sgemm ? nas_sgemm_run(b->sgemm) : 0;
+    for (int i = 0; i < count && status == NAS_OK; i++) {
+        const double start = nas_clock_seconds();
+
+        steps[o->mode](b);
+        b->seconds[i] = nas_clock_seconds() - start;
+        if (is_counted(o->mode))
+            status = flop(b, o->mode, &b->flop[i], err);
+        b->peaks[i + 1] = b->sgemm ? nas_sgemm_run(b->sgemm) : 0;
+    }
+    return status;
+}
+
 static nas_status prepare(bench *b, const bench_options *o, nas_err *err)
 {
     const uint64_t seed = (uint64_t)o->common.seed;
     nas_status status;
 
     b->n = (int)o->batch;
+    if (o->peak && !is_counted(o->mode))
+        return nas_fail(err, NAS_E_USAGE, "--peak is for --mode weight and forward: what else a step "
+                                          "computes does not follow from its path alone");
     if ((status = nas_space_load(&b->space, o->space, err)) ||
         (status = nas_model_new(&b->model, b->space, err)) ||
         (status = nas_exec_new(&b->exec, b->model, b->n, err)) ||
@@ -109,8 +152,12 @@ static nas_status prepare(bench *b, const bench_options *o, nas_err *err)
     b->q = calloc((size_t)b->alphas.total, sizeof *b->q);
     b->gate_grad = calloc((size_t)b->alphas.slots * NAS_MAX_CANDIDATES, sizeof *b->gate_grad);
     b->seconds = calloc((size_t)o->steps, sizeof *b->seconds);
-    if (!b->images || !b->labels || !b->q || !b->gate_grad || !b->seconds)
+    b->flop = calloc((size_t)o->steps, sizeof *b->flop);
+    b->peaks = calloc((size_t)o->steps + 1, sizeof *b->peaks);
+    if (!b->images || !b->labels || !b->q || !b->gate_grad || !b->seconds || !b->flop || !b->peaks)
         return nas_fail(err, NAS_E_NOMEM, "bench: out of memory for %d images", b->n);
+    if (o->peak && (status = nas_sgemm_new(&b->sgemm, err)) != NAS_OK)
+        return status;
     nas_exec_set_memory(b->exec, (nas_memory)o->memory);
     nas_model_reset(b->model, seed);
     nas_alphas_softmax(&b->alphas);
@@ -129,6 +176,9 @@ static void finish(bench *b)
     free(b->q);
     free(b->gate_grad);
     free(b->seconds);
+    free(b->flop);
+    free(b->peaks);
+    nas_sgemm_free(b->sgemm);
     nas_alphas_fini(&b->alphas);
     nas_step_fini(&b->step);
     nas_exec_free(b->exec);
@@ -146,6 +196,20 @@ static nas_status dry_run(const cli_context *context, const bench_options *o, co
                                               (json_int_t)b->model->parameters), &demand, err);
 }
 
+/* Each step is compared with the products before and after it, because the speed of a machine with
+ * other guests drifts. */
+static void add_rates(const bench *b, const bench_options *o, int count, json_t *result)
+{
+    json_object_set_new(result, "gflops", json_real(nas_mean(b->flop, count) /
+                                                    nas_mean(b->seconds, count) * 1e-9));
+    if (!o->peak)
+        return;
+    for (int i = 0; i < count; i++)
+        b->flop[i] *= 1e-9 / b->seconds[i] / ((b->peaks[i] + b->peaks[i + 1]) / 2);
+    json_object_set_new(result, "sgemm_gflops", json_real(nas_quantile(b->peaks, count + 1, 0.5)));
+    json_object_set_new(result, "fraction_of_sgemm", json_real(nas_quantile(b->flop, count, 0.5)));
+}
+
 static nas_status bench_run(const cli_context *context, const void *options, nas_err *err)
 {
     const bench_options *o = options;
@@ -156,29 +220,25 @@ static nas_status bench_run(const cli_context *context, const void *options, nas
 
     if (status != NAS_OK)
         goto done;
-    steps[o->mode](&b); /* not timed: pages are touched for the first time */
-    for (int i = 0; i < count; i++) {
-        const double start = nas_clock_seconds();
-
-        steps[o->mode](&b);
-        b.seconds[i] = nas_clock_seconds() - start;
-    }
+    if ((status = time_steps(&b, o, count, err)) != NAS_OK)
+        goto done;
     if (o->dry_run) {
         status = dry_run(context, o, &b, count, err);
         goto done;
     }
     snprintf(engine, sizeof engine, "nas " NAS_VERSION " (%s)", nas_kernels_get()->name);
-    status = cli_emit(
-        context,
-        json_pack("{s:s, s:s, s:s, s:i, s:I, s:i, s:f, s:f, s:f, s:f, s:f, s:I}", "engine", engine,
-                  "space", b.space->name, "mode", mode_names[o->mode], "batch", b.n, "threads",
-                  (json_int_t)o->common.threads, "steps", count, "images_per_second",
-                  b.n / nas_mean(b.seconds, count), "step_seconds",
-                  nas_quantile(b.seconds, count, 0.5), "step_seconds_min",
-                  nas_quantile(b.seconds, count, 0), "peak_rss_mib", nas_system_peak_rss_mib(),
-                  "activations_mib", (double)nas_exec_peak_bytes(b.exec) / (1024.0 * 1024.0),
-                  "parameters", (json_int_t)b.model->parameters),
-        err);
+    json_t *result = json_pack(
+        "{s:s, s:s, s:s, s:i, s:I, s:i, s:f, s:f, s:f, s:f, s:f, s:I}", "engine", engine, "space",
+        b.space->name, "mode", mode_names[o->mode], "batch", b.n, "threads",
+        (json_int_t)o->common.threads, "steps", count, "images_per_second",
+        b.n / nas_mean(b.seconds, count), "step_seconds", nas_quantile(b.seconds, count, 0.5),
+        "step_seconds_min", nas_quantile(b.seconds, count, 0), "peak_rss_mib",
+        nas_system_peak_rss_mib(), "activations_mib",
+        (double)nas_exec_peak_bytes(b.exec) / (1024.0 * 1024.0), "parameters",
+        (json_int_t)b.model->parameters);
+    if (is_counted(o->mode))
+        add_rates(&b, o, count, result);
+    status = cli_emit(context, result, err);
 
 done:
     finish(&b);

@@ -14,27 +14,48 @@ enum { SIDE = 1536, RUNS = 5, COPY_BYTES = 128 << 20 };
 
 typedef __typeof__(cblas_sgemm) sgemm_fn;
 
-static nas_status load_sgemm(sgemm_fn **out, nas_err *err)
-{
-    void *library = dlopen(NAS_OPENBLAS_PATH, RTLD_NOW | RTLD_LOCAL); /* stays until the end */
+struct nas_sgemm {
+    sgemm_fn *multiply;
+    float *matrix[3];
+};
 
-    *(void **)out = library != NULL ? dlsym(library, "cblas_sgemm") : NULL;
-    return *out != NULL ? NAS_OK : nas_fail(err, NAS_E_FAIL, "machine limits: %.300s", dlerror());
+nas_status nas_sgemm_new(nas_sgemm **out, nas_err *err)
+{
+    const size_t bytes = nas_arena_round(sizeof(float) * SIDE * SIDE);
+    void *library = dlopen(NAS_OPENBLAS_PATH, RTLD_NOW | RTLD_LOCAL); /* stays until the end */
+    nas_sgemm *s = calloc(1, sizeof *s);
+
+    *out = s;
+    if (s == NULL)
+        return nas_fail(err, NAS_E_NOMEM, "machine limits: out of memory");
+    *(void **)&s->multiply = library != NULL ? dlsym(library, "cblas_sgemm") : NULL;
+    if (s->multiply == NULL)
+        return nas_fail(err, NAS_E_FAIL, "machine limits: %.300s", dlerror());
+    for (int i = 0; i < 3; i++) {
+        if ((s->matrix[i] = aligned_alloc(NAS_ALIGN, bytes)) == NULL)
+            return nas_fail(err, NAS_E_NOMEM, "machine limits: out of memory");
+        for (size_t at = 0; at < bytes / sizeof(float); at++)
+            s->matrix[i][at] = 1.0f;
+    }
+    return NAS_OK;
 }
 
-static double sgemm_gflops(sgemm_fn *sgemm, const float *a, const float *b, float *c)
+double nas_sgemm_run(nas_sgemm *s)
 {
-    double best = 0.0;
+    const double start = nas_clock_seconds();
 
-    for (int run = 0; run < RUNS; run++) {
-        const double start = nas_clock_seconds();
-        sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, SIDE, SIDE, SIDE, 1.0f, a, SIDE, b, SIDE,
-              0.0f, c, SIDE);
-        const double seconds = nas_clock_seconds() - start;
-        const double gflops = 2.0 * SIDE * SIDE * SIDE / seconds * 1e-9;
-        best = gflops > best ? gflops : best;
-    }
-    return best;
+    s->multiply(CblasRowMajor, CblasNoTrans, CblasNoTrans, SIDE, SIDE, SIDE, 1.0f, s->matrix[0],
+                SIDE, s->matrix[1], SIDE, 0.0f, s->matrix[2], SIDE);
+    return 2.0 * SIDE * SIDE * SIDE / (nas_clock_seconds() - start) * 1e-9;
+}
+
+void nas_sgemm_free(nas_sgemm *s)
+{
+    if (s == NULL)
+        return;
+    for (int i = 0; i < 3; i++)
+        free(s->matrix[i]);
+    free(s);
 }
 
 static double copy_gigabytes(const unsigned char *from, unsigned char *to)
@@ -55,24 +76,27 @@ static double copy_gigabytes(const unsigned char *from, unsigned char *to)
 
 nas_status nas_peak_measure(nas_peak *out, nas_err *err)
 {
-    const size_t matrix = nas_arena_round(sizeof(float) * SIDE * SIDE);
-    float *a = aligned_alloc(NAS_ALIGN, 3 * matrix);
     unsigned char *block = aligned_alloc(NAS_ALIGN, 2 * (size_t)COPY_BYTES);
-    sgemm_fn *sgemm = NULL;
-    nas_status status = a != NULL && block != NULL
-                            ? load_sgemm(&sgemm, err)
-                            : nas_fail(err, NAS_E_NOMEM, "machine limits: out of memory");
+    nas_sgemm *sgemm = NULL;
+    nas_status status = nas_sgemm_new(&sgemm, err);
 
     if (status != NAS_OK)
         goto done;
-    for (size_t i = 0; i < 3 * matrix / sizeof *a; i++)
-        a[i] = 1.0f;
+    if (block == NULL) {
+        status = nas_fail(err, NAS_E_NOMEM, "machine limits: out of memory");
+        goto done;
+    }
     memset(block, 1, 2 * (size_t)COPY_BYTES);
-    out->gflops = sgemm_gflops(sgemm, a, a + matrix / sizeof *a, a + 2 * (matrix / sizeof *a));
+    out->gflops = 0.0;
+    for (int run = 0; run < RUNS; run++) {
+        const double gflops = nas_sgemm_run(sgemm);
+
+        out->gflops = gflops > out->gflops ? gflops : out->gflops;
+    }
     out->gigabytes = copy_gigabytes(block, block + COPY_BYTES);
 
 done:
-    free(a);
+    nas_sgemm_free(sgemm);
     free(block);
     return status;
 }
