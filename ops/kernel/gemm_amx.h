@@ -136,12 +136,12 @@ static void pair_tile(const float *from, ptrdiff_t ld, int rows, int columns, ha
 
 /* -- products ---------------------------------------------------------------------------- */
 
-/* Where sums go: [rows][columns] at c, whose element (r, j) is c[r*ldc + j], or c[j*ldc + r]. */
+/* Where sums go: [rows][columns] at c. */
 typedef struct amx_out {
     float *c;
     ptrdiff_t ldc;
     int rows, columns;
-    bool add, transposed;
+    bool add;
     const gemm_planes *planes; /* or NULL: where they go instead ... */
     int row;                   /* ... from its row `row` on          */
 } amx_out;
@@ -200,34 +200,14 @@ static void transpose(__m512i v[SIDE])
     }
 }
 
-NAS_INLINE void out_columns(const amx_out *o, const float *sums, int r, int j)
-{
-    const int columns = least_of(o->columns - j, SIDE), n = least_of(o->rows - r, SIDE);
-    float *c = o->c + j * o->ldc + r;
-    __m512i v[SIDE];
-
-    for (int i = 0; i < SIDE; i++)
-        v[i] = _mm512_load_si512(sums + i * SIDE);
-    transpose(v);
-    for (int i = 0; i < columns; i++, c += o->ldc)
-        v_store_n(c, (vfloat)v[i], n);
-}
-
 /* What the sums of row r and column j on are added to; zero where nothing is. */
 static void in_tile(const amx_out *o, float *sums, int r, int j)
 {
-    const bool turned = o->transposed;
-    const int rows = least_of(turned ? o->columns - j : o->rows - r, SIDE);
-    const int n = least_of(turned ? o->rows - r : o->columns - j, SIDE);
-    const float *c = o->c + (turned ? j * o->ldc + r : r * o->ldc + j);
-    __m512i v[SIDE];
+    const int rows = least_of(o->rows - r, SIDE), n = least_of(o->columns - j, SIDE);
+    const float *c = o->c + r * o->ldc + j;
 
     for (int i = 0; i < SIDE; i++)
-        v[i] = _mm512_castps_si512(load_some(c + i * o->ldc, i < rows ? n : 0));
-    if (turned)
-        transpose(v);
-    for (int i = 0; i < SIDE; i++)
-        _mm512_store_si512(sums + i * SIDE, v[i]);
+        _mm512_store_ps(sums + i * SIDE, load_some(c + i * o->ldc, i < rows ? n : 0));
 }
 
 /* The sums of row r and column j on; of their elements those that exist. */
@@ -237,8 +217,6 @@ NAS_INLINE void out_tile(const amx_out *o, const float *sums, int r, int j)
         return;
     if (o->planes)
         out_planes(o, sums, r, j);
-    else if (o->transposed)
-        out_columns(o, sums, r, j);
     else
         out_rows(o, sums, r, j);
 }
@@ -320,7 +298,7 @@ NAS_INLINE void fetch_sums(const amx_out *o, int r, int rows, int j)
 /* Whether `rows` rows from r and `columns` columns from j exist and are stored as they are. */
 NAS_INLINE bool is_straight(const amx_out *o, int r, int rows, int j, int columns)
 {
-    return !o->planes && !o->transposed && r + rows <= o->rows && j + columns <= o->columns;
+    return !o->planes && r + rows <= o->rows && j + columns <= o->columns;
 }
 
 /* Two tiles of rows by two of columns, from row r and column j on.  Products of parts are made
@@ -415,7 +393,7 @@ NAS_INLINE void multiply_piece(const amx_left *a, const half *b, int depth, int 
 {
     for (int r = 0, take; r < o->rows; r += take * SIDE) {
         take = tiles == 2 && r + SIDE < o->rows ? 2 : 1;
-        if (o->add && !o->planes && !o->transposed) {
+        if (o->add && !o->planes) {
             if (r + take * SIDE < o->rows)
                 fetch_sums(o, r + take * SIDE, 2 * SIDE, j);
             else if (j + tiles * SIDE < o->columns)
@@ -545,40 +523,35 @@ static void split_piece(int terms, int tiles, int count, const float *from, ptrd
 }
 
 /* Whether multiply_outer is worth it: turning takes long for few columns to multiply with. */
-NAS_INLINE bool is_outer(int m, int n, int rows) { return rows >= SIDE && m >= 64 && n >= 32; }
+NAS_INLINE bool is_outer(int m, int n, int rows) { return rows >= SIDE && m >= 64 && n >= 64; }
 
-/* C[m][n] = X'*G or C += X'*G over `rows` rows of both.  The narrower one is turned, and sums of
- * what is then the transpose are turned back. */
+/* C[m][n] = X'*G or C += X'*G over `rows` rows of both. */
 static void multiply_outer(int rows, int m, int n, const gemm_left *x, const gemm_right *g,
                            float *c, ptrdiff_t ldc, bool add, gemm_ahead *streams)
 {
-    enum { COLUMNS = 192 }; /* turned at a time */
+    enum { COLUMNS = 192 }; /* of X turned at a time */
     _Alignas(64) half turned[COLUMNS * PARTS * BLOCK_K], piece[BLOCK_K * PARTS * 3 * SIDE];
-    const bool swapped = n < m;
-    const float *narrow = swapped ? g->data : x->data, *wide = swapped ? x->data : g->data;
-    const ptrdiff_t narrow_ld = swapped ? g->row : x->ld, wide_ld = swapped ? x->ld : g->row;
-    const int few = swapped ? n : m, many = swapped ? m : n, tiles = (many + SIDE - 1) / SIDE;
+    const int tiles = (n + SIDE - 1) / SIDE;
     amx_ahead ahead = ahead_of(streams, depth_of(rows));
 
     for (int p = 0; p < rows; p += BLOCK_K)
-        for (int first = 0; first < few; first += COLUMNS) {
+        for (int first = 0; first < m; first += COLUMNS) {
             const int terms = least_of(rows - p, BLOCK_K), depth = depth_of(terms);
             const amx_left left = {.data = turned,
                                    .group = column_size(terms),
                                    .plane = TILE,
                                    .step = PARTS * TILE,
                                    .stride = DEPTH * sizeof *turned};
-            const amx_out out = {.c = c + (swapped ? first : first * ldc),
+            const amx_out out = {.c = c + first * ldc,
                                  .ldc = ldc,
-                                 .rows = least_of(few - first, COLUMNS),
-                                 .columns = many,
-                                 .add = add || p > 0,
-                                 .transposed = swapped};
+                                 .rows = least_of(m - first, COLUMNS),
+                                 .columns = n,
+                                 .add = add || p > 0};
 
-            split_columns(terms, out.rows, narrow + p * narrow_ld + first, narrow_ld, turned);
+            split_columns(terms, out.rows, x->data + p * x->ld + first, x->ld, turned);
             for (int at = 0, take; at < tiles; at += take) {
                 take = piece_of(tiles, at);
-                split_piece(terms, take, many - at * SIDE, wide + p * wide_ld + at * SIDE, wide_ld,
+                split_piece(terms, take, n - at * SIDE, g->data + p * g->row + at * SIDE, g->row,
                             piece);
                 multiply_piece(&left, piece, depth, take, &out, at * SIDE, &ahead);
             }

@@ -257,6 +257,10 @@ void NAS_ISA_NAME(nas_k_pointwise_dots)(const nas_conv_geom *geom, const nas_vie
     }
 }
 
+/* Whether partial weight gradients are [cout][cin]: their rows are the fewer channels, so that
+ * their columns fill whole vectors. */
+static bool is_turned(const nas_conv_geom *g) { return g->cout < g->cin; }
+
 /* What the next tile, from row `next`, will read. */
 static void fetch_backward(const job *j, const nas_grad_view *dy, const nas_conv_grad *out,
                            size_t next, int rows, gemm_ahead *ahead)
@@ -295,11 +299,14 @@ static void backward_tile(const job *j, const nas_grad_view *dy, const nas_conv_
             tile_mask(j->x, out, sums, g->cin, first, rows, c, width);
     }
     if (dw) {
-        const gemm_left x = {.data = values, .ld = j->l.ldx, .transposed = true};
-        const gemm_right right = {.data = grads, .row = j->l.ldy, .col = 1};
+        const float *narrow = is_turned(g) ? grads : values, *wide = is_turned(g) ? values : grads;
+        const int narrow_ld = is_turned(g) ? j->l.ldy : j->l.ldx;
+        const gemm_left rows_of = {.data = narrow, .ld = narrow_ld, .transposed = true};
+        const gemm_right right = {.data = wide, .row = j->l.ldx + j->l.ldy - narrow_ld, .col = 1};
+        const int few = least(g->cin, g->cout), many = g->cin + g->cout - few;
 
         tile_view(j->x, g->h * g->w, g->cin, first, rows, values, j->l.ldx);
-        gemm(g->cin, g->cout, rows, &x, &right, dw, g->cout, !fresh, &ahead);
+        gemm(few, many, rows, &rows_of, &right, dw, many, !fresh, &ahead);
     }
 }
 
@@ -341,6 +348,8 @@ void NAS_ISA_NAME(nas_k_pointwise_backward)(const nas_conv_geom *geom, const nas
         for (int chunk = begin; chunk < end; chunk++)
             backward_chunk(&j, dy, out, chunk, dw, chunk == begin);
     }
-    if (out->dw)
+    if (out->dw && is_turned(geom))
+        tile_reduce_turned(geom->cin, geom->cout, parts, j.partials, out->dw);
+    else if (out->dw)
         tile_reduce(j.l.partial, parts, j.partials, out->dw);
 }

@@ -297,3 +297,27 @@ void tile_reduce(size_t count, int parts, const float *partial, float *to)
                 to[i] += partial[(size_t)part * count + i];
     }
 }
+
+void tile_reduce_turned(int rows, int columns, int parts, const float *partial, float *to)
+{
+    enum { BLOCK = 16 };
+    const size_t all = (size_t)rows * (size_t)columns;
+
+#pragma omp parallel for schedule(static) if (all * (size_t)parts > 65536)
+    for (int first = 0; first < rows; first += BLOCK) {
+        const int count = rows - first < BLOCK ? rows - first : BLOCK;
+
+        for (int c = 0; c < columns; c++) {
+            const float *from = partial + (size_t)c * (size_t)rows + first;
+            float sum[BLOCK] = {0};
+
+            for (int i = 0; i < count; i++)
+                sum[i] = to[(size_t)(first + i) * (size_t)columns + c];
+            for (int part = 0; part < parts; part++)
+                for (int i = 0; i < count; i++)
+                    sum[i] += from[(size_t)part * all + i];
+            for (int i = 0; i < count; i++)
+                to[(size_t)(first + i) * (size_t)columns + c] = sum[i];
+        }
+    }
+}

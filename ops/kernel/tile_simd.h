@@ -14,6 +14,7 @@
 #define tile_dots NAS_ISA_NAME(nas_tile__dots)
 #define tile_mask NAS_ISA_NAME(nas_tile__mask)
 #define tile_reduce NAS_ISA_NAME(nas_tile__reduce)
+#define tile_reduce_turned NAS_ISA_NAME(nas_tile__reduce_turned)
 
 /** Row stride of a scratch tile of n columns: an odd number of cache lines, so
  * that a column of it spreads over all sets of the cache. */
@@ -94,5 +95,8 @@ void tile_mask(const nas_view *x, const nas_conv_grad *out, float *sums, int cha
 
 /** to[i] += partial[0][i] + partial[1][i] + ..., in this order; parallel. */
 void tile_reduce(size_t count, int parts, const float *partial, float *to);
+
+/** The same of a matrix to[rows][columns], whose partial sums are [parts][columns][rows]. */
+void tile_reduce_turned(int rows, int columns, int parts, const float *partial, float *to);
 
 #endif
