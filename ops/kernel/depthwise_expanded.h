@@ -253,7 +253,7 @@ static gemm_right pack_scaled(const expanded_job *job, int first, int count, con
                           .col = job->plan.geom->cin};
 
     return gemm_pack(count, job->plan.cin, &w, &(gemm_scales){.row = factor + first},
-                     format_of(count, job->plan.cin), packed);
+                     gemm_best(count, job->plan.cin), packed);
 }
 
 /* Masks a finished row of the depthwise gradient into g [w][vectors] and adds to the
@@ -300,7 +300,7 @@ static void spread(const expanded_job *job, const dw_task *task, const float *g,
     }
     if (job->out->dx) {
         const gemm_left left = {.data = g, .ld = step};
-        const gemm_right right = {.data = back, .format = format_of(task->channels, cin)};
+        const gemm_right right = {.data = back, .format = gemm_best(task->channels, cin)};
 
         gemm(pixels, cin, task->channels, &left, &right, job->out->dx + first * cin, cin,
              job->out->add || task->first > 0, NULL);
@@ -410,7 +410,7 @@ static void correct_dx(const expanded_job *job, const float *sum_g, const float 
             row[j] = -row[j];
     }
     const gemm_right right =
-        gemm_pack(cin, cin, &negative, NULL, format_of(cin, cin), job->q_packed);
+        gemm_pack(cin, cin, &negative, NULL, gemm_best(cin, cin), job->q_packed);
 
     for (int i = 0; i < cin; i++) {
         double sum = 0, shift = 0;

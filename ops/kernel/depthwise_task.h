@@ -178,15 +178,12 @@ static size_t packed_floats(const dw_plan *plan)
     return gemm_packed_count(plan->cin, plan->vectors * NAS_VL);
 }
 
-static gemm_format format_of(int k, int n)
-{
-    return gemm_has_tiles(k, n) ? GEMM_TILES : GEMM_PANELS;
-}
-
 /* Of the product's w. */
 static gemm_format product_format(const dw_plan *plan)
 {
-    return plan->cin <= GEMM_PLANES_K ? format_of(plan->cin, plan->vectors * NAS_VL) : GEMM_PANELS;
+    return plan->cin <= GEMM_PLANES_K && gemm_has_tiles(plan->cin, plan->vectors * NAS_VL)
+               ? GEMM_TILES
+               : GEMM_PANELS;
 }
 
 /* Packs the product's w for all groups. */

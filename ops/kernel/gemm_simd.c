@@ -327,7 +327,8 @@ static void pack_pairs(int k, int n, const gemm_right *b, const gemm_scales *sca
     for (int p = 0; p < k; p++)
         for (int j = 0; j < n; j++)
             packed[(size_t)(p / 2) * ROW + 2 * j + p % 2] =
-                b->data[p * b->row + j * b->col] * (scales->column ? scales->column[j] : 1);
+                b->data[p * b->row + j * b->col] * (scales->column ? scales->column[j] : 1) *
+                (scales->row ? scales->row[p] : 1);
 }
 
 gemm_right gemm_pack(int k, int n, const gemm_right *b, const gemm_scales *scales,

@@ -138,7 +138,7 @@ NAS_INLINE int gemm_strip_width(const gemm_right *b, int left, int wide)
 /** `wide` where one thread makes all columns. */
 enum { GEMM_WIDE = 16 };
 
-/** Packs the [k][n] matrix b times its scales (NULL: 1; rows have none in pairs).  Parallel; call
+/** Packs the [k][n] matrix b times its scales (NULL: 1).  Parallel; call
  * it outside of parallel regions.  Returns the packed operand. */
 gemm_right gemm_pack(int k, int n, const gemm_right *b, const gemm_scales *scales,
                      gemm_format format, float *packed);
