@@ -142,8 +142,9 @@ typedef struct amx_out {
     ptrdiff_t ldc;
     int rows, columns;
     bool add;
-    const gemm_planes *planes; /* or NULL: where they go instead ... */
-    int row;                   /* ... from its row `row` on          */
+    const gemm_planes *planes; /* or NULL: where they go instead ...                 */
+    const gemm_masked *masked; /* or NULL: what they are finished with ...            */
+    int row, column;           /* ... (0, 0) being its row `row` and column `column`  */
 } amx_out;
 
 NAS_INLINE void out_rows(const amx_out *o, const float *sums, int r, int j)
@@ -169,6 +170,39 @@ NAS_INLINE void out_planes(const amx_out *o, const float *sums, int r, int j)
         for (; i < stop; i++, to += NAS_VL, sums += SIDE)
             v_store(to, v_min(high, v_max(low, v_load(sums) * scale + shift)));
     }
+}
+
+NAS_INLINE void masked_tile(const bool PART, const amx_out *o, const float *sums, int r, int j)
+{
+    const gemm_masked *m = o->masked;
+    const int rows = least_of(o->rows - r, SIDE), n = o->columns - j, c = o->column + j;
+    const vfloat low = v_set(m->low), high = v_set(m->high), none = {0};
+    const vfloat scale = v_get(PART, m->scale + c, n), shift = v_get(PART, m->shift + c, n);
+    const vfloat mean = v_get(PART, m->mean + c, n);
+    const float *raw = m->raw + (o->row + r) * m->ld + c;
+    float *g = m->g + (o->row + r) * m->ld + c, *values = m->values + (o->row + r) * m->ldv + c;
+    vfloat sum_g = {0}, sum_gy = {0};
+
+    for (int i = 0; i < rows; i++, raw += m->ld, g += m->ld, values += m->ldv, sums += SIDE) {
+        const vfloat y = v_get(PART, raw, n), z = scale * y + shift;
+        const vfloat masked = v_select((z > low) & (z < high), v_load(sums), none);
+
+        v_put(PART, g, masked, n);
+        if (m->values)
+            v_put(PART, values, v_min(high, v_max(low, z)), n);
+        sum_g += masked;
+        sum_gy += masked * (y - mean);
+    }
+    v_put(PART, m->sum_g + c, v_get(PART, m->sum_g + c, n) + sum_g, n);
+    v_put(PART, m->sum_gy + c, v_get(PART, m->sum_gy + c, n) + sum_gy, n);
+}
+
+static void out_masked(const amx_out *o, const float *sums, int r, int j)
+{
+    if (o->columns - j >= SIDE)
+        masked_tile(false, o, sums, r, j);
+    else
+        masked_tile(true, o, sums, r, j);
 }
 
 /* Sixteen rows of sixteen numbers of 32 bits. */
@@ -217,6 +251,8 @@ NAS_INLINE void out_tile(const amx_out *o, const float *sums, int r, int j)
         return;
     if (o->planes)
         out_planes(o, sums, r, j);
+    else if (o->masked)
+        out_masked(o, sums, r, j);
     else
         out_rows(o, sums, r, j);
 }
@@ -298,7 +334,7 @@ NAS_INLINE void fetch_sums(const amx_out *o, int r, int rows, int j)
 /* Whether `rows` rows from r and `columns` columns from j exist and are stored as they are. */
 NAS_INLINE bool is_straight(const amx_out *o, int r, int rows, int j, int columns)
 {
-    return !o->planes && r + rows <= o->rows && j + columns <= o->columns;
+    return !o->planes && !o->masked && r + rows <= o->rows && j + columns <= o->columns;
 }
 
 /* Two tiles of rows by two of columns, from row r and column j on.  Products of parts are made
@@ -468,6 +504,7 @@ static void multiply_tiles(int k, const gemm_left *a, const gemm_right *b, amx_o
     _Alignas(64) half parts[BLOCK_ROWS * PARTS * BLOCK_K];
     const half *right = (const half *)b->data + j / SIDE * column_size(k);
     const int tiles = (out.columns + SIDE - 1) / SIDE, rows = out.rows;
+    const gemm_masked *masked = out.masked;
     const bool add = out.add;
     float *c = out.c;
     amx_ahead ahead = ahead_of(streams, depth_of(k));
@@ -486,6 +523,7 @@ static void multiply_tiles(int k, const gemm_left *a, const gemm_right *b, amx_o
             out.c = out.planes ? NULL : c + r * out.ldc;
             out.row = r;
             out.add = add || p > 0;
+            out.masked = p + BLOCK_K < k ? NULL : masked;
             split_rows(out.rows, terms, a->data + r * a->ld + p, a->ld, parts);
             for (int at = 0, take; at < tiles; at += take) {
                 take = piece_of(tiles, at);

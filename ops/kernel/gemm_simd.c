@@ -13,7 +13,8 @@ typedef struct tile {
     int tail; /* columns of the last vector that exist */
     bool add;
     const gemm_planes *planes; /* where the tile goes instead, c being its place there, or NULL */
-    int column;                /* ... its first of B's columns */
+    const gemm_masked *masked; /* ... what it is finished with, c being its place in g, or NULL */
+    int row, column;           /* ... its first                                                 */
 } tile;
 
 /* Stores a tile; PART: not all columns of the last vector exist. */
@@ -52,6 +53,36 @@ NAS_INLINE void tile_store_planes(const int MR, const int NV, vfloat sum[12][3],
     }
 }
 
+NAS_INLINE void tile_store_masked(const int MR, const int NV, const bool PART, vfloat sum[12][3],
+                                  const tile *t)
+{
+    const gemm_masked *m = t->masked;
+    const vfloat low = v_set(m->low), high = v_set(m->high), none = {0};
+
+    for (int j = 0; j < NV; j++) {
+        const bool part = PART && j == NV - 1;
+        const int c = t->column + j * NAS_VL, n = t->tail;
+        const vfloat scale = v_get(part, m->scale + c, n), shift = v_get(part, m->shift + c, n);
+        const vfloat mean = v_get(part, m->mean + c, n);
+        const float *raw = m->raw + t->row * m->ld + c;
+        float *g = t->c + j * NAS_VL, *values = m->values + t->row * m->ldv + c;
+        vfloat sum_g = {0}, sum_gy = {0};
+
+        for (int r = 0; r < MR; r++, raw += m->ld, g += m->ld, values += m->ldv) {
+            const vfloat y = v_get(part, raw, n), z = scale * y + shift;
+            const vfloat masked = v_select((z > low) & (z < high), sum[r][j], none);
+
+            v_put(part, g, masked, n);
+            if (m->values)
+                v_put(part, values, v_min(high, v_max(low, z)), n);
+            sum_g += masked;
+            sum_gy += masked * (y - mean);
+        }
+        v_put(part, m->sum_g + c, v_get(part, m->sum_g + c, n) + sum_g, n);
+        v_put(part, m->sum_gy + c, v_get(part, m->sum_gy + c, n) + sum_gy, n);
+    }
+}
+
 /* MR rows by NV vectors of C, all in registers while k (at least 1) runs. */
 NAS_INLINE void tile_multiply(const int MR, const int NV, const bool TRANSPOSED, const tile *t)
 {
@@ -79,6 +110,9 @@ NAS_INLINE void tile_multiply(const int MR, const int NV, const bool TRANSPOSED,
     } while (--p > 0);
     if (!TRANSPOSED && t->planes)
         tile_store_planes(MR, NV, sum, t);
+    else if (!TRANSPOSED && t->masked)
+        t->tail < NAS_VL ? tile_store_masked(MR, NV, true, sum, t)
+                         : tile_store_masked(MR, NV, false, sum, t);
     else if (t->tail < NAS_VL)
         t->add ? tile_store(MR, NV, true, true, sum, t) : tile_store(MR, NV, true, false, sum, t);
     else
@@ -192,6 +226,7 @@ static void strip_multiply(int rows, const gemm_left *a, tile t, int vectors,
         kernels[take - 1](&t);
         t.a += take * row;
         t.c += take * t.ldc;
+        t.row += take;
     }
 }
 
@@ -279,6 +314,30 @@ void gemm(int rows, int n, int k, const gemm_left *a, const gemm_right *b, float
     for (int j = 0, width; j < n; j += width) {
         width = gemm_strip_width(b, n - j, GEMM_WIDE);
         gemm_strip(rows, k, a, b, c, ldc, j, width, add, ahead);
+    }
+}
+
+void gemm_to_masked(int rows, int n, int k, const gemm_left *a, const gemm_right *b,
+                    const gemm_masked *masked, gemm_ahead *ahead)
+{
+    for (int j = 0, width; j < n; j += width) {
+        width = gemm_strip_width(b, n - j, GEMM_WIDE);
+#ifdef __AMX_BF16__
+        if (b->format == GEMM_TILES) {
+            const amx_out out = {.c = masked->g + j, .ldc = masked->ld, .rows = rows,
+                                 .columns = width, .masked = masked, .column = j};
+
+            multiply_tiles(k, a, b, out, j, ahead);
+            continue;
+        }
+#endif
+        const int vectors = (width + NAS_VL - 1) / NAS_VL;
+        const tile t = {.k = k, .a = a->data, .lda = a->ld,
+                        .b = b->data + (ptrdiff_t)k * j, .ldb = vectors * NAS_VL,
+                        .c = masked->g + j, .ldc = masked->ld,
+                        .tail = width - (vectors - 1) * NAS_VL, .masked = masked, .column = j};
+
+        strip_multiply(rows, a, t, vectors, register_tiles[0][vectors - 1], ahead);
     }
 }
 

@@ -23,6 +23,7 @@
 #define gemm_strip NAS_ISA_NAME(nas_gemm__strip)
 #define gemm NAS_ISA_NAME(nas_gemm__all)
 #define gemm_to_planes NAS_ISA_NAME(nas_gemm__planes)
+#define gemm_to_masked NAS_ISA_NAME(nas_gemm__masked)
 
 /* gcc keeps up to 3 vectors of columns times GEMM_ROWS(nv) rows of C in registers. */
 #if NAS_VL == 16
@@ -101,6 +102,18 @@ typedef struct gemm_planes {
     float low, high;
 } gemm_planes;
 
+/** Products that are gradients dv of activated values, finished where they are made: of row r and
+ * column j of them, with y = raw[r*ld + j] and z = scale[j]*y + shift[j],
+ *   g[r*ld + j] = low < z < high ? dv : 0,   values[r*ldv + j] = min(high, max(low, z)),
+ * and the sums of g and of g*(y - mean[j]) over rows are added to sum_g[j] and sum_gy[j]. */
+typedef struct gemm_masked {
+    const float *raw, *scale, *shift, *mean;
+    float low, high;
+    ptrdiff_t ld, ldv;
+    float *g, *values;      /* values NULL: not wanted */
+    float *sum_g, *sum_gy;
+} gemm_masked;
+
 /** `n` rounded up to whole vectors. */
 NAS_INLINE int gemm_round(int n) { return (n + NAS_VL - 1) / NAS_VL * NAS_VL; }
 
@@ -156,6 +169,10 @@ void gemm_strip(int rows, int k, const gemm_left *a, const gemm_right *b, float 
 /** All columns: C[rows][n] = A*B or C += A*B. */
 void gemm(int rows, int n, int k, const gemm_left *a, const gemm_right *b, float *c, ptrdiff_t ldc,
           bool add, gemm_ahead *ahead);
+
+/** All columns of A*B as gradients; b is packed, but not in pairs. */
+void gemm_to_masked(int rows, int n, int k, const gemm_left *a, const gemm_right *b,
+                    const gemm_masked *masked, gemm_ahead *ahead);
 
 /** All columns of A*B into planes; b is packed. */
 void gemm_to_planes(int rows, int n, int k, const gemm_left *a, const gemm_right *b,

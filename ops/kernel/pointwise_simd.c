@@ -1,6 +1,7 @@
 /* Pointwise convolution: matrix products over tiles of rows ([n*h*w][cin] by
  * [cin][cout]) that stay in the second-level cache from the reading of the view
  * to the statistics or the mask. */
+#include <math.h>
 #include <omp.h>
 
 #include "ops/kernel/gemm_simd.h"
@@ -12,6 +13,7 @@ typedef struct layout {
     int ldx, ldy;          /* row strides of the tiles                     */
     int rows, rows_back;   /* rows of a tile, forward and backward         */
     int parts;             /* partial weight gradients                     */
+    int sums;              /* of a tile: two of each input channel         */
     size_t packed;         /* the packed weights, of either direction      */
     size_t partial, tiles; /* one partial weight gradient; a thread's tiles */
 } layout;
@@ -30,7 +32,8 @@ static layout layout_of(const nas_conv_geom *g)
     l.partial = weights;
     const size_t one = (size_t)l.rows * (size_t)(l.ldx + l.ldy);
     const size_t two = (size_t)l.rows_back * (size_t)(l.ldx + l.ldy);
-    l.tiles = one > two ? one : two;
+    l.sums = 2 * tile_ld(g->cin);
+    l.tiles = (one > two ? one : two) + (size_t)l.sums;
     return l;
 }
 
@@ -278,6 +281,42 @@ static void fetch_backward(const job *j, const nas_grad_view *dy, const nas_conv
         fetch_tile(ahead, 3, dy->raw + next * (size_t)g->cout, rows, g->cout, products);
 }
 
+/* Whether masks are applied where the input's gradient is made: those which bounds tell. */
+static bool is_fused(const job *j, const float *sums)
+{
+    const nas_act act = j->x->act;
+
+    return sums && j->w.format != GEMM_PAIRS && (act == NAS_ACT_RELU || act == NAS_ACT_RELU6);
+}
+
+/* The input's masked gradient of a tile whose output gradients are `left`, and the input's values
+ * if they are wanted. */
+static void masked_tile(const job *j, const nas_conv_grad *out, const gemm_left *left, float *sums,
+                        float *values, size_t first, int rows, gemm_ahead *ahead)
+{
+    const nas_conv_geom *g = j->g;
+    float *own = my_tiles(j) + j->l.tiles - (size_t)j->l.sums, *product = own + j->l.sums / 2;
+    const gemm_masked masked = {.raw = j->x->x + first * (size_t)g->cin,
+                                .scale = j->x->scale,
+                                .shift = j->x->shift,
+                                .mean = out->mean,
+                                .low = 0,
+                                .high = j->x->act == NAS_ACT_RELU6 ? 6 : INFINITY,
+                                .ld = g->cin,
+                                .ldv = j->l.ldx,
+                                .g = out->dx + first * (size_t)g->cin,
+                                .values = values,
+                                .sum_g = own,
+                                .sum_gy = product};
+
+    memset(own, 0, (size_t)j->l.sums * sizeof *own);
+    gemm_to_masked(rows, g->cin, g->cout, left, &j->w, &masked, ahead);
+    for (int c = 0; c < g->cin; c++) {
+        sums[c] += own[c];
+        sums[g->cin + c] += product[c] * out->invstd[c];
+    }
+}
+
 /* One tile of rows: its gradients of the raw output, from them the input's
  * gradient, and its share of the weights', which `fresh` begins. */
 static void backward_tile(const job *j, const nas_grad_view *dy, const nas_conv_grad *out,
@@ -291,7 +330,9 @@ static void backward_tile(const job *j, const nas_grad_view *dy, const nas_conv_
 
     fetch_backward(j, dy, out, first + (size_t)rows, rows, &ahead);
     tile_grad(dy, g->cout, first, rows, 0, g->cout, grads, j->l.ldy);
-    for (int c = 0, width; out->dx && c < g->cin; c += width) {
+    if (is_fused(j, sums))
+        masked_tile(j, out, &left, sums, dw ? values : NULL, first, rows, &ahead);
+    for (int c = 0, width; !is_fused(j, sums) && out->dx && c < g->cin; c += width) {
         width = gemm_strip_width(&j->w, g->cin - c, GEMM_WIDE);
         gemm_strip(rows, g->cout, &left, &j->w, out->dx + first * (size_t)g->cin, g->cin, c, width,
                    out->add && !sums, &ahead);
@@ -305,7 +346,8 @@ static void backward_tile(const job *j, const nas_grad_view *dy, const nas_conv_
         const gemm_right right = {.data = wide, .row = j->l.ldx + j->l.ldy - narrow_ld, .col = 1};
         const int few = least(g->cin, g->cout), many = g->cin + g->cout - few;
 
-        tile_view(j->x, g->h * g->w, g->cin, first, rows, values, j->l.ldx);
+        if (!is_fused(j, sums))
+            tile_view(j->x, g->h * g->w, g->cin, first, rows, values, j->l.ldx);
         gemm(few, many, rows, &rows_of, &right, dw, many, !fresh, &ahead);
     }
 }
