@@ -283,6 +283,30 @@ NAS_INLINE void mask_expanded_row(const nas_act act, dw_task *task, int row, flo
     }
 }
 
+/* Bytes of each stream that are fetched in each of `steps` steps. */
+static void set_pace(gemm_ahead *ahead, size_t bytes, int steps)
+{
+    ahead->step[0] = ahead->step[1] = (bytes / (size_t)steps + 63) / 64 * 64;
+}
+
+/* What load_dy will read next, if it is contiguous: `rows` rows. */
+static void look_ahead(const expanded_job *job, dw_task *task, int img, int rows)
+{
+    const nas_conv_geom *geom = job->plan.geom;
+    const size_t row = (size_t)geom->ow * geom->cout;
+    const size_t next = (size_t)img * geom->oh + task->next_dy, all = (size_t)geom->n * geom->oh;
+    const size_t end = next + rows < all ? next + rows : all;
+    const float *from[2] = {job->dy->g, job->dy->a ? job->dy->raw : job->dy->g};
+
+    for (int i = 0; i < 2; i++) {
+        const char *start = (const char *)(from[i] + next * row);
+
+        if (task->ahead->stream[i] < start)
+            task->ahead->stream[i] = start;
+        task->ahead->end[i] = (const char *)(from[i] + end * row);
+    }
+}
+
 /* Rows [row, row + rows) of g go into T and into dx. */
 static void spread(const expanded_job *job, const dw_task *task, const float *g, const float *back,
                    float *t, int img, int row, int rows)
@@ -296,14 +320,15 @@ static void spread(const expanded_job *job, const dw_task *task, const float *g,
         const gemm_left x = {.data = plan->product->x + first * cin, .ld = cin, .transposed = true};
         const gemm_right right = {.data = g, .row = step, .col = 1};
 
-        gemm(cin, task->channels, pixels, &x, &right, t + task->first, geom->cin, true, NULL);
+        gemm(cin, task->channels, pixels, &x, &right, t + task->first, geom->cin, true,
+             task->ahead);
     }
     if (job->out->dx) {
         const gemm_left left = {.data = g, .ld = step};
         const gemm_right right = {.data = back, .format = gemm_best(task->channels, cin)};
 
         gemm(pixels, cin, task->channels, &left, &right, job->out->dx + first * cin, cin,
-             job->out->add || task->first > 0, NULL);
+             job->out->add || task->first > 0, task->ahead);
     }
 }
 
@@ -313,6 +338,7 @@ static void expanded_image(const expanded_job *job, dw_task *task, float *g, con
     const dw_plan *plan = &job->plan;
     const nas_conv_geom *geom = plan->geom;
     const size_t step = (size_t)geom->w * task->vectors * NAS_VL;
+    const size_t bytes = (size_t)plan->band * geom->ow * geom->cout * sizeof *g;
     int row = 0, held = 0; /* of the input gradient: finished, and not yet spread */
 
     start_image(task, job->view, img, 0);
@@ -320,6 +346,10 @@ static void expanded_image(const expanded_job *job, dw_task *task, float *g, con
         const int stop = smaller(i + plan->band, geom->oh);
 
         load_dy(task, job->dy, img, stop);
+        if (task->ahead) {
+            look_ahead(job, task, img, larger(job->rows, plan->band));
+            set_pace(task->ahead, bytes / 3, larger(1, plan->band * geom->ow * task->vectors / 12));
+        }
         load_x(task, job->view, img, (stop - 1) * geom->stride - geom->pad + geom->k);
         if (job->out->dw)
             gather_weights(task, i, stop);
@@ -327,7 +357,11 @@ static void expanded_image(const expanded_job *job, dw_task *task, float *g, con
                                           : smaller(stop * geom->stride - geom->pad, geom->h);
         for (; row < last; row++) {
             load_x(task, job->view, img, row + 1);
+            if (task->ahead)
+                set_pace(task->ahead, bytes / plan->band / 3, task->vectors * plan->blocks);
             convolve_back_row(task, row);
+            if (task->ahead)
+                set_pace(task->ahead, bytes / plan->band / 3 * job->rows, larger(1, job->rows * geom->w * ceil_div(plan->cin, NAS_VL) / 8));
             NAS_WITH_ACT(job->bn->act, mask_expanded_row(ACT, task, row, g + held * step));
             if (++held == job->rows || row + 1 == geom->h) {
                 spread(job, task, g, back, t, img, row + 1 - held, held);
@@ -353,9 +387,12 @@ static void expanded_chunk(const expanded_job *job, int chunk)
         memset(t, 0, taps * sizeof *t);
     for (int group = 0; group < plan->groups; group++) {
         const nas_conv_grad none = {.dw = job->out->dw};
+        gemm_ahead ahead = {0};
         dw_task task;
 
         task_init(&task, plan, group, job->scratch);
+        if (plan->groups == 1)
+            task.ahead = &ahead;
         start_backward(&task, job->view, job->w, job->dy, &none);
         zero(&task, task.sum[0]);
         zero(&task, task.sum[1]);

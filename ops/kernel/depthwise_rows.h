@@ -9,7 +9,7 @@
 #ifndef NAS_OPS_KERNEL_DEPTHWISE_ROWS_H
 #define NAS_OPS_KERNEL_DEPTHWISE_ROWS_H
 
-#include "ops/kernel/simd.h"
+#include "ops/kernel/gemm_simd.h"
 
 /* How a row is cut into blocks.  FULL: one block holds a whole row of a
  * convolution that keeps its size, and taps that only meet padding are left out. */
@@ -29,6 +29,7 @@ static inline row_cut row_cut_of(int width, bool keeps_size)
 typedef struct row_span {
     int vectors, blocks;
     size_t in, w, out;
+    gemm_ahead *ahead; /* what convolutions fetch meanwhile, a step each block, or NULL */
 } row_span;
 
 /* One row of outputs of each vector:
@@ -101,10 +102,13 @@ NAS_INLINE void conv_row_body(const int window, const int stride, const int bloc
     const size_t pixel = (size_t)step * NAS_VL;
 
     for (int v = 0; v < s.vectors; v++)
-        for (int at = 0; at < (full ? 1 : s.blocks); at++)
+        for (int at = 0; at < (full ? 1 : s.blocks); at++) {
+            if (s.ahead)
+                gemm_fetch(s.ahead);
             conv_block(window, stride, block, full, in,
                        v * s.in + (size_t)at * block * stride * NAS_VL, w, v * s.w, rows,
                        dst + v * s.out + (size_t)at * block * pixel, pixel);
+        }
 }
 
 /* `taps` window rows at once and `sets` sums a tap keep enough additions in

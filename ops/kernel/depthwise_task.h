@@ -20,7 +20,7 @@ enum {
     BAND = 8,         /* output rows at a time at most, where rows are short        */
     MOMENT_PIXELS = 128, /* pixels whose moments are taken about one value, about   */
     MAX_K = 7,
-    PRODUCT_WINDOW = 32768 /* ... in place of WINDOW, where a product's w needs cache too */
+    PRODUCT_WINDOW = 49152 /* ... in place of WINDOW, where a product's w needs cache too */
 };
 
 /* A phase of the input gradient: with stride 2 the even and the odd columns of
@@ -152,6 +152,7 @@ typedef struct dw_task {
     int first, channels; /* of the group         */
     int vectors;
     int next_x, next_dy; /* rows not yet loaded  */
+    gemm_ahead *ahead;   /* what is fetched while windows are convolved and products made, or NULL */
     float *x, *dy;       /* the rolling windows  */
     float *row;          /* [vectors][row_columns], a finished row */
     float *w;            /* [vectors][k][k], as forward or input gradient want it */
@@ -236,6 +237,7 @@ static void task_init(dw_task *task, const dw_plan *plan, int group, float *scra
     float *at = scratch + partial_floats(geom) + task_floats(plan) * omp_get_thread_num();
 
     task->plan = plan;
+    task->ahead = NULL;
     task->first = group * plan->vectors * NAS_VL;
     task->channels = smaller(geom->cin - task->first, plan->vectors * NAS_VL);
     task->vectors = ceil_div(task->channels, NAS_VL);
@@ -282,7 +284,8 @@ static row_span span_of(const dw_task *task, const dw_window *window, int blocks
                       .blocks = blocks,
                       .in = (size_t)window->columns * NAS_VL,
                       .w = (size_t)k * k * NAS_VL,
-                      .out = (size_t)task->plan->row_columns * NAS_VL};
+                      .out = (size_t)task->plan->row_columns * NAS_VL,
+                      .ahead = task->ahead};
 }
 
 /* Asks for the group's part of a row of pixels before it is used: rows are as far
@@ -369,7 +372,7 @@ static void multiply_rows(const dw_task *task, nas_act act, size_t pixel, int ro
                                 .low = act == NAS_ACT_NONE ? -INFINITY : 0,
                                 .high = act == NAS_ACT_RELU6 ? 6 : INFINITY};
 
-    gemm_to_planes(rows * w, task->channels, plan->cin, &left, &right, &planes);
+    gemm_to_planes(rows * w, task->channels, plan->cin, &left, &right, &planes, task->ahead);
 }
 
 /* Loads the rows of x before `end` that are not there yet. */
@@ -400,9 +403,11 @@ NAS_INLINE void load_grad_row(const bool plain, const dw_task *task, const float
     const int vectors = task->vectors, channels = task->channels;
 
     for (int p = 0; p < pixels; p++, to += NAS_VL) {
-        prefetch_pixel(channels, g + (size_t)(p + pixels) * cout);
-        if (!plain)
-            prefetch_pixel(channels, raw + (size_t)(p + pixels) * cout);
+        if (channels < cout) {
+            prefetch_pixel(channels, g + (size_t)(p + pixels) * cout);
+            if (!plain)
+                prefetch_pixel(channels, raw + (size_t)(p + pixels) * cout);
+        }
         for (int v = 0; v < vectors; v++) {
             const int c = v * NAS_VL;
             const size_t at = (size_t)p * cout + c;

@@ -293,6 +293,8 @@ NAS_INLINE void fetch_some(amx_ahead *ahead, size_t tiles)
 {
     for (int i = 0; ahead->streams && i < 4; i++)
         for (ahead->due[i] += tiles * ahead->step[i]; ahead->due[i] >= 64; ahead->due[i] -= 64) {
+            if (ahead->streams->stream[i] >= ahead->streams->end[i])
+                continue;
             __builtin_prefetch(ahead->streams->stream[i], 0, 2);
             ahead->streams->stream[i] += 64;
         }

@@ -201,16 +201,6 @@ static multiply_fn *const paired_tiles[] = {tile_paired_1, tile_paired_2, tile_p
 static multiply_fn *const *const paired_tiles = NULL;
 #endif
 
-static void fetch(gemm_ahead *ahead)
-{
-    for (int i = 0; i < 4; i++) {
-        const char *end = ahead->stream[i] + ahead->step[i];
-
-        for (; ahead->stream[i] < end; ahead->stream[i] += 64)
-            __builtin_prefetch(ahead->stream[i], 0, 2);
-    }
-}
-
 /* The rows of one strip of C, t being the tile at its top. */
 static void strip_multiply(int rows, const gemm_left *a, tile t, int vectors,
                            multiply_fn *const *kernels, gemm_ahead *ahead)
@@ -222,7 +212,7 @@ static void strip_multiply(int rows, const gemm_left *a, tile t, int vectors,
         /* Two halves rather than a whole tile and a thin one. */
         take = left >= 2 * full || left == full ? full : left > full ? (left + 1) / 2 : left;
         if (ahead)
-            fetch(ahead);
+            gemm_fetch(ahead);
         kernels[take - 1](&t);
         t.a += take * row;
         t.c += take * t.ldc;
@@ -342,13 +332,13 @@ void gemm_to_masked(int rows, int n, int k, const gemm_left *a, const gemm_right
 }
 
 void gemm_to_planes(int rows, int n, int k, const gemm_left *a, const gemm_right *b,
-                    const gemm_planes *planes)
+                    const gemm_planes *planes, gemm_ahead *ahead)
 {
 #ifdef __AMX_BF16__
     if (b->format == GEMM_TILES) {
         const amx_out out = {.rows = rows, .columns = n, .planes = planes};
 
-        multiply_tiles(k, a, b, out, 0, NULL);
+        multiply_tiles(k, a, b, out, 0, ahead);
         return;
     }
 #endif
@@ -361,7 +351,7 @@ void gemm_to_planes(int rows, int n, int k, const gemm_left *a, const gemm_right
         t.b = b->data + (ptrdiff_t)k * j;
         t.ldb = vectors * NAS_VL;
         t.c = planes->to + (size_t)(j / NAS_VL) * planes->plane;
-        strip_multiply(rows, a, t, vectors, register_tiles[0][vectors - 1], NULL);
+        strip_multiply(rows, a, t, vectors, register_tiles[0][vectors - 1], ahead);
     }
 }
 

@@ -85,11 +85,23 @@ NAS_INLINE gemm_format gemm_best(int k, int n)
 
 /** Memory that will be read next, fetched bit by bit while products keep the
  * adders busy: otherwise the cores wait for memory between two tiles, and memory
- * for the cores during them.  `step` bytes of each stream a register tile. */
+ * for the cores during them.  `step` bytes of each stream a register tile, up to `end`. */
 typedef struct gemm_ahead {
-    const char *stream[4];
+    const char *stream[4], *end[4];
     size_t step[4];
 } gemm_ahead;
+
+/** One step of each stream. */
+NAS_INLINE void gemm_fetch(gemm_ahead *ahead)
+{
+    for (int i = 0; i < 4; i++) {
+        const char *to = ahead->stream[i] + ahead->step[i];
+
+        to = to < ahead->end[i] ? to : ahead->end[i];
+        for (; ahead->stream[i] < to; ahead->stream[i] += 64)
+            __builtin_prefetch(ahead->stream[i], 0, 2);
+    }
+}
 
 /** Vectors of channels apart from each other: vector v of row r lies at v*plane + r*NAS_VL, and
  * `skip` floats further for each `run` rows before it, if the right operand is in tiles.
@@ -176,6 +188,6 @@ void gemm_to_masked(int rows, int n, int k, const gemm_left *a, const gemm_right
 
 /** All columns of A*B into planes; b is packed. */
 void gemm_to_planes(int rows, int n, int k, const gemm_left *a, const gemm_right *b,
-                    const gemm_planes *planes);
+                    const gemm_planes *planes, gemm_ahead *ahead);
 
 #endif

@@ -79,6 +79,7 @@ static void fetch_tile(gemm_ahead *ahead, int stream, const float *p, int rows, 
     const size_t bytes = (size_t)rows * (size_t)channels * sizeof *p;
 
     ahead->stream[stream] = (const char *)p;
+    ahead->end[stream] = ahead->stream[stream] + bytes;
     ahead->step[stream] = (12 * bytes / products + 63) / 64 * 64;
 }
 
