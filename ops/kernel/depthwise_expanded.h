@@ -283,22 +283,17 @@ NAS_INLINE void mask_expanded_row(const nas_act act, dw_task *task, int row, flo
     }
 }
 
-/* Bytes of each stream that are fetched in each of `steps` steps. */
-static void set_pace(gemm_ahead *ahead, size_t bytes, int steps)
-{
-    ahead->step[0] = ahead->step[1] = (bytes / (size_t)steps + 63) / 64 * 64;
-}
-
-/* What load_dy will read next, if it is contiguous: `rows` rows. */
-static void look_ahead(const expanded_job *job, dw_task *task, int img, int rows)
+/* What load_dy will read next: as many rows as are spread at a time, and as are loaded. */
+static void fetch_dy(const expanded_job *job, const dw_task *task, int img)
 {
     const nas_conv_geom *geom = job->plan.geom;
+    const size_t rows = (size_t)larger(job->rows, job->plan.band);
     const size_t row = (size_t)geom->ow * geom->cout;
     const size_t next = (size_t)img * geom->oh + task->next_dy, all = (size_t)geom->n * geom->oh;
     const size_t end = next + rows < all ? next + rows : all;
     const float *from[2] = {job->dy->g, job->dy->a ? job->dy->raw : job->dy->g};
 
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; task->ahead && i < 2; i++) {
         const char *start = (const char *)(from[i] + next * row);
 
         if (task->ahead->stream[i] < start)
@@ -338,7 +333,7 @@ static void expanded_image(const expanded_job *job, dw_task *task, float *g, con
     const dw_plan *plan = &job->plan;
     const nas_conv_geom *geom = plan->geom;
     const size_t step = (size_t)geom->w * task->vectors * NAS_VL;
-    const size_t bytes = (size_t)plan->band * geom->ow * geom->cout * sizeof *g;
+    const size_t bytes = (size_t)geom->ow * geom->cout * sizeof *g; /* of a row of dy */
     int row = 0, held = 0; /* of the input gradient: finished, and not yet spread */
 
     start_image(task, job->view, img, 0);
@@ -346,10 +341,8 @@ static void expanded_image(const expanded_job *job, dw_task *task, float *g, con
         const int stop = smaller(i + plan->band, geom->oh);
 
         load_dy(task, job->dy, img, stop);
-        if (task->ahead) {
-            look_ahead(job, task, img, larger(job->rows, plan->band));
-            set_pace(task->ahead, bytes / 3, larger(1, plan->band * geom->ow * task->vectors / 12));
-        }
+        fetch_dy(job, task, img);
+        fetch_in_product(task->ahead, plan->band * bytes / 3, plan->band * geom->ow, task->vectors);
         load_x(task, job->view, img, (stop - 1) * geom->stride - geom->pad + geom->k);
         if (job->out->dw)
             gather_weights(task, i, stop);
@@ -357,13 +350,12 @@ static void expanded_image(const expanded_job *job, dw_task *task, float *g, con
                                           : smaller(stop * geom->stride - geom->pad, geom->h);
         for (; row < last; row++) {
             load_x(task, job->view, img, row + 1);
-            if (task->ahead)
-                set_pace(task->ahead, bytes / plan->band / 3, task->vectors * plan->blocks);
+            fetch_in_row(task, bytes / 3);
             convolve_back_row(task, row);
-            if (task->ahead)
-                set_pace(task->ahead, bytes / plan->band / 3 * job->rows, larger(1, job->rows * geom->w * ceil_div(plan->cin, NAS_VL) / 8));
             NAS_WITH_ACT(job->bn->act, mask_expanded_row(ACT, task, row, g + held * step));
             if (++held == job->rows || row + 1 == geom->h) {
+                fetch_in_product(task->ahead, held * bytes / 3, held * geom->w,
+                                 ceil_div(plan->cin, NAS_VL));
                 spread(job, task, g, back, t, img, row + 1 - held, held);
                 held = 0;
             }

@@ -69,17 +69,18 @@ NAS_INLINE void store_pixel(const bool PART, const float *from, vfloat centre, f
     m->squares += off * off;
 }
 
-/* One vector of channels of a row, the one below it being fetched, and its moments. */
+/* One vector of channels of a row, and its moments; the row `below` floats further is fetched,
+ * unless that is 0. */
 NAS_INLINE row_moments store_row(const bool PART, const float *from, vfloat centre, int pixels,
-                                 int cout, float *to, int n)
+                                 int cout, size_t below, float *to, int n)
 {
-    const size_t below = (size_t)pixels * cout;
     row_moments m[4] = {{{0}, {0}}};
     int p = 0;
 
     for (; p + 4 <= pixels; p += 4)
         for (int i = 0; i < 4; i++, from += NAS_VL, to += cout) {
-            __builtin_prefetch(to + below, 1);
+            if (below)
+                __builtin_prefetch(to + below, 1);
             store_pixel(PART, from, centre, to, n, &m[i]);
         }
     for (; p < pixels; p++, from += NAS_VL, to += cout)
@@ -94,14 +95,16 @@ static void finish_training_row(dw_task *task, float *y, bool starts_part)
 {
     const dw_plan *plan = task->plan;
     const int pixels = plan->geom->ow, cout = plan->geom->cout, vectors = task->vectors;
+    const size_t below = task->ahead ? 0 : (size_t)pixels * cout;
 
     for (int v = 0; v < vectors; v++) {
         const int c = v * NAS_VL, n = task->channels - c;
         const float *from = task->row + (size_t)v * plan->row_columns * NAS_VL;
         const vfloat centre = v_load(starts_part ? from : task->centre + c);
         const vfloat none = {0};
-        const row_moments m = n < NAS_VL ? store_row(true, from, centre, pixels, cout, y + c, n)
-                                         : store_row(false, from, centre, pixels, cout, y + c, n);
+        const row_moments m =
+            n < NAS_VL ? store_row(true, from, centre, pixels, cout, below, y + c, n)
+                       : store_row(false, from, centre, pixels, cout, below, y + c, n);
 
         v_store(task->centre + c, centre);
         v_store(task->part[0] + c, (starts_part ? none : v_load(task->part[0] + c)) + m.sum);
@@ -154,6 +157,15 @@ NAS_INLINE void finish_evaluation_row(const nas_act act, const dw_task *task, co
     }
 }
 
+/* The outputs that will be written next: they are read before. */
+static void fetch_output(const dw_task *task, const float *y, size_t bytes)
+{
+    if (!task->ahead)
+        return;
+    task->ahead->stream[0] = (const char *)y;
+    task->ahead->end[0] = task->ahead->stream[0] + bytes;
+}
+
 /* Output rows [begin, end) of an image. */
 static void forward_rows(dw_task *task, const nas_view *x, const nas_conv_out *out, int img,
                          int begin, int end)
@@ -161,15 +173,20 @@ static void forward_rows(dw_task *task, const nas_view *x, const nas_conv_out *o
     const dw_plan *plan = task->plan;
     const nas_conv_geom *geom = plan->geom;
 
+    const size_t row_floats = (size_t)geom->ow * geom->cout;
+    const size_t bytes = plan->band * row_floats * sizeof *out->y;
+
     start_image(task, x, img, begin * geom->stride - geom->pad);
     for (int i = begin; i < end; i += plan->band) {
         const int stop = smaller(i + plan->band, end);
 
+        fetch_output(task, out->y + ((size_t)img * geom->oh + i) * row_floats, bytes);
+        fetch_in_product(task->ahead, bytes / 2, (stop - i) * geom->ow, task->vectors);
         load_x(task, x, img, (stop - 1) * geom->stride - geom->pad + geom->k);
         for (int row = i; row < stop; row++) {
-            const size_t at =
-                ((size_t)img * geom->oh + row) * geom->ow * geom->cout + task->first;
+            const size_t at = ((size_t)img * geom->oh + row) * row_floats + task->first;
 
+            fetch_in_row(task, bytes / plan->band);
             convolve_row(task, row);
             if (out->stats) {
                 finish_training_row(task, out->y + at, row % plan->moment_rows == 0);
@@ -194,9 +211,12 @@ static void forward_training(const dw_plan *plan, const nas_view *x, const float
         for (int group = 0; group < plan->groups; group++) {
             const nas_ref_chunk images = nas_ref__chunk(geom->n, chunk);
             float *stats = out->stats + (size_t)chunk * 2 * geom->cout;
+            gemm_ahead ahead = {0};
             dw_task task;
 
             task_init(&task, plan, group, scratch);
+            if (plan->product && plan->groups == 1)
+                task.ahead = &ahead;
             pick_view(&task, x);
             pick_forward_weights(&task, w, w_scale);
             zero(&task, task.moment[0]);

@@ -20,7 +20,9 @@ enum {
     BAND = 8,         /* output rows at a time at most, where rows are short        */
     MOMENT_PIXELS = 128, /* pixels whose moments are taken about one value, about   */
     MAX_K = 7,
-    PRODUCT_WINDOW = 49152 /* ... in place of WINDOW, where a product's w needs cache too */
+    PRODUCT_WINDOW = NAS_VL == 16 ? 49152 : 32768 /* ... in place of WINDOW, where a product's w
+                                                   * needs cache too: those with vectors of 16 have
+                                                   * 1 MiB and more                             */
 };
 
 /* A phase of the input gradient: with stride 2 the even and the odd columns of
@@ -152,7 +154,7 @@ typedef struct dw_task {
     int first, channels; /* of the group         */
     int vectors;
     int next_x, next_dy; /* rows not yet loaded  */
-    gemm_ahead *ahead;   /* what is fetched while windows are convolved and products made, or NULL */
+    gemm_ahead *ahead;   /* fetched while windows are convolved and products made, or NULL */
     float *x, *dy;       /* the rolling windows  */
     float *row;          /* [vectors][row_columns], a finished row */
     float *w;            /* [vectors][k][k], as forward or input gradient want it */
@@ -287,6 +289,33 @@ static row_span span_of(const dw_task *task, const dw_window *window, int blocks
                       .out = (size_t)task->plan->row_columns * NAS_VL,
                       .ahead = task->ahead};
 }
+
+/* -- what is fetched meanwhile ------------------------------------------------------ */
+
+/* Asked for all at once, lines would wait for each other: a core has some ten under way.  So a part
+ * of them is asked for with each register tile of a product and each block of a convolved row. */
+
+/* `bytes` of each stream during `steps` steps. */
+static void fetch_evenly(gemm_ahead *ahead, size_t bytes, int steps)
+{
+    const size_t step = (bytes / (size_t)larger(1, steps) + 63) / 64 * 64;
+
+    if (ahead)
+        ahead->step[0] = ahead->step[1] = step;
+}
+
+/* ... during a product of `rows` rows and `vectors` vectors of columns. */
+static void fetch_in_product(gemm_ahead *ahead, size_t bytes, int rows, int vectors)
+{
+    fetch_evenly(ahead, bytes, rows * vectors / GEMM_ROWS(1));
+}
+
+/* ... while a row is convolved. */
+static void fetch_in_row(const dw_task *task, size_t bytes)
+{
+    fetch_evenly(task->ahead, bytes, task->plan->blocks * task->vectors);
+}
+
 
 /* Asks for the group's part of a row of pixels before it is used: rows are as far
  * apart as the tensor is wide, which the processor does not guess. */
