@@ -180,16 +180,16 @@ NAS_INLINE void masked_tile(const bool PART, const amx_out *o, const float *sums
     const vfloat scale = v_get(PART, m->scale + c, n), shift = v_get(PART, m->shift + c, n);
     const vfloat mean = v_get(PART, m->mean + c, n);
     const float *raw = m->raw + (o->row + r) * m->ld + c;
-    float *g = m->g + (o->row + r) * m->ld + c, *values = m->values + (o->row + r) * m->ldv + c;
+    float *g = m->g + (o->row + r) * m->ld + c;
     vfloat sum_g = {0}, sum_gy = {0};
 
-    for (int i = 0; i < rows; i++, raw += m->ld, g += m->ld, values += m->ldv, sums += SIDE) {
+    for (int i = 0; i < rows; i++, raw += m->ld, g += m->ld, sums += SIDE) {
         const vfloat y = v_get(PART, raw, n), z = scale * y + shift;
         const vfloat masked = v_select((z > low) & (z < high), v_load(sums), none);
 
         v_put(PART, g, masked, n);
         if (m->values)
-            v_put(PART, values, v_min(high, v_max(low, z)), n);
+            v_put(PART, m->values + (o->row + r + i) * m->ldv + c, v_min(high, v_max(low, z)), n);
         sum_g += masked;
         sum_gy += masked * (y - mean);
     }

@@ -65,16 +65,16 @@ NAS_INLINE void tile_store_masked(const int MR, const int NV, const bool PART, v
         const vfloat scale = v_get(part, m->scale + c, n), shift = v_get(part, m->shift + c, n);
         const vfloat mean = v_get(part, m->mean + c, n);
         const float *raw = m->raw + t->row * m->ld + c;
-        float *g = t->c + j * NAS_VL, *values = m->values + t->row * m->ldv + c;
+        float *g = t->c + j * NAS_VL;
         vfloat sum_g = {0}, sum_gy = {0};
 
-        for (int r = 0; r < MR; r++, raw += m->ld, g += m->ld, values += m->ldv) {
+        for (int r = 0; r < MR; r++, raw += m->ld, g += m->ld) {
             const vfloat y = v_get(part, raw, n), z = scale * y + shift;
             const vfloat masked = v_select((z > low) & (z < high), sum[r][j], none);
 
             v_put(part, g, masked, n);
             if (m->values)
-                v_put(part, values, v_min(high, v_max(low, z)), n);
+                v_put(part, m->values + (t->row + r) * m->ldv + c, v_min(high, v_max(low, z)), n);
             sum_g += masked;
             sum_gy += masked * (y - mean);
         }

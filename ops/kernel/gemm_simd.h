@@ -94,13 +94,11 @@ typedef struct gemm_ahead {
 /** One step of each stream. */
 NAS_INLINE void gemm_fetch(gemm_ahead *ahead)
 {
-    for (int i = 0; i < 4; i++) {
-        const char *to = ahead->stream[i] + ahead->step[i];
-
-        to = to < ahead->end[i] ? to : ahead->end[i];
-        for (; ahead->stream[i] < to; ahead->stream[i] += 64)
+    for (int i = 0; i < 4; i++)
+        for (size_t at = 0; at < ahead->step[i] && ahead->stream[i] < ahead->end[i]; at += 64) {
             __builtin_prefetch(ahead->stream[i], 0, 2);
-    }
+            ahead->stream[i] += 64;
+        }
 }
 
 /** Vectors of channels apart from each other: vector v of row r lies at v*plane + r*NAS_VL, and

@@ -28,6 +28,8 @@ static const struct {
     {{"bench", "--mode", "forwrad"}, 2, "not one of weight|two|full|forward",
      "did you mean forward?"},
     {{"bench", "tiny"}, 2, "unexpected argument 'tiny'", "options begin with --"},
+    {{"bench", "--mode", "two", "--peak"}, 2, "--peak is for --mode weight and forward",
+     "does not follow from its path"},
     {{"search", "--target-ms", "5ms"}, 2, "'5ms' is not a finite number", "write the number alone"},
     {{"export", "--model", "@task.nasd"}, 2, "nothing to write", "--onnx FILE"},
     {{"completion", "tcsh"}, 2, "no shell that it knows", "bash, zsh and fish"},

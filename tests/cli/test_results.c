@@ -194,6 +194,35 @@ Test(cli_results, benches_know_the_peer_s_supernets)
     cr_assert_eq(json_integer_value(json_object_get(half, "parameters")), 4275922);
 }
 
+static double real(const json_t *object, const char *key)
+{
+    return json_real_value(json_object_get(object, key));
+}
+
+Test(cli_results, a_bench_counts_the_arithmetic_of_the_paths_it_draws)
+{
+    const json_t *space = NAS_JSON("space", "show", "tiny");
+    const double least = (double)json_integer_value(json_object_get(space, "macs_min"));
+    const double most = (double)json_integer_value(json_object_get(space, "macs_max"));
+    const struct {
+        const char *mode;
+        double flop; /* of a MAC of the path */
+    } modes[] = {{"forward", 2}, {"weight", 6}};
+
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *bench = NAS_JSON("bench", "--space", "tiny", "--mode", modes[i].mode,
+                                       "--batch", "4", "--threads", "2", "--steps", "5", "--peak");
+        const double macs = real(bench, "gflops") * 1e9 / real(bench, "images_per_second") /
+                            modes[i].flop;
+
+        cr_assert_geq(macs, least * 0.999);
+        cr_assert_leq(macs, most * 1.001);
+        cr_assert_gt(real(bench, "sgemm_gflops"), 1);
+        cr_assert_gt(real(bench, "fraction_of_sgemm"), 0);
+        cr_assert_lt(real(bench, "fraction_of_sgemm"), 3);
+    }
+}
+
 Test(cli_results, the_doctor_is_well_without_a_store)
 {
     const json_t *doctor = NAS_JSON("doctor");
